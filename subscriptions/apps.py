@@ -10,7 +10,7 @@ class SubscriptionsConfig(AppConfig):
     verbose_name = "Subscriptions"
 
     def ready(self) -> None:
-        """Tell marketplace who subscribes, and hear from brokers which accounts are gone."""
+        """Register this room's part at the ports of other rooms and at the console."""
         # Models can be imported only once every app is loaded.
         from brokers.ports import ACCOUNT_UNLINK
         from marketplace.ports import SUBSCRIBERS

@@ -1,4 +1,4 @@
-"""A customer's subscriptions, for the customer's page."""
+"""The panel of a customer's subscriptions on the customer's console page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from subscriptions.models import Subscription
 
 
 def belongings(request: HttpRequest, customer: Customer) -> Sequence[Panel]:
-    """Two queries."""
+    """The newest subscriptions of ``customer`` as a panel (2 queries).
+
+    Returns nothing for staff who may not view subscriptions.
+    """
     if not request.user.has_perm("subscriptions.view_subscription"):
         return []
     return [

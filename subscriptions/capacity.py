@@ -1,8 +1,9 @@
-"""Whether all orders of an entry can leave within its grace, at the account's pace. Pure.
+"""Whether all orders of an entry can be sent within its grace period, at the account's pace. Pure.
 
-Half an entry is worse than none: what has been bought by the end of the grace is unwound. So a
-multiplier that makes more orders than the broker takes in that time is refused when somebody
-subscribes, told of when a new version is published, and refused again when the entry is planned.
+An entry that is filled by half is worse than none: what has been bought by the end of the grace
+period is unwound. A multiplier that makes more orders than the broker accepts in that time is
+therefore refused at subscribing, reported when a new version is published, and refused again when
+the entry is planned.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ from subscriptions.errors import TooManyOrders
 from subscriptions.limits import MAX_LOT_MULTIPLIER, MIN_LOT_MULTIPLIER
 from subscriptions.sizing import changed_ratio, leg_lots
 
-#: Seconds kept of the grace for the last order's way to the broker.
+#: Seconds of the grace period reserved for sending the last order to the broker.
 RESERVE: Final = 1.0
-#: Seconds from the last order of a group to the first of the next: its fills must be in the book.
+#: Seconds from the last order of a group to the first of the next: its fills must be booked first.
 GROUP_CHANGE: Final = 1.0
 _CENT: Final = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
 class EntryPace:
-    """How fast an account's orders leave (its broker's windows), and for how many seconds."""
+    """How fast an account may send orders (its broker's windows), and for how many seconds."""
 
     windows: tuple[Window, ...]
     seconds: float
 
     def fits(self, orders: Sequence[int]) -> bool:
-        """Whether ``orders``, counted by group, all leave in time when nothing goes wrong."""
+        """Whether ``orders``, counted by group, can all be sent in time if nothing goes wrong."""
         limit = self.seconds - RESERVE
         return last_entry_leaves(self.windows, orders, GROUP_CHANGE, limit) <= limit
 
@@ -44,10 +45,10 @@ class EntryPace:
 def orders_by_group(
     strategy: StrategySpec, multiplier: Decimal, max_lots: int | None, lots_per_order: int | None
 ) -> list[int]:
-    """How many orders a subscriber's entry takes, group by group.
+    """Number of orders in a subscriber's entry, by order group.
 
-    ``max_lots`` is the subscriber's own limit of one order, ``lots_per_order`` the exchange's, in
-    lots; None: none, or not known yet.
+    ``max_lots`` is the subscriber's own limit per order, ``lots_per_order`` the exchange's, both in
+    lots. None: no limit, or not known yet.
     """
     caps = [cap for cap in (max_lots, lots_per_order) if cap]
     groups = order_groups(strategy.legs, strategy.order_rule)
@@ -66,9 +67,10 @@ def check_pace(
     pace: EntryPace,
     lots_per_order: Mapping[str, int],
 ) -> None:
-    """TooManyOrders (400 on ``lot_multiplier``) with the largest multiplier that is allowed.
+    """Raise TooManyOrders (400 on ``lot_multiplier``) with the largest multiplier that is allowed.
 
-    ``lots_per_order`` is the exchange's limit by underlying; one that is missing is not known.
+    ``lots_per_order`` is the exchange's limit in lots by underlying; a missing one is not known
+    yet.
     """
     slow = list(_too_slow(definition, multiplier, max_lots, pace, lots_per_order))
     if not slow:
@@ -103,7 +105,7 @@ def _too_slow(
 
 
 def _enter_together(one: StrategySpec, other: StrategySpec) -> bool:
-    """Whether two strategies share the account's pace on some day: the same second of it."""
+    """Whether two strategies share the account's pace: both enter in one second of some day."""
     days = set(one.weekdays) & set(other.weekdays)
     return one.entry_time == other.entry_time and bool(
         days or not one.weekdays or not other.weekdays
@@ -127,8 +129,8 @@ def _largest(
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
-    # More orders never come of a smaller multiplier, and a whole one keeps every ratio: it is at
-    # most a hundred cents away.
+    # A smaller multiplier never makes more orders, and a whole one keeps every ratio, so the answer
+    # is at most a hundred cents away.
     for cents in range(low, max(0, low - 101), -1):
         tried = cents * _CENT
         if tried >= MIN_LOT_MULTIPLIER and _keeps_ratios(definition, tried):

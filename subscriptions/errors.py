@@ -1,4 +1,4 @@
-"""Errors of this room that a caller can act on."""
+"""Errors of this room that a caller can act on. Each docstring begins with the HTTP status."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from quantleap.core.errors import DomainError, InvalidRequest, InvalidTransition
 
 
 class MultiplierNotPositive(InvalidRequest):
-    """400: a lot multiplier is greater than 0."""
+    """400: the lot multiplier is not greater than 0."""
 
 
 class LotsZero(InvalidRequest):
-    """400: a leg would get no lots; the message names it."""
+    """400: a leg would get no lots; the message names the leg."""
 
 
 class RatioChanged(InvalidRequest):
-    """400: rounding down would change the ratio between legs; the message names them."""
+    """400: rounding down would change the ratio between legs; the message names the legs."""
 
 
 class TooManyOrders(InvalidRequest):
-    """400: so many orders cannot leave within the entry's grace; the message says how many may."""
+    """400: the entry's grace period is too short for so many orders; the message has a limit."""
 
 
 class StateMissing(InvalidRequest):
-    """400: nobody knows the customer's GST state, without which no invoice can be made out."""
+    """400: the customer's GST state is unknown, and an invoice cannot be issued without it."""
 
     code = "state_missing"
     error = "State missing"
@@ -39,8 +39,8 @@ class DuplicateSubscription(DomainError):
 class PaymentDue(DomainError):
     """409: an invoice of an earlier subscription is unpaid (``invoice_id``, ``invoice_number``).
 
-    Both None: a period that is over is owed, and no run has invoiced it yet; or credit was paid
-    out whose money the bank took back. The message says which.
+    Both are None if a period that is over has not been invoiced yet, or if the bank took back money
+    whose credit had been paid out already. The message says which.
     """
 
     status = 409
@@ -49,8 +49,7 @@ class PaymentDue(DomainError):
 
 
 class PriceChanged(DomainError):
-    """409: the fee is another than the caller expected (``expected_monthly_fee``,
-    ``monthly_fee``)."""
+    """409: the fee is not ``expected_monthly_fee`` but ``monthly_fee``."""
 
     status = 409
     code = "price_changed"
@@ -58,8 +57,7 @@ class PriceChanged(DomainError):
 
 
 class VersionChanged(DomainError):
-    """409: another version is traded than the caller looked at (``expected_version``,
-    ``version``)."""
+    """409: the version now traded is not ``expected_version`` but ``version``."""
 
     status = 409
     code = "version_changed"
@@ -69,7 +67,7 @@ class VersionChanged(DomainError):
 class SubscriptionHeld(DomainError):
     """409: a hold keeps the customer, their partner or their account from new subscriptions.
 
-    ``hold_reason`` says whose it is, ``hold_scope`` what it is about.
+    ``hold_reason`` says who placed it, ``hold_scope`` what it covers.
     """
 
     status = 409
@@ -78,8 +76,8 @@ class SubscriptionHeld(DomainError):
 
 
 class HoldRefused(InvalidTransition):
-    """409: this hold is not lifted by this caller (``holder``)."""
+    """409: this caller may not lift this hold (``holder``)."""
 
 
 class TransitionRefused(InvalidTransition):
-    """409: not from this status, or not by this caller (``status``, ``status_reason``)."""
+    """409: the status, or the caller, does not allow the change (``status``, ``status_reason``)."""

@@ -1,4 +1,4 @@
-"""What is told of a subscription: one audit entry and one event per step."""
+"""The audit entry and the outbox event of every step in a subscription's life."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CANCELLED: Final = "subscription.cancelled"
 
 
 def payload(subscription: Subscription) -> dict[str, Any]:
-    """Data of an event; customer and template must be loaded."""
+    """Data of an event. Customer and template must be loaded."""
     return {
         "subscription_id": subscription.public_id,
         "user_id": subscription.customer.public_id,
@@ -35,7 +35,10 @@ def payload(subscription: Subscription) -> dict[str, Any]:
 def tell(
     what: str, subscription: Subscription, *, actor: Actor, now: dt.datetime, **data: Any
 ) -> None:
-    """Audit entry and outbox event of one step, in its transaction. ``data`` must be JSON."""
+    """Write the audit entry and the outbox event of one step, in the caller's transaction.
+
+    ``data`` must be JSON.
+    """
     audit.record(
         actor=actor,
         action=what,
@@ -58,7 +61,7 @@ def tell(
 def tell_many(
     what: str, subscriptions: list[Subscription], *, actor: Actor, now: dt.datetime
 ) -> None:
-    """:func:`tell` for many at once: two inserts per thousand, not two per subscription."""
+    """Do what :func:`tell` does for many, with two inserts per thousand instead of two for each."""
     AuditEntry.objects.bulk_create(
         [
             AuditEntry(

@@ -1,4 +1,4 @@
-"""A monthly fee in lines, one per payee, that add up to it exactly. Pure."""
+"""Split a monthly fee into lines, one per payee, that add up to it exactly. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLATFORM: Final = "PLATFORM"
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a partner (``payee``, its id) gets as distributor or provider, in basis points."""
+    """The share of a partner (``payee``, its id) as distributor or provider, in basis points."""
 
     role: str
     payee: int
@@ -34,10 +34,10 @@ class Line:
 
 
 def split_fee(fee: Decimal, shares: Iterable[Share]) -> tuple[Line, ...]:
-    """``fee`` (rupees) in lines: each share floored to the paisa, the platform's the rest.
+    """Split ``fee`` (rupees): each share is rounded down to the paisa, the platform gets the rest.
 
-    A share of 0 basis points has no line; the platform always has one. ValueError when the shares
-    exceed the whole.
+    A share of 0 basis points has no line; the platform always has one. Raises ValueError if the
+    shares exceed the whole.
     """
     given = [one for one in shares if one.basis_points]
     points = sum(one.basis_points for one in given)

@@ -1,4 +1,4 @@
-"""Whose entry a definition would refuse: asked before it is published, and at subscribing."""
+"""Subscriptions whose entry a definition would refuse: for publishing and for subscribing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from subscriptions.errors import LotsZero, RatioChanged, TooManyOrders
 from subscriptions.models import Allocation, Subscription
 from subscriptions.sizing import check_multiplier
 
-#: Causes as in execution.descriptions, by what refuses a multiplier.
+#: Causes as in execution.descriptions, by the error that refuses a multiplier.
 _CAUSES: Final[Mapping[type[InvalidRequest], str]] = {
     LotsZero: "LOTS_ZERO",
     RatioChanged: "RATIO_CHANGED",
@@ -27,7 +27,7 @@ _CAUSES: Final[Mapping[type[InvalidRequest], str]] = {
 
 
 class Sizing(NamedTuple):
-    """What decides over an allocation's orders."""
+    """The settings of an allocation that decide its orders."""
 
     lot_multiplier: Decimal
     max_lots_per_order: int | None
@@ -35,7 +35,7 @@ class Sizing(NamedTuple):
 
 
 class RefusedFollower(NamedTuple):
-    """A live subscription that would not enter; ``words`` say why, for staff."""
+    """A live subscription that could not enter; ``words`` is the reason, for staff."""
 
     pk: int
     public_id: str
@@ -44,7 +44,7 @@ class RefusedFollower(NamedTuple):
 
 
 def order_limits(definition: Definition, day: dt.date) -> dict[str, int]:
-    """Lots that one order may hold on ``day``, by underlying; what is not known is left out."""
+    """Maximum lots per order on ``day``, by underlying; unknown limits are left out."""
     return lots_per_order({strategy.underlying for strategy in definition.strategies}, day)
 
 
@@ -55,7 +55,7 @@ def check_sizing(
     *,
     hide_legs: bool = False,
 ) -> None:
-    """Refuse what an entry would refuse: LotsZero, RatioChanged, TooManyOrders, all 400."""
+    """Raise what an entry would raise: LotsZero, RatioChanged or TooManyOrders, all 400."""
     check_multiplier(definition, sizing.lot_multiplier, hide_legs=hide_legs)
     check_pace(
         definition,
@@ -71,9 +71,9 @@ def check_sizing(
 def refused_followers(
     template_id: int, definition: Definition, day: dt.date
 ) -> list[RefusedFollower]:
-    """Live subscriptions with an account whose entry ``definition`` would refuse, by id.
+    """Live subscriptions with an account whose entry ``definition`` would refuse, ordered by id.
 
-    One query for the allocations and one for each underlying; each sizing is judged once.
+    One query for the allocations and one per underlying; each distinct sizing is checked once.
     """
     limits = order_limits(definition, day)
     rows = (

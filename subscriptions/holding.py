@@ -1,9 +1,9 @@
-"""What holds a subscription now, and what it therefore is (docs/subscriptions.md#lifecycle).
+"""The open holds of a subscription and the status that follows (docs/subscriptions.md#lifecycle).
 
-The status of a subscription follows from its open holds and from nothing else; whoever changes a
-hold settles the subscriptions under it in the same transaction, their rows locked. The suspension
-of a partner whose customers trade until a day holds from the next day on, also before its row is
-there (adr 0057).
+The status of a subscription depends on its open holds alone. A service that changes a hold settles
+the subscriptions under it in the same transaction, with their rows locked. If a suspended partner's
+customers may trade until a given day, the suspension holds from the next day on, even before its
+row exists (adr 0057).
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ from subscriptions.periods import anchor_after_pause
 from subscriptions.ports import BILLING, ENTRY_GATE
 
 _DAY: Final = dt.timedelta(days=1)
-#: Customers and the partner read it. Why a partner is suspended is not theirs to read.
+#: Shown to customers and the partner, who must not learn the reason of the suspension.
 SUSPENDED: Final = "The partner is suspended."
 
 
 def open_holds() -> QuerySet[Hold]:
-    """Holds that nobody has lifted."""
+    """Holds that have not been lifted."""
     return Hold.objects.filter(lifted_at__isnull=True)
 
 
 def holds_on(subscriptions: Collection[Subscription], today: dt.date) -> dict[int, list[Hold]]:
-    """Subscription key -> what keeps it from trading on ``today`` (IST), newest first (3 queries).
+    """Subscription key -> the holds that apply on ``today`` (IST), newest first (3 queries).
 
-    A held broker account keeps those from trading that have no other one. That it was removed is no
-    way out: seen was one who did, and was billed for a new month in which nothing could trade. The
-    hold of a suspension that is due and not placed yet is an unsaved one, the last.
+    A hold of a broker account applies to subscriptions that have no other account, and still
+    applies after the account was removed. Bug: a customer removed a held account, and was billed
+    for a new month in which nothing could trade. A suspension that is due but has no row yet is an
+    unsaved Hold, placed last.
     """
     found: dict[int, list[Hold]] = {one.pk: [] for one in subscriptions}
     by_customer, by_partner = defaultdict(list), defaultdict(list)
@@ -81,7 +82,7 @@ def holds_on(subscriptions: Collection[Subscription], today: dt.date) -> dict[in
 
 
 def _due_suspensions(partner_ids: Collection[int], today: dt.date) -> list[Hold]:
-    """What beat will place for partners whose customers traded until a day before ``today``."""
+    """Unsaved holds that beat will place: the partner's customers traded until before ``today``."""
     over = Partner.objects.filter(pk__in=partner_ids, run_until__lt=today)
     return [
         Hold(
@@ -99,13 +100,13 @@ def _due_suspensions(partner_ids: Collection[int], today: dt.date) -> list[Hold]
 
 
 def without_account(subscription_ids: Iterable[int]) -> set[int]:
-    """Those whose last broker account was removed (1 query)."""
+    """Keys of the subscriptions whose last broker account was removed (1 query)."""
     accounts = _accounts_of(subscription_ids)
     return {key for key, mine in accounts.items() if not any(mine.values())}
 
 
 def _accounts_of(subscription_ids: Iterable[int]) -> dict[int, dict[int, bool]]:
-    """Subscription key -> its accounts, and whether it still trades there."""
+    """Subscription key -> {account key: whether the subscription still trades on it}."""
     accounts: dict[int, dict[int, bool]] = defaultdict(dict)
     rows = Allocation.objects.filter(subscription_id__in=list(subscription_ids)).values_list(
         "subscription_id", "account_id", "status"
@@ -123,11 +124,11 @@ def settle(
     now: dt.datetime,
     tell: bool = True,
 ) -> tuple[list[Subscription], bool]:
-    """Make the status of locked, loaded subscriptions what their open holds say.
+    """Set the status of locked, loaded subscriptions to what their open holds require.
 
-    Returns those whose status or shown reason changed, and ``next_entry_affected``: False where an
-    entry of theirs was committed already and goes out all the same. ``tell``: write audit entries
-    and events for the changed ones. Whoever was to end by today is not resumed any more.
+    Returns those whose status or shown reason changed, and ``next_entry_affected``: False if an
+    entry of one of them was committed already and still goes out. ``tell``: write audit entries and
+    events for the changed ones. A subscription whose last day is over is not resumed.
     """
     held = holds_on(subscriptions, ist_date(now))
     paused: list[Subscription] = []
@@ -161,13 +162,13 @@ def settle(
 
 
 def shown_of(holds: Sequence[Hold]) -> Hold | None:
-    """Of holds, the newest first, the one that is shown: the strongest, of several the newest."""
+    """The hold to show, of holds ordered newest first: the strongest, of several the newest."""
     strong = strongest({hold.holder for hold in holds})
     return next((hold for hold in holds if hold.holder == strong), None)
 
 
 def _is_over(subscription: Subscription, now: dt.datetime) -> bool:
-    """It is cancelled as soon as somebody comes by (services.suspensions)."""
+    """Whether its last day is over: the next pass of services.suspensions cancels it."""
     return subscription.ends_on is not None and subscription.ends_on <= ist_date(now)
 
 
@@ -185,7 +186,7 @@ def _resume(subscriptions: Sequence[Subscription], now: dt.datetime) -> None:
     for one in subscriptions:
         if one.pk in anchors:
             one.anchor = anchors[one.pk]
-            if one.ends_on is not None:  # it is not renewed, whoever lets it go meanwhile
+            if one.ends_on is not None:  # lifting a hold does not renew it
                 ending[one.ends_on].append(one.pk)
         else:
             one.anchor = anchor_after_pause(one.anchor, ist_date(one.status_changed_at), today)

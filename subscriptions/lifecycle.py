@@ -1,8 +1,8 @@
 """ACTIVE <-> PAUSED, either -> CANCELLED for good. Pure (docs/subscriptions.md#lifecycle).
 
-A subscription is PAUSED while anybody holds it, and trades when the last hold is lifted. Holds are
-rows of their own, so that a second one is not lost in the first: seen was a compliance hold over a
-customer's own pause, and the customer resumed and traded.
+A subscription is PAUSED while it has an open hold, and trades again when the last one is lifted.
+Holds are separate rows so that a second one does not replace the first. Bug: staff placed a
+compliance hold on a subscription that its customer had paused; the customer resumed it and traded.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ PARTNER_SUSPENDED: Final = "PARTNER_SUSPENDED"
 ADMIN: Final = "ADMIN"
 TEMPLATE_WITHDRAWN: Final = "TEMPLATE_WITHDRAWN"
 
-#: Who may hold, the weakest first. The strongest of several is the one that is shown.
+#: Who may place a hold, the weakest first. Of several holds the strongest is shown.
 HOLDERS: Final = (USER, PARTNER, PAYMENT_FAILED, PARTNER_SUSPENDED, ADMIN)
-#: Whose holds outlive a cancellation: who was held cannot come back by subscribing anew.
+#: Holders whose holds outlive a cancellation, so that subscribing anew does not evade them.
 LASTING: Final = frozenset({PAYMENT_FAILED, ADMIN})
 REASONS: Final = (*HOLDERS, TEMPLATE_WITHDRAWN)
 
-#: What is read of a subscription that nobody can resume.
+#: The reason shown for a subscription that cannot be resumed.
 NO_ACCOUNT: Final = "Its last broker account was removed: there is none left to trade on."
 
 _BY_WHOM: Final = {
@@ -41,7 +41,7 @@ _BY_WHOM: Final = {
 
 
 class Action(StrEnum):
-    """What one may ask of a subscription."""
+    """What a caller may request for a subscription."""
 
     PAUSE = "PAUSE"
     RESUME = "RESUME"
@@ -49,7 +49,7 @@ class Action(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a call does to a subscription as it is."""
+    """The effect of a request on a subscription in its present state."""
 
     CHANGE = "CHANGE"
     NOTHING = "NOTHING"
@@ -57,17 +57,17 @@ class Verdict(StrEnum):
 
 
 def strongest(holders: Collection[str]) -> str:
-    """Whose hold is shown as the reason; '' when nobody holds."""
+    """The holder that is shown as the reason; '' if there is no hold."""
     return max(holders, key=HOLDERS.index, default="")
 
 
 def liftable(who: str, *, explained: bool, accountless: bool = False) -> frozenset[str]:
-    """Whose holds ``who`` may lift; ``explained`` says whether a reason was given in words.
+    """Holders whose holds ``who`` may lift; ``explained``: a reason was given in free text.
 
-    Everybody lifts their own. A customer and their partner lift each other's, but say why. A hold
-    by staff, for a failed payment or by a partner's suspension is lifted only from there. The
-    customer's hold of an ``accountless`` subscription, whose last broker account was removed, stays
-    for everybody: nothing could trade, and a new month would be billed.
+    Everybody may lift their own. A customer and their partner may lift each other's with a reason.
+    A hold by staff, for a failed payment or by a partner's suspension is lifted only by its holder.
+    If the last broker account was removed (``accountless``), the customer's hold cannot be lifted:
+    nothing could trade, and a new month would be billed.
     """
     both = explained and who in (USER, PARTNER)
     holders = frozenset((USER, PARTNER)) if both else frozenset((who,))
@@ -84,11 +84,11 @@ def verdict(
     held: bool,
     accountless: bool = False,
 ) -> Verdict:
-    """Change it, leave it (it is there already), or refuse (409).
+    """Decide whether to change the subscription, to do nothing, or to refuse (409).
 
-    ``own`` are the holders of the subscription itself; ``held``: somebody holds it at all, by its
-    customer, partner or broker accounts too. Those are lifted where they were placed.
-    ``accountless`` as in :func:`liftable`.
+    ``own`` are the holders of holds on the subscription itself. ``held``: it has any hold,
+    including those of its customer, partner or broker accounts, which are lifted where they were
+    placed. ``accountless`` as in :func:`liftable`.
     """
     if action is Action.CANCEL:
         return Verdict.NOTHING if cancelled else Verdict.CHANGE
@@ -105,7 +105,7 @@ def verdict(
 def refusal(
     action: Action, who: str, *, cancelled: bool, reason: str, accountless: bool = False
 ) -> str:
-    """Why :func:`verdict` refused, in words for the caller; ``reason`` is the one that is shown."""
+    """The message if :func:`verdict` refuses; ``reason`` is the one that is shown."""
     if cancelled:
         return "The subscription is cancelled, which is final."
     if accountless and reason == USER:
@@ -116,10 +116,10 @@ def refusal(
 
 
 def holder_words(holder: str) -> str:
-    """Who that is, in a sentence."""
+    """The holder as it appears in a sentence."""
     return _BY_WHOM.get(holder, "somebody else")
 
 
 def still_held(reason: str) -> str:
-    """What is said to somebody who has lifted their hold and not the last one."""
+    """The message for a caller who lifted their own hold while others remain."""
     return f"Still paused by {holder_words(reason)}."

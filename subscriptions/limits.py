@@ -1,7 +1,7 @@
-"""How far the numbers of an allocation go: one constant each, from the API to the column. Pure.
+"""Limits of an allocation's numbers, each defined once for API and database. Pure.
 
-The API's serializers, the service and the table's constraints all take them from here; the columns
-of allocations and executions hold every one of them.
+The API's serializers, the service and the table's constraints take them from here. The columns of
+allocations and executions can store every allowed value.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-#: Digits of a lot multiplier, and those of them behind the point.
+#: Digits of a lot multiplier, and how many of them are decimals.
 MULTIPLIER_DIGITS: Final = 8
 MULTIPLIER_PLACES: Final = 2
 MIN_LOT_MULTIPLIER: Final = Decimal("0.01")
 MAX_LOT_MULTIPLIER: Final = Decimal("999999.99")
-#: In lots. What an order may hold besides is the exchange's freeze quantity.
+#: In lots. The exchange's freeze quantity limits an order too.
 MAX_LOTS_PER_ORDER: Final = 100_000
 MAX_PRIORITY: Final = 1_000
-#: Accounts of one subscription.
+#: Maximum accounts per subscription.
 MAX_ALLOCATIONS: Final = 20

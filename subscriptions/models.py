@@ -21,7 +21,7 @@ new_hold_id = functools.partial(new_public_id, "hold")
 
 
 class Subscription(TenantOwned):
-    """A customer follows a template. Nothing of the template is copied but its price."""
+    """A customer follows a template. Only the template's price is copied."""
 
     class Status(models.TextChoices):
         ACTIVE = lifecycle.ACTIVE, "Active"
@@ -95,7 +95,7 @@ class Subscription(TenantOwned):
             models.Index(
                 fields=["template"], condition=Q(status="ACTIVE"), name="subscription_active_idx"
             ),
-            # what ends with its period
+            # subscriptions that end with their period
             models.Index(
                 fields=["partner_id", "ends_on"],
                 condition=Q(ends_on__isnull=False) & ~Q(status="CANCELLED"),
@@ -108,12 +108,12 @@ class Subscription(TenantOwned):
 
     @property
     def is_billed(self) -> bool:
-        """Whether it is billed at all: not the free ones, not the test environment."""
+        """Whether it is billed: free subscriptions and the test environment are not."""
         return self.environment == Environment.LIVE and self.monthly_fee > 0
 
 
 class Allocation(TenantOwned):
-    """On which of the customer's broker accounts a subscription trades, and how much."""
+    """A broker account on which a subscription trades, with its size."""
 
     class Status(models.TextChoices):
         ACTIVE = "ACTIVE", "Active"
@@ -173,10 +173,10 @@ class Allocation(TenantOwned):
 
 
 class Hold(TenantOwned):
-    """Somebody keeps subscriptions from trading until they, or somebody stronger, lift it.
+    """Keeps subscriptions from trading until its holder, or a stronger one, lifts it.
 
-    It holds one subscription, or everything of a customer, a partner or a broker account. A
-    subscription trades when none is left (subscriptions.lifecycle); its status follows in the same
+    It covers one subscription, or all of a customer, a partner or a broker account. A subscription
+    trades when no hold is left (subscriptions.lifecycle); its status changes in the same
     transaction.
     """
 
@@ -266,7 +266,7 @@ class Hold(TenantOwned):
             ),
         )
         indexes = (
-            # what holds a partner's subscriptions now
+            # open holds of a partner's subscriptions
             models.Index(
                 fields=["partner_id", "environment", "scope"],
                 condition=Q(lifted_at__isnull=True),
@@ -279,10 +279,10 @@ class Hold(TenantOwned):
 
 
 class ShareLine(TenantOwned):
-    """Who gets how much of a subscription's monthly fee (rupees before tax).
+    """One payee's part of a subscription's monthly fee (rupees before tax).
 
-    Copied at subscribe from the dated shares; the lines of a subscription add up to its fee
-    exactly, or the database refuses them. Free ones have none.
+    Copied at subscribing from the dated shares. The database refuses lines that do not add up to
+    the fee exactly. Free subscriptions have none.
     """
 
     class Role(models.TextChoices):

@@ -1,4 +1,4 @@
-"""What subscriptions asks of what is above it: billing and the trading day."""
+"""What this room needs from the rooms above it: billing and the trading day."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ S = TypeVar("S", bound="QuerySet[Subscription]")
 
 
 class PaymentStatus(StrEnum):
-    """In the order of what counts: an older unpaid invoice goes before a newer paid one.
+    """The status of a subscription's payments; an older unpaid invoice outweighs a newer paid one.
 
-    CREDITED: the newest was taken back as a whole.
+    CREDITED: the newest invoice was credited in full.
     """
 
     NOT_REQUIRED = "NOT_REQUIRED"
@@ -33,12 +33,12 @@ class PaymentStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BalanceDue:
-    """``amount`` rupees with tax over all unpaid invoices, the first of them due by ``due_by``.
+    """What is due over all unpaid invoices: ``amount`` in rupees with tax, the first by ``due_by``.
 
-    Among them that of the period in which the subscription went on, whoever's it is. A period that
-    is due and that no run has invoiced yet is NOT_INVOICED, never PAID.
-    ``invoiceable`` False: nobody knows the customer's state, and invoices are withheld until then.
-    ``next_period``: see :meth:`Billing.next_period`.
+    It includes the invoice of a month that this subscription continues, even if another
+    subscription was billed for it. A period that is due but not invoiced yet is NOT_INVOICED, never
+    PAID. ``invoiceable`` False: the customer's state is unknown, and invoices are withheld until it
+    is known. ``next_period``: see :meth:`Billing.next_period`.
     """
 
     status: PaymentStatus
@@ -50,14 +50,14 @@ class BalanceDue:
 
 @dataclass(frozen=True, slots=True)
 class RevenueShares:
-    """Shares of what was paid and not given back (rupees before tax)."""
+    """Shares of what was paid and not refunded (rupees before tax)."""
 
     partner: Decimal
     platform: Decimal
 
 
 class Billing(Protocol):
-    """What a step in a subscription's life means for its bill, and what its customer owes.
+    """The effects of a subscription's steps on its bill, and what its customer owes.
 
     Dates are IST. The methods that write do so in the caller's transaction.
     """
@@ -65,69 +65,69 @@ class Billing(Protocol):
     def open_segments(self, subscriptions: Collection[Subscription]) -> None:
         """Bill new, saved subscriptions from their anchors.
 
-        Whoever has begun a month of the template before continues it, from its anchor, which is
-        written here (docs/adr/0054).
+        A customer who has begun a month of the template before continues it, from its anchor; this
+        method writes that anchor (docs/adr/0054).
         """
         ...
 
     def stop(self, subscription_ids: Collection[int], *, on: dt.date) -> None:
-        """Bill no period that begins after ``on``; one stopped for an earlier day keeps it."""
+        """Bill no period that begins after ``on``. An earlier stop day stays."""
         ...
 
     def resume(
         self, subscriptions: Collection[Subscription], *, on: dt.date
     ) -> Mapping[int, dt.date]:
-        """Bill again from ``on``: subscription key -> the anchor from which it counts now."""
+        """Bill again from ``on``: subscription key -> the anchor from which it now counts."""
         ...
 
     def expect_credits(
         self, cancelled: Iterable[Subscription], *, on: dt.date, now: dt.datetime
     ) -> None:
-        """Note whose days after ``on`` are to be credited: their template was withdrawn."""
+        """Record cancellations by withdrawal, whose days after ``on`` will be credited."""
         ...
 
     def refuse_debtor(self, subscription: Subscription, today: dt.date) -> None:
-        """PaymentDue (409) if the customer may not subscribe anew before they have paid.
+        """Raise PaymentDue (409) if the customer must pay before they may subscribe anew.
 
         The subscription is saved, its customer loaded, and it has no segment yet.
         """
         ...
 
     def with_balance_due(self, rows: S) -> S:
-        """The same rows with what :meth:`balance_due` needs; no query of its own."""
+        """The same rows with what :meth:`balance_due` needs, without a query of its own."""
         ...
 
     def balance_due(self, subscription: Subscription, today: dt.date) -> BalanceDue:
-        """What the customer has to pay as of ``today``, the customer loaded.
+        """What the customer has to pay as of ``today``. The customer must be loaded.
 
-        One query where the row does not come from :meth:`with_balance_due`.
+        One query if the row does not come from :meth:`with_balance_due`.
         """
         ...
 
     def next_period(self, subscription: Subscription, today: dt.date) -> dt.date | None:
-        """First day of the period that is billed next, as things stand on ``today``.
+        """First day of the period that is billed next, as known on ``today``.
 
-        None where nothing will be billed: free, test environment, paused (nobody knows until
-        when), cancelled, not renewed, and where a suspended partner's customers trade until a day
-        before it. One query where the row does not come from :meth:`with_balance_due`.
+        None if nothing will be billed: free, test environment, paused (its end is unknown),
+        cancelled, not renewed, or a suspended partner's customers trade only until a day before it.
+        One query if the row does not come from :meth:`with_balance_due`.
         """
         ...
 
     def shares_to_date(self, subscription_id: int, payee: int | None) -> RevenueShares:
-        """What a subscription brought ``payee`` (a partner's key) and the platform so far."""
+        """What a subscription has earned ``payee`` (a partner's key) and the platform so far."""
         ...
 
 
 class EntryGate(Protocol):
-    """Withdraws the next entry of a subscription that leaves: I7 (no entry outside its window)."""
+    """Withdraws the next entry on pause or cancellation: I7 (no entry outside its window)."""
 
     def withdraw_armed(
         self, subscription_ids: Collection[int], *, reason: str, now: dt.datetime
     ) -> bool:
-        """Withdraw what is armed, in the caller's transaction.
+        """Withdraw armed entries, in the caller's transaction.
 
-        Returns ``next_entry_affected``: False when an entry was already committed, which then
-        goes out.
+        Returns ``next_entry_affected``: False if an entry was already committed, which then goes
+        out.
         """
         ...
 
@@ -139,27 +139,27 @@ class EntryGate(Protocol):
         now: dt.datetime,
         account_id: int | None = None,
     ) -> int:
-        """Ask for the exit of all open positions, or of those in one broker account; idempotent.
+        """Request the exit of all open positions, or of those in one broker account. Idempotent.
 
-        How many executions it reaches.
+        Returns the number of executions that it reaches.
         """
         ...
 
 
 class Activity(Protocol):
-    """What was traded for a subscription, as the API shows it."""
+    """The trades of a subscription, as the API shows them."""
 
     def last_executions(self, subscription_id: int, limit: int) -> list[dict[str, Any]]:
         """At most ``limit`` executions, newest first."""
         ...
 
     def performance(self, subscription_id: int) -> Mapping[str, Decimal | None]:
-        """``total_pnl`` in rupees and ``roi_percentage``; None where nothing is known yet."""
+        """``total_pnl`` in rupees and ``roi_percentage``; None if not known yet."""
         ...
 
 
 class _NothingTrades:
-    """Without an execution room nothing was committed: whoever leaves misses the next entry."""
+    """Without an execution room no entry is ever committed: every withdrawal is in time."""
 
     def withdraw_armed(
         self, subscription_ids: Collection[int], *, reason: str, now: dt.datetime
@@ -191,7 +191,7 @@ class _NothingTraded:
         return {"total_pnl": None, "roi_percentage": None}
 
 
-#: No default: a subscription that nobody bills must not come to be.
+#: No default: there must be no subscription that is not billed.
 BILLING: Final[Port[Billing]] = Port("subscriptions.billing")
 ENTRY_GATE: Final[Port[EntryGate]] = Port("subscriptions.entry_gate", _NothingTrades())
 ACTIVITY: Final[Port[Activity]] = Port("subscriptions.activity", _NothingTraded())

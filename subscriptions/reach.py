@@ -1,4 +1,4 @@
-"""Who follows through a partner, in numbers, before it is suspended."""
+"""Counts of a partner's customers and subscriptions, shown before the partner is suspended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PAUSED: Final = Q(status=Subscription.Status.PAUSED)
 
 
 def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
-    """Live subscriptions and customers; multipliers and fees of the active ones (2 queries)."""
+    """Live subscriptions and customers, and the active ones' multipliers and fees (2 queries)."""
     del now
     live = Subscription.objects.filter(partner_id=partner_id).exclude(
         status=Subscription.Status.CANCELLED

@@ -1,4 +1,4 @@
-"""What this room answers to the rooms below it (marketplace.ports, partners.ports)."""
+"""This room's part at the ports of the rooms below it (marketplace.ports, partners.ports)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from subscriptions.services import suspensions
 
 
 class Subscribers:
-    """Who follows a template."""
+    """The subscriptions of a template (marketplace.ports)."""
 
     def count(self, template_id: int) -> int:
         """See :func:`subscriptions.selectors.live_count`."""
@@ -25,7 +25,7 @@ class Subscribers:
     def refused(
         self, template_id: int, definition: Definition, day: dt.date
     ) -> list[RefusedSubscription]:
-        """See :func:`subscriptions.followers.refused_followers`; with their pages."""
+        """See :func:`subscriptions.followers.refused_followers`; adds links to their pages."""
         return [
             RefusedSubscription(
                 one.public_id,
@@ -53,7 +53,7 @@ class Subscribers:
 
 
 class FollowersOfPartners:
-    """The subscriptions of a partner's customers; each method as its service."""
+    """The subscriptions of a partner's customers; each method calls the service of its name."""
 
     def standing(self, partner_id: int) -> Standing:
         """See :func:`subscriptions.services.suspensions.standing`."""

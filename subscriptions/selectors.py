@@ -1,4 +1,4 @@
-"""Reads of this room that more than one interface or room needs."""
+"""Queries of this room that several interfaces or rooms use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from subscriptions.models import Allocation, Subscription
 class ActiveAllocation(NamedTuple):
     """One account that trades a template for one subscription; multiplier in lots, times UTC.
 
-    A named tuple, because arming makes ten thousand of them in one go.
+    A named tuple because one arming creates ten thousand of them.
     """
 
     allocation_id: int
@@ -42,14 +42,15 @@ class ActiveAllocation(NamedTuple):
 
 
 def active_allocations(template_id: int, environment: str) -> list[ActiveAllocation]:
-    """Everything that trades a template: two queries, whatever the number of subscribers.
+    """All allocations that trade a template: two queries, whatever the number of subscribers.
 
-    Active allocations of active subscriptions; accounts that are not ready are included, because
-    their execution fails by name (docs/trading-day.md#causes). An account that is being removed
-    takes no new entry and is left out. Ordered by allocation.
+    Active allocations of active subscriptions, ordered by allocation. Accounts that are not ready
+    are included, because their execution fails with a named cause (docs/trading-day.md#causes). An
+    account that is being removed takes no new entry and is left out.
 
-    Not one join: PostgreSQL, believing yesterday's statistics that nobody subscribes, would pick
-    a plan that takes seconds for ten thousand. Keys in an array leave it nothing to guess.
+    Two queries instead of one join: if PostgreSQL's statistics of yesterday say that there are no
+    subscribers, it picks a plan that takes seconds for ten thousand. With keys in an array it has
+    nothing to estimate.
     """
     customers = dict(
         Subscription.objects.filter(
@@ -76,13 +77,13 @@ SELECT a.id, a.subscription_id, a.partner_id, a.environment, a.account_id, b.bro
 """
 
 
-# -- templates, as somebody who wants to subscribe sees them -------------------------------------
+# -- templates that a caller may subscribe to ----------------------------------------------------
 def open_template(
     public_id: str, partner_id: int | None, environment: str, day: dt.date
 ) -> Template:
-    """A template that takes new subscribers from this caller on ``day`` (IST), with its version.
+    """A template that this caller may subscribe to on ``day`` (IST), with its version.
 
-    NotFound for everything else alike: unknown, the other environment's, not visible, not
+    Raises NotFound in all other cases alike: unknown, the other environment's, not visible, not
     published, closed to new subscribers, withdrawn.
     """
     _refuse_nul(public_id)
@@ -94,13 +95,13 @@ def open_template(
 
 
 def _refuse_nul(public_id: str) -> None:
-    """An id with a NUL character, which a path may hold and PostgreSQL cannot, is unknown."""
+    """Raise NotFound for an id with a NUL character: paths may have it, PostgreSQL text not."""
     if "\0" in public_id:
         raise NotFound
 
 
 def definition_of(template: Template) -> Definition:
-    """What the template trades from its next entry on: the current version."""
+    """The definition that the template trades from its next entry on: the current version's."""
     version = template.current_version
     return Definition(()) if version is None else parse_definition(version.definition)
 
@@ -109,7 +110,7 @@ def definition_of(template: Template) -> Definition:
 def subscriptions(
     partner_id: int | None, environment: str, *, customer_id: int | None = None
 ) -> TenantQuerySet[Subscription]:
-    """A tenant's subscriptions, newest first, with all that a list shows.
+    """A tenant's subscriptions, newest first, with everything that a list shows.
 
     Two queries whatever their number: the rows with customer, template and key, and their active
     allocations with the accounts.
@@ -141,7 +142,7 @@ def get_subscription(
 ) -> Subscription:
     """One subscription of the tenant with the template's current version (2 queries).
 
-    NotFound for an unknown one, another tenant's or another customer's alike.
+    Raises NotFound if it is unknown, another tenant's or another customer's.
     """
     _refuse_nul(public_id)
     found = (
@@ -162,7 +163,7 @@ def find_subscription_id(
     *,
     customer_id: int | None = None,
 ) -> int:
-    """Inner id of a tenant's subscription, for a service (1 query). NotFound."""
+    """Primary key of a tenant's subscription, for a service (1 query). Raises NotFound."""
     _refuse_nul(public_id)
     mine = Subscription.objects.for_partner(partner_id, environment).filter(public_id=public_id)
     if customer_id is not None:
@@ -175,7 +176,7 @@ def find_subscription_id(
 
 # -- for publishing and withdrawing (marketplace.ports.SubscriberView) ---------------------------
 def live_count(template_id: int) -> int:
-    """Active and paused subscriptions of a template."""
+    """Number of active and paused subscriptions of a template."""
     return (
         Subscription.objects.filter(template_id=template_id)
         .exclude(status=Subscription.Status.CANCELLED)
@@ -186,7 +187,7 @@ def live_count(template_id: int) -> int:
 def follows(
     template_id: int, partner_id: int | None, environment: str, *, customer_id: int | None = None
 ) -> bool:
-    """Whether this tenant, or this customer of it, has a live subscription of the template."""
+    """Whether this tenant, or this customer of it, has a live subscription to the template."""
     live = (
         Subscription.objects.for_partner(partner_id, environment)
         .filter(template_id=template_id)
@@ -196,11 +197,11 @@ def follows(
 
 
 def subscription_keys(term: str) -> Iterable[int]:
-    """For the search of lists: subscriptions whose id begins with ``term``."""
+    """For list searches: keys of the subscriptions whose id begins with ``term``."""
     return first_keys(Subscription.objects.filter(public_id__startswith=term))
 
 
 def customers_subscription_keys(term: str) -> Iterable[int]:
-    """For the search of lists: subscriptions of the customers that ``term`` finds."""
+    """For list searches: keys of the subscriptions of the customers that ``term`` matches."""
     owners = list(customer_keys(term))
     return first_keys(Subscription.objects.filter(customer_id__in=owners)) if owners else ()

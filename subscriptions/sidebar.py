@@ -1,4 +1,4 @@
-"""The room's lines of the console's sidebar, between the customers and their webhooks."""
+"""This room's entries in the console's sidebar, between customers and webhooks."""
 
 from __future__ import annotations
 

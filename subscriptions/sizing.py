@@ -18,7 +18,7 @@ from subscriptions.errors import LotsZero, MultiplierNotPositive, RatioChanged
 
 @dataclass(frozen=True, slots=True)
 class EffectiveLots:
-    """What a multiplier makes of one leg. ``leg`` is its label, ``lots`` whole lots."""
+    """The lots of one leg under a multiplier. ``leg`` is its label, ``lots`` whole lots."""
 
     leg: str
     lots: int
@@ -32,7 +32,7 @@ def leg_lots(base_lots: int, multiplier: Decimal) -> int:
 def effective_lots(
     definition: Definition, multiplier: Decimal, *, hide_legs: bool = False
 ) -> list[EffectiveLots]:
-    """Every leg of every strategy with its lots. ``hide_legs`` numbers the legs of a black box."""
+    """The lots of every leg of every strategy. ``hide_legs`` numbers the legs of a black box."""
     return [
         EffectiveLots(label, leg_lots(leg.lots, multiplier))
         for _, leg, label in _labelled(definition, hide_legs)
@@ -42,10 +42,11 @@ def effective_lots(
 def check_multiplier(
     definition: Definition, multiplier: Decimal, *, hide_legs: bool = False
 ) -> None:
-    """Refuse a multiplier that would not trade the strategy as it was written.
+    """Refuse a multiplier that would not trade the strategy as written.
 
-    MultiplierNotPositive; LotsZero naming the leg that would get no lots; RatioChanged naming two
-    legs of one strategy and their ratio before and after. All are 400 on ``lot_multiplier``.
+    Raises MultiplierNotPositive; LotsZero naming the leg that would get no lots; RatioChanged
+    naming two legs of one strategy and their ratio before and after. All are 400 on
+    ``lot_multiplier``.
     """
     if multiplier <= 0:
         raise MultiplierNotPositive(
@@ -71,9 +72,9 @@ def check_multiplier(
 
 
 def changed_ratio(legs: Sequence[LegSpec], multiplier: Decimal) -> tuple[LegSpec, LegSpec] | None:
-    """The first leg and the first other one whose ratio to it would change; None when none does.
+    """The first leg and the first leg whose ratio to it would change, or None.
 
-    Comparing with the first leg is enough: ratios to it fix all the others.
+    Comparing with the first leg is enough: the ratios to it determine all others.
     """
     for other in legs[1:]:
         first = legs[0]
@@ -86,7 +87,7 @@ def changed_ratio(legs: Sequence[LegSpec], multiplier: Decimal) -> tuple[LegSpec
 def _labelled(
     definition: Definition, hide_legs: bool
 ) -> Iterator[tuple[StrategySpec, LegSpec, str]]:
-    """Legs with a label; with more than one strategy the label begins with the strategy's name."""
+    """All legs with labels, which begin with the strategy's name if there is more than one."""
     several = len(definition.strategies) > 1
     for position, strategy in enumerate(definition.strategies, start=1):
         name = f"Strategy {position}" if hide_legs else strategy.name
@@ -96,7 +97,7 @@ def _labelled(
 
 
 def ratio_words(pair: tuple[LegSpec, LegSpec], multiplier: Decimal, names: Sequence[str]) -> str:
-    """What a multiplier makes of the ratio of two legs: ``A and B: 1:2 x 1.5 -> 1:3.``"""
+    """The changed ratio of two legs in a sentence: ``A and B: 1:2 x 1.5 -> 1:3.``"""
     first, second = pair
     before = _ratio(first.lots, second.lots)
     after = _ratio(leg_lots(first.lots, multiplier), leg_lots(second.lots, multiplier))

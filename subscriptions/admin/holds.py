@@ -1,4 +1,4 @@
-"""Who keeps what from trading: place a hold in two steps, read them, lift one."""
+"""Console pages of holds: place a hold in two steps, list them, lift one."""
 
 from __future__ import annotations
 
@@ -47,19 +47,18 @@ _WHAT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is to be held."""
+    """The row that a hold covers."""
 
     scope: str
     row: Any
 
     @property
     def hold(self) -> Hold:
-        """An unsaved hold of it."""
         return Hold(scope=self.scope, **{ascii_lower(self.scope): self.row})
 
 
 def find_target(words: str) -> Target:
-    """What somebody names; ValidationError where it is nothing, or more than one account."""
+    """The target that staff typed. ValidationError if there is none, or several accounts."""
     words = words.strip()
     if "\0" not in words and words:
         if words.startswith("sub_"):
@@ -85,7 +84,7 @@ def find_target(words: str) -> Target:
 
 
 class PlaceForm(ConfirmForm):
-    """What to hold, and why."""
+    """Target and reason of a new hold."""
 
     target = forms.CharField(max_length=100, label="What to hold", help_text=_WHAT)
     note = forms.CharField(
@@ -98,30 +97,28 @@ class PlaceForm(ConfirmForm):
     found: Target
 
     def clean_target(self) -> str:
-        """As it was typed; ``found`` is what it names."""
+        """The text as typed; sets ``found``."""
         words: str = self.cleaned_data["target"]
         self.found = find_target(words)
         return words
 
 
 class LiftForm(ConfirmForm):
-    """Why it is lifted."""
+    """The reason for lifting."""
 
     note = forms.CharField(max_length=NOTE_LENGTH, label="Reason")
 
 
 class OpenFilter(admin.SimpleListFilter):
-    """Open ones first: they are what keeps somebody from trading."""
+    """Open or lifted."""
 
     title = "state"
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        """Two."""
         return (("open", "Holds"), ("lifted", "Lifted"))
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """By whether somebody has lifted it."""
         if self.value() in ("open", "lifted"):
             return queryset.filter(Q(lifted_at__isnull=self.value() == "open"))
         return queryset
@@ -129,7 +126,7 @@ class OpenFilter(admin.SimpleListFilter):
 
 @admin.register(Hold)
 class HoldAdmin(FiguresPage, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
-    """Every hold that was ever placed, and the two things staff may do."""
+    """All holds ever placed. Staff may place one and lift one."""
 
     empty_title = "Nobody is held"
     empty_text = "A hold keeps a subscription, a customer or a broker account from trading."
@@ -166,7 +163,7 @@ class HoldAdmin(FiguresPage, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     @display(description="What")
     def what(self, hold: Hold) -> SafeString | str:
-        """The row that is held, leading to its page."""
+        """Link to the target."""
         target = hold.subscription or hold.customer or hold.account
         if target is None and hold.partner_id is not None:
             page = reverse("admin:partners_partner_change", args=[hold.partner_id])
@@ -175,21 +172,19 @@ class HoldAdmin(FiguresPage, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     @display(description="State", label={"Holds": "warning", "Lifted": "success"})
     def state(self, hold: Hold) -> str:
-        """Whether it still holds."""
         return "Lifted" if hold.lifted_at else "Holds"
 
     # -- placing -------------------------------------------------------------------------------
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Who may hold."""
         return request.user.has_perm("subscriptions.add_hold")
 
     @action(description="Place a hold", permissions=["add"], url_path="place", icon="front_hand")
     def place(self, request: HttpRequest) -> HttpResponse:
-        """To the page that asks what."""
+        """Redirect to the form."""
         return HttpResponseRedirect(reverse("admin:subscriptions_hold_add"))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """The button says what it does; a plus would not."""
+        """Hide the plus: the button "Place a hold" says what it does."""
         answer: HttpResponse = super().changelist_view(
             request, {**(extra_context or {}), "has_add_permission": False}
         )
@@ -198,7 +193,7 @@ class HoldAdmin(FiguresPage, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        """What and why, then once more with the numbers that it reaches."""
+        """The form, then a confirmation with the number of subscriptions that the hold reaches."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         if request.method != "POST":
@@ -266,7 +261,6 @@ class HoldAdmin(FiguresPage, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     # -- lifting -------------------------------------------------------------------------------
     def what_lifting_does(self, request: HttpRequest, hold: Hold) -> Sequence[str]:
-        """Said before it happens."""
         if hold.lifted_at:
             return ("It is lifted already.",)
         count = live_under(hold).filter(status=Subscription.Status.PAUSED).count()
@@ -284,7 +278,7 @@ class HoldAdmin(FiguresPage, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         icon="lock_open",
     )
     def lift(self, request: HttpRequest, hold: Hold, data: dict[str, Any]) -> str:
-        """Let go of what staff hold."""
+        """Lift a hold that staff placed."""
         result = services.lift_hold(
             hold_id=hold.pk,
             who=Hold.Holder.ADMIN,

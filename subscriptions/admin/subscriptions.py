@@ -1,4 +1,4 @@
-"""Subscriptions in the console: who follows what, and the three things staff may do about it."""
+"""Console pages of subscriptions, with the three actions of staff: pause, resume, cancel."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from subscriptions.services.holds import NOTE_LENGTH
 
 
 class NoteForm(ConfirmForm):
-    """Why, in words that customer and partner will read."""
+    """The reason, which customer and partner can read."""
 
     note = forms.CharField(
         max_length=NOTE_LENGTH, label="Reason", help_text="The customer and the partner read it."
@@ -46,7 +46,7 @@ class NoteForm(ConfirmForm):
 
 
 class LeaveForm(NoteForm):
-    """Pause and cancel also say what becomes of open positions."""
+    """For pause and cancel: the reason, and what happens to open positions."""
 
     exit_now = forms.BooleanField(
         required=False, label="Exit open positions now", widget=UnfoldBooleanSwitchWidget
@@ -54,7 +54,7 @@ class LeaveForm(NoteForm):
 
 
 class HoldInline(ReadOnlyTabularInline):
-    """Who has kept it from trading; holds of the customer or an account are on their own page."""
+    """Holds of the subscription; those of its customer or account are on their own pages."""
 
     model = Hold
     fk_name = "subscription"
@@ -63,20 +63,20 @@ class HoldInline(ReadOnlyTabularInline):
 
 
 class AllocationInline(ReadOnlyTabularInline):
-    """On which accounts it trades."""
+    """The accounts on which it trades."""
 
     model = Allocation
     fields = ("public_id", "account", "lot_multiplier", "priority", "max_lots_per_order", "status")
     readonly_fields = ("public_id",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Allocation]:
-        """With the accounts, in one query."""
+        """Fetch the accounts in the same query."""
         return super().get_queryset(request).select_related("account")
 
 
 @admin.register(Subscription)
 class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
-    """Read only; staff act through the same services as everybody else."""
+    """Read only; staff act through the same services as all callers."""
 
     list_display = (
         "public_id",
@@ -132,7 +132,7 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="Elsewhere")
     def elsewhere(self, subscription: Subscription) -> SafeString:
-        """What was invoiced and traded for it."""
+        """Links to its invoices and executions."""
         return lists(
             [
                 ("Invoices", "billing_invoice", f"subscription__id__exact={subscription.pk}"),
@@ -147,20 +147,19 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="Partner's and platform's share")
     def shares(self, subscription: Subscription) -> str:
-        """The fee in its two parts, rupees a month."""
+        """The two parts of the fee, in rupees per month."""
         partner, platform = split(subscription.monthly_fee, subscription.partner_bps)
         percent = trimmed(Decimal(subscription.partner_bps) / 100)
         return f"{in_rupees(partner)} + {in_rupees(platform)} ({percent} %)"
 
     @admin.display(description="Next billing")
     def next_billing(self, subscription: Subscription) -> str:
-        """The IST date that the API answers; a dash where nothing will be billed."""
+        """The IST date that the API returns; a dash if nothing will be billed."""
         following = BILLING.get().next_period(subscription, clock.ist_date(clock.now()))
         return NONE if following is None else date_format(following)
 
-    # -- what staff may do -----------------------------------------------------------------------
+    # -- actions of staff ------------------------------------------------------------------------
     def what_pausing_does(self, request: HttpRequest, subscription: Subscription) -> Sequence[str]:
-        """Said before it happens."""
         return (
             f"{subscription.customer} takes no new entry of {subscription.template}.",
             "Only staff can lift this hold; the customer and the partner cannot.",
@@ -170,7 +169,6 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     def what_cancelling_does(
         self, request: HttpRequest, subscription: Subscription
     ) -> Sequence[str]:
-        """Said before it happens."""
         return (
             f"{subscription.customer} does not follow {subscription.template} any more.",
             "This is final: subscribing again makes a new subscription at the price of that day.",
@@ -187,13 +185,13 @@ class SubscriptionAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         icon="pause",
     )
     def pause(self, request: HttpRequest, subscription: Subscription, data: dict[str, Any]) -> str:
-        """No new entry until staff resume it."""
+        """Place staff's hold: no new entry until staff lift it."""
         result = services.pause(**_leaving(request, subscription, data))
         return _outcome(result, "is paused", "was paused before")
 
     @confirmed(description="Resume", permission="act", form=NoteForm, icon="play_arrow")
     def resume(self, request: HttpRequest, subscription: Subscription, data: dict[str, Any]) -> str:
-        """Lift staff's hold; it trades when nobody else holds it."""
+        """Lift staff's hold; the subscription trades if no other hold is left."""
         result = services.resume(
             subscription_id=subscription.pk,
             actor=Actor.staff(request.user),

@@ -1,4 +1,4 @@
-"""Members of an answer, the same for partner and customer but for the commission."""
+"""Members of an answer; partner and customer get the same, except for the commission."""
 
 from __future__ import annotations
 
@@ -91,14 +91,14 @@ def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
 
 
 def _owner_id(subscription: Subscription) -> str:
-    """The platform, or the customer himself: a private template has no other subscriber."""
+    """The platform, or the customer themselves: a private template has no other subscriber."""
     if subscription.template.owner == Template.Owner.PLATFORM:
         return PLATFORM_OWNER
     return subscription.customer.public_id
 
 
 def _billing_start(subscription: Subscription) -> dt.date | None:
-    """First day of its first month; of one that goes on in a month begun before, of that."""
+    """First day of its first month; if it continues a month begun before, of that month."""
     if not subscription.is_billed:
         return None
     anchor = subscription.anchor
@@ -126,9 +126,9 @@ def partner_row(subscription: Subscription, slug: str, now: dt.datetime) -> dict
 
 
 def hold_rows(subscription: Subscription, today: dt.date) -> list[dict[str, Any]]:
-    """HoldObjects of a paused one as of ``today`` (IST; 3 queries), newest first.
+    """HoldObjects of a paused subscription as of ``today`` (IST; 3 queries), newest first.
 
-    Whoever is active is held by none.
+    An active subscription has none.
     """
     if subscription.status != PAUSED:
         return []
@@ -139,7 +139,7 @@ def hold_rows(subscription: Subscription, today: dt.date) -> list[dict[str, Any]
 
 
 def lots_rows(subscription: Subscription) -> list[dict[str, Any]]:
-    """Lots per leg over all accounts; needs template__current_version and allocations."""
+    """Lots per leg over all accounts. Needs template__current_version and allocations."""
     template = subscription.template
     per_account = [
         effective_lots(definition_of(template), one.lot_multiplier, hide_legs=template.black_box)
@@ -158,13 +158,13 @@ def _payment_row(balance: BalanceDue, currency: str) -> dict[str, Any]:
         "due_by": balance.due_by,
         "amount": balance.amount,
         "currency": currency,
-        "pay_url": None,  # pages to pay on come with the gateways
+        "pay_url": None,  # payment pages come with the gateways
         "missing": ["user_state"] if not balance.invoiceable else [],
     }
 
 
 def revenue_to_date(subscription: Subscription) -> dict[str, Any]:
-    """Shares of what was paid and not given back (2 queries)."""
+    """Shares of what was paid and not refunded (2 queries)."""
     shares = BILLING.get().shares_to_date(subscription.pk, subscription.partner_id)
     return {
         "partner_share": shares.partner,
@@ -182,7 +182,7 @@ def created(
 ) -> Response:
     """201 for a new subscription; ``shown`` is its serialised object.
 
-    ``email_differs`` for a partner, who named the customer.
+    ``email_differs`` is for a partner, who named the customer.
     """
     members = {
         "statusCode": 201,
@@ -198,9 +198,9 @@ def created(
 def detail(
     shown: Row, subscription: Subscription, today: dt.date, *, with_revenue: bool
 ) -> Response:
-    """One subscription as of ``today`` (IST) with what was traded for it.
+    """One subscription as of ``today`` (IST) with its trades.
 
-    For its partner with the shares to date.
+    For its partner also the shares to date.
     """
     activity = ACTIVITY.get()
     members: dict[str, Any] = {
@@ -232,7 +232,7 @@ def transitioned(shown: Row, result: TransitionResult, message: str) -> Response
 
 
 def allocations(subscription: Subscription, now: dt.datetime) -> Response:
-    """Its accounts by priority."""
+    """The subscription's accounts by priority."""
     rows = [allocation_row(one, now) for one in subscription.allocations.all()]
     return Response(AllocationListAnswer({"statusCode": 200, "allocations": rows}).data)
 

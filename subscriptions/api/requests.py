@@ -1,4 +1,4 @@
-"""From validated bodies and queries to the services' arguments."""
+"""Convert validated bodies and queries into the services' arguments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CANCEL_QUERY: Final = frozenset({"open_positions", "reason"})
 
 
 def account_choices(data: Mapping[str, Any]) -> list[AccountChoice]:
-    """The account named flat, or those of ``allocations``."""
+    """The account in the flat fields, or those of ``allocations``."""
     auto_link = data.get("auto_link_broker", True)
     if "allocations" not in data:
         return [_choice(data, auto_link, priority=1, path="")]
@@ -42,7 +42,7 @@ def _choice(row: Mapping[str, Any], auto_link: bool, *, priority: int, path: str
 
 
 def subscribe_arguments(request: Request, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What partner and customer say alike."""
+    """The arguments that partner and customer have in common."""
     address = caller_address(request)
     return {
         "accounts": account_choices(data),
@@ -55,9 +55,9 @@ def subscribe_arguments(request: Request, data: Mapping[str, Any]) -> dict[str, 
 
 
 def list_filters(request: Request) -> dict[str, str]:
-    """Filters of a list as ORM look-ups; ValidationError naming the allowed values.
+    """Filters of a list as ORM look-ups. Raises ValidationError naming the allowed values.
 
-    Whose rows, a partner says by :class:`partners.api.queries.CustomerFilter`.
+    A partner selects the customer with :class:`partners.api.queries.CustomerFilter`.
     """
     params = request.query_params
     found: dict[str, str] = {}
@@ -83,7 +83,7 @@ def transition_of(request: Request) -> dict[str, str]:
 
 
 def cancel_of(request: Request) -> dict[str, str]:
-    """The same of a DELETE, from the query. A body is refused: it would be silently ignored."""
+    """The same from the query of a DELETE. Refuses a body, which would be silently ignored."""
     if request.data:
         raise ValidationError({"body": "DELETE takes query parameters, no body."})
     return _transition(request.query_params.dict())
@@ -99,7 +99,7 @@ def _transition(data: Any) -> dict[str, str]:
 
 
 def resume_of(request: Request) -> dict[str, str]:
-    """``note`` of a resume; EXIT_NOW makes no sense there and is refused by name."""
+    """``note`` of a resume. Refuses EXIT_NOW, which makes no sense for one."""
     found = transition_of(request)
     if found.pop("open_positions") == OpenPositions.EXIT_NOW:
         raise ValidationError({"open_positions": "EXIT_NOW goes with pause or cancel only."})

@@ -1,4 +1,4 @@
-"""Subscriptions as their partner's GET answers them, for events (partners.ports.ShownObjects)."""
+"""Subscriptions for events, as their partner's GET returns them (partners.ports.ShownObjects)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from subscriptions.selectors import subscriptions
 
 
 def shown(events: Sequence[OutboxEvent], now: dt.datetime) -> Mapping[str, Mapping[str, Any]]:
-    """The subscription of each ``subscription.*`` event, by event id."""
+    """Event id -> the subscription of each ``subscription.*`` event."""
     mine = [event for event in events if event.type.startswith("subscription.")]
     if not mine:
         return {}

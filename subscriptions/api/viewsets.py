@@ -61,15 +61,15 @@ class _ShowsSubscriptions(ApiViewSet):
     tag = "Subscriptions"
 
     def row(self, subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
-        """Members of the audience's object; what ``subscriptions.selectors`` loads is needed."""
+        """Members of the audience's object. Needs what ``subscriptions.selectors`` loads."""
         raise NotImplementedError
 
     def shown(self, subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
-        """The audience's object."""
+        """The serialised object of the audience."""
         raise NotImplementedError
 
     def load(self, public_id: str) -> Subscription:
-        """The caller's subscription; NotFound."""
+        """The caller's subscription. Raises NotFound."""
         caller = self.caller
         return get_subscription(
             caller.partner_id, caller.environment, public_id, customer_id=caller.customer_id
@@ -101,10 +101,10 @@ class SubscriptionViewSet(_ShowsSubscriptions):
 
     lookup_field = "public_id"
     lookup_url_kwarg = "subscription_id"
-    #: Who places and lifts holds here.
+    #: The holder of the holds that are placed and lifted here.
     reason: ClassVar[Subscription.Reason]
     list_answer: ClassVar[type[serializers.Serializer[Any]]]
-    #: Whether one subscription is shown with what it has earned.
+    #: Whether the detail of a subscription includes its revenue shares.
     with_revenue: ClassVar[bool]
 
     def get_queryset(self) -> QuerySet[Subscription]:
@@ -115,7 +115,7 @@ class SubscriptionViewSet(_ShowsSubscriptions):
         )
 
     def get_object(self) -> Subscription:
-        """The one that the path names; NotFound."""
+        """The subscription named by the path. Raises NotFound."""
         return self.load(self.kwargs["subscription_id"])
 
     @extend_schema(summary="List subscriptions", parameters=[TEMPLATE_ID, STATUS])
@@ -172,7 +172,7 @@ class SubscriptionViewSet(_ShowsSubscriptions):
         arguments: Callable[[Request], Mapping[str, str]],
         message: str,
     ) -> Response:
-        """Ask the service for the change, and answer with the subscription as it is then."""
+        """Call the service, and answer with the changed subscription."""
         caller, now = self.caller, clock.now()
         inner_id = find_subscription_id(  # 404 comes before the 400 of the arguments
             caller.partner_id,

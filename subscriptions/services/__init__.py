@@ -1,4 +1,4 @@
-"""Every change of this room's state has its one front door here."""
+"""The services that change this room's state; all other code calls them."""
 
 from subscriptions.services.holds import HoldResult, lift_hold, place_hold
 from subscriptions.services.subscribing import AccountChoice, copy_shares, subscribe

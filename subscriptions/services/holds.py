@@ -1,4 +1,4 @@
-"""Holding and letting go: a subscription, or everything of a customer, an account or a partner."""
+"""Place and lift holds on a subscription, or on all of a customer, an account or a partner."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BATCH: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class HoldResult:
-    """``changed`` False: it was there, or lifted, already. ``subscriptions``: how many changed.
+    """``changed`` False: no change was needed. ``subscriptions``: how many changed status.
 
     ``next_entry_affected`` False: an entry of one of them was committed already and goes out.
     """
@@ -53,11 +53,12 @@ def place_hold(
     exit_now: bool = False,
     settled: bool = False,
 ) -> HoldResult:
-    """Keep everything under a target from trading until it is lifted; one for each holder.
+    """Keep everything under a target from trading until the hold is lifted; one per holder.
 
-    ``scope`` and ``holder`` are words of Hold; ``environment`` says which of a partner's two, the
-    other targets have their own. With ``exit_now`` what is open is exited. ``settled``: all that
-    is under it is paused and shows it already; the database refuses the commit otherwise. NotFound.
+    ``scope`` and ``holder`` are choices of Hold. ``environment`` matters for a partner, which has
+    two; the other targets have their own. ``exit_now`` exits open positions. ``settled``: all
+    subscriptions under the target are paused and show this hold already; if not, the database
+    refuses the commit. Raises NotFound.
     """
     with transaction.atomic():
         hold = _locked_target(scope, target_id, environment)
@@ -76,15 +77,15 @@ def place_hold(
 
 
 def lift_hold(*, hold_id: int, who: str, note: str, actor: Actor, now: dt.datetime) -> HoldResult:
-    """Let go. What nobody else holds trades from its next entry on.
+    """Lift a hold. Subscriptions without another hold trade from their next entry on.
 
-    HoldRefused (409) where ``who`` may not lift it; NotFound.
+    Raises HoldRefused (409) if ``who`` may not lift it; NotFound.
     """
     with transaction.atomic():
         known = Hold.objects.filter(pk=hold_id).first()
         if known is None:
             raise NotFound
-        # The target first, as everywhere: whoever subscribes meanwhile waits for us.
+        # Lock the target first, as everywhere: a concurrent subscribe waits for this transaction.
         _locked_target(known.scope, _target_id(known), known.environment)
         hold = Hold.objects.select_for_update().get(pk=hold_id)
         if hold.lifted_at is not None:
@@ -105,18 +106,19 @@ def lift_hold(*, hold_id: int, who: str, note: str, actor: Actor, now: dt.dateti
 
 
 def end_holds(holds: list[Hold], *, note: str, actor: Actor, now: dt.datetime) -> None:
-    """Mark open holds as lifted; whoever calls settles what they held."""
+    """Mark open holds as lifted. The caller settles the subscriptions under them."""
     by = str(actor)
     for hold in holds:
         hold.lifted_at, hold.lifted_by, hold.lift_note = now, by, note.strip()[:NOTE_LENGTH]
     Hold.objects.bulk_update(holds, ("lifted_at", "lifted_by", "lift_note"))
 
 
-# -- what a hold is about --------------------------------------------------------------------------
+# -- the target of a hold --------------------------------------------------------------------------
 def _locked_target(scope: str, target_id: int, environment: str) -> Hold:
-    """An unsaved hold of a target whose row is locked until commit. NotFound.
+    """An unsaved hold of a target whose row is locked until commit. Raises NotFound.
 
-    Without its key: whoever only refers to it does not wait. Whoever subscribes shares the row.
+    FOR NO KEY UPDATE: inserting a row that refers to the target does not wait. A subscribe does, as
+    it locks the target FOR SHARE.
     """
     if scope == Hold.Scope.PARTNER:
         partner = Partner.objects.select_for_update(no_key=True).filter(pk=target_id).first()
@@ -148,7 +150,7 @@ def _target_id(hold: Hold) -> int:
 
 
 def _same(hold: Hold) -> QuerySet[Hold]:
-    """Open holds of the same target by the same holder: one at most."""
+    """Open holds of the same target by the same holder: at most one."""
     target = {
         name: value
         for name in ("subscription", "customer", "account")
@@ -164,8 +166,11 @@ def _same(hold: Hold) -> QuerySet[Hold]:
 
 
 def live_under(hold: Hold) -> QuerySet[Subscription]:
-    """Live subscriptions that a hold is about; of an account those that trade on it, and those that
-    have left it and trade on no other one."""
+    """Live subscriptions that a hold covers.
+
+    For an account: those that trade on it, and those that have left it and can trade on no other
+    one.
+    """
     live = Subscription.objects.exclude(status=Subscription.Status.CANCELLED)
     if hold.subscription_id is not None:
         return live.filter(pk=hold.subscription_id)
@@ -188,7 +193,7 @@ def _batches(hold: Hold) -> Iterator[list[Subscription]]:
 
 
 def locked(found: QuerySet[Subscription]) -> Iterator[list[Subscription]]:
-    """Batches of subscriptions, locked, with what events tell of them; in one order for all."""
+    """Batches of locked subscriptions with what events need, in one order for all callers."""
     after = 0
     while batch := first_locked(found.filter(pk__gt=after), _BATCH):
         yield batch
@@ -196,7 +201,7 @@ def locked(found: QuerySet[Subscription]) -> Iterator[list[Subscription]]:
 
 
 def first_locked(found: QuerySet[Subscription], limit: int) -> list[Subscription]:
-    """The first ``limit`` of them by key, locked in the same way."""
+    """The first ``limit`` subscriptions by key, locked and loaded as by :func:`locked`."""
     return list(
         found.select_for_update(of=("self",), no_key=True)
         .select_related("customer", "template")

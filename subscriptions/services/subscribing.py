@@ -43,7 +43,7 @@ from subscriptions.ports import BILLING
 from subscriptions.selectors import definition_of, open_template
 
 ONE_LIVE: Final = "subscription_one_live_uniq"
-# What the rooms below call the fields that our callers know by these names.
+# Field names of the rooms below -> the names that our callers use.
 _OUR_NAMES: Final = {"client_id": "broker_client_id", "broker_name": "broker"}
 
 
@@ -51,9 +51,9 @@ _OUR_NAMES: Final = {"client_id": "broker_client_id", "broker_name": "broker"}
 class AccountChoice:
     """One broker account to trade on, as the caller names it.
 
-    ``broker`` empty means the partner's default. ``lot_multiplier`` in lots per base lot,
-    ``max_lots_per_order`` in lots. ``path`` goes before field names in errors
-    (``allocations.1.``). With ``auto_link`` an unknown account is made without credentials.
+    ``broker`` empty: the partner's default. ``lot_multiplier`` in lots per base lot,
+    ``max_lots_per_order`` in lots. ``path`` is the prefix of field names in errors
+    (``allocations.1.``). ``auto_link``: an unknown account is created without credentials.
     """
 
     client_id: str
@@ -84,20 +84,20 @@ def subscribe(
     address: str | None = None,
     key_id: int | None = None,
 ) -> Subscription:
-    """Make a live subscription with its allocations; any number of equal calls make one.
+    """Create a live subscription with its allocations; repeated equal calls create one.
 
-    ``template_id`` is public; the customer is found or made by ``external_user_id``, ``user_email``
-    or both (:func:`partners.identity.find_or_create_customer`), or is ``customer_id`` who asks for
-    themselves; ``user_state`` (GST code) fills theirs where nobody knows it. ``key_id`` is the
-    partner's key that asked, ``address`` where the accepted disclosure came from. With
-    ``expected_monthly_fee`` (rupees before tax) and ``expected_version``, as the catalogue showed
-    them, nobody subscribes at a price or to a version that they have not seen.
+    ``template_id`` is public. The customer is found or created by ``external_user_id``,
+    ``user_email`` or both (:func:`partners.identity.find_or_create_customer`), or is
+    ``customer_id`` who subscribes for themselves; ``user_state`` (GST code) is stored if theirs is
+    unknown. ``key_id`` is the calling partner's key, ``address`` the network address from which the
+    disclosure was accepted. ``expected_monthly_fee`` (rupees before tax) and ``expected_version``
+    are those that the catalogue showed: they prevent a subscription at a price or to a version that
+    the customer has not seen.
 
-    NotFound for a template that is not offered to this caller; InvalidRequest for a multiplier,
-    disclosure or account that does not fit; StateMissing for a paid one of a customer whose state
-    nobody knows; DuplicateSubscription; PaymentDue; PriceChanged;
-    VersionChanged; ClientIdTaken; SubscriptionHeld; PartnerSuspended; EmailDiffers;
-    ExternalIdDiffers.
+    Raises NotFound for a template that is not offered to this caller; InvalidRequest for a
+    multiplier, disclosure or account that does not fit; StateMissing for a paid one if the
+    customer's state is unknown; DuplicateSubscription; PaymentDue; PriceChanged; VersionChanged;
+    ClientIdTaken; SubscriptionHeld; PartnerSuspended; EmailDiffers; ExternalIdDiffers.
     """
     choices = [_cleaned(choice, partner_id) for choice in accounts]
     _refuse_twice(choices)
@@ -128,7 +128,7 @@ def subscribe(
             subscription.accepted_disclosure_at = now
             subscription.accepted_disclosure_address = address
         _insert_once(subscription)
-        # after the INSERT, so that a live one is a duplicate first
+        # after the INSERT, so that a live subscription is reported as a duplicate first
         billing = BILLING.get()
         billing.refuse_debtor(subscription, ist_date(now))
         _refuse_nowhere(subscription, ist_date(now))
@@ -153,7 +153,7 @@ def subscribe(
 
 # -- what is refused before anything is written --------------------------------------------------
 def _cleaned(choice: AccountChoice, partner_id: int | None) -> AccountChoice:
-    """Broker and client id as brokers write them; InvalidRequest under our field names."""
+    """Broker and client id as brokers write them. Raises InvalidRequest with our field names."""
     broker = choice.broker
     if not broker:
         if partner_id is None:
@@ -172,7 +172,7 @@ def _at(choice: AccountChoice, **details: str) -> dict[str, str]:
 
 
 def _renamed(error: DomainError, choice: AccountChoice) -> DomainError:
-    """The same error with the names that our caller used."""
+    """The same error with the field names that our caller used."""
     details = {
         choice.path + _OUR_NAMES.get(field, field): words for field, words in error.details.items()
     }
@@ -196,7 +196,7 @@ def _refuse_twice(choices: Sequence[AccountChoice]) -> None:
 
 
 def _refuse_beyond_limits(choice: AccountChoice) -> None:
-    """The limits of the API, for whoever calls without it: no column takes more."""
+    """The API's limits, for callers that do not come through it: no column takes more."""
     most, places = limits.MAX_LOT_MULTIPLIER, limits.MULTIPLIER_PLACES
     multiplier, lots = choice.lot_multiplier, choice.max_lots_per_order
     words: dict[str, str] = {}
@@ -216,10 +216,10 @@ def _refuse_beyond_limits(choice: AccountChoice) -> None:
 def _hold_open_template(
     template_id: str, partner_id: int | None, environment: str, day: dt.date
 ) -> Template:
-    """The template, kept from being withdrawn or closed until this transaction ends.
+    """The template, protected from being withdrawn or closed until this transaction ends.
 
-    FOR SHARE: subscribers do not wait for each other, a withdrawal waits for them and then
-    cancels them too. Without it a subscription could outlive its template.
+    FOR SHARE: subscribers do not wait for each other; a withdrawal waits for them and then cancels
+    them too. Without the lock a subscription could outlive its template.
     """
     found = open_template(template_id, partner_id, environment, day)
     with connection.cursor() as cursor:
@@ -252,12 +252,12 @@ def _check_multipliers(template: Template, choices: Sequence[AccountChoice], day
 
 # -- what is written -----------------------------------------------------------------------------
 def _priced(template: Template, customer: Customer, now: dt.datetime) -> Subscription:
-    """An unsaved subscription with the price and the partner's share in force today (IST)."""
+    """An unsaved subscription with the price and the partner's share that apply today (IST)."""
     day = ist_date(now)
     price = None
     if template.pricing_type == Template.PricingType.PAID:
         price = price_in_force(template.pk, customer.partner_id, day)
-        if price is None:  # offered only with one: it was deleted this moment
+        if price is None:  # a template is offered only with a price: it has just been deleted
             raise NotFound
     return Subscription(
         partner_id=customer.partner_id,
@@ -276,7 +276,7 @@ def _priced(template: Template, customer: Customer, now: dt.datetime) -> Subscri
 
 
 def copy_shares(subscriptions: Sequence[Subscription]) -> None:
-    """Write down who gets what of the fees of saved subscriptions, as agreed today."""
+    """Store the split of the fees of saved subscriptions, with the shares in force today."""
     ShareLine.objects.bulk_create(
         [
             ShareLine(
@@ -303,7 +303,7 @@ def _shares(subscription: Subscription) -> list[Share]:
 
 
 def _insert_once(subscription: Subscription) -> None:
-    """Insert, and let the unique constraint decide who was first."""
+    """Insert; the unique constraint decides which request wins."""
     for last_try in (False, True):
         try:
             with transaction.atomic():
@@ -312,7 +312,7 @@ def _insert_once(subscription: Subscription) -> None:
             if constraint_of(error) != ONE_LIVE:
                 raise
             existing = _live_of(subscription)
-            # None: it was cancelled between our INSERT and this look, so there is room again.
+            # None: it was cancelled between our INSERT and this query, so a retry can succeed.
             if existing is not None or last_try:
                 raise DuplicateSubscription(
                     "User already subscribed to this strategy",
@@ -323,7 +323,7 @@ def _insert_once(subscription: Subscription) -> None:
 
 
 def _refuse_nowhere(subscription: Subscription, day: dt.date) -> None:
-    """Nobody trades on what could never be invoiced: the document has to name their state.
+    """Raise StateMissing if the state that an invoice must name is unknown.
 
     After the INSERT, as with debtors.
     """
@@ -339,10 +339,10 @@ def _refuse_nowhere(subscription: Subscription, day: dt.date) -> None:
 
 
 def _refuse_unseen(subscription: Subscription, fee: Decimal | None, version: int | None) -> None:
-    """409 when the price or the version is not the one that the customer was shown.
+    """Raise a 409 if the price or the version is not the one that the customer was shown.
 
-    What is compared is what was written, so a price that changes this moment is noticed too. After
-    the INSERT, as with debtors.
+    It compares what was written, so a concurrent change of the price is noticed too. After the
+    INSERT, as with debtors.
     """
     charged = subscription.monthly_fee
     if fee is not None and fee != charged:
@@ -363,11 +363,13 @@ def _refuse_unseen(subscription: Subscription, fee: Decimal | None, version: int
 
 
 def _refuse_held(subscription: Subscription, choices: Sequence[AccountChoice]) -> None:
-    """Nobody gets around a hold by subscribing anew: seen was a customer under a compliance hold
-    who cancelled and came back ACTIVE, and one who removed a held account and connected it again.
+    """Raise SubscriptionHeld, so that subscribing anew does not evade a hold.
 
-    The rows of customer and partner are shared until commit and those of the accounts are locked,
-    so that a hold that is being placed meanwhile either is seen here or finds the subscription.
+    Bug: a customer under a compliance hold cancelled and came back ACTIVE; another removed a held
+    account and connected it again.
+
+    The rows of customer and partner are locked FOR SHARE until commit and those of the accounts are
+    locked, so a hold that is being placed meanwhile is either found here or finds the subscription.
     """
     with connection.cursor() as cursor:
         cursor.execute(_SHARE_CUSTOMER, [subscription.customer_id])
@@ -382,7 +384,7 @@ def _refuse_held(subscription: Subscription, choices: Sequence[AccountChoice]) -
     named = Q()
     for choice in choices:
         named |= Q(broker=choice.broker, client_id=choice.client_id)
-    # Every row of ours that ever stood for these accounts: a removed one may be held.
+    # All rows that ever represented these accounts: a removed one may be held.
     accounts = BrokerAccount.objects.for_partner(
         subscription.partner_id, subscription.environment
     ).filter(named)
@@ -446,7 +448,7 @@ def _allocate(
 def _account(
     customer: Customer, choice: AccountChoice, actor: Actor, now: dt.datetime
 ) -> BrokerAccount:
-    """The customer's account, locked until commit so that no removal can miss the allocation."""
+    """The customer's account, locked until commit so that a removal cannot miss the allocation."""
     if not choice.auto_link:
         known = (
             BrokerAccount.objects.select_for_update()

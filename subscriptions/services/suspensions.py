@@ -1,8 +1,8 @@
-"""What the suspension of a partner does to its customers' subscriptions (adr 0051).
+"""Effects of a partner's suspension on its customers' subscriptions (adr 0051).
 
-Called by ``partners.suspending`` through its port, in its transaction and with the partner's row
-locked: nobody subscribes meanwhile. What a day brings is done in steps, each a transaction of its
-caller's (adr 0057).
+``partners.suspending`` calls these through its port, in its transaction and with the partner's row
+locked, so nobody can subscribe meanwhile. Changes that are due on a day are made in steps, each in
+a transaction of the caller (adr 0057).
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from subscriptions.ports import BILLING
 from subscriptions.services.holds import first_locked, lift_hold, locked, place_hold
 from subscriptions.services.transitions import cancel_many
 
-#: Subscriptions that one step changes: their rows are locked for less than a second.
+#: Subscriptions that one step changes; their rows are locked for less than a second.
 STEP: Final = 500
-#: Shown until the suspension's hold stands: nobody's, or a weaker one's.
+#: Reasons shown before the suspension's hold exists: none, or a weaker holder.
 _SHOWN_BEFORE: Final = ("", *HOLDERS[: HOLDERS.index(PARTNER_SUSPENDED)])
 _DAY: Final = dt.timedelta(days=1)
 
 
 def standing(partner_id: int) -> Standing:
-    """What there is of a partner's live subscriptions, in both environments (1 query)."""
+    """Counts of a partner's live subscriptions, in both environments (1 query)."""
     held = _mine(partner_id).values("environment")
     paused = Q(status=Subscription.Status.PAUSED)
     found = _live(partner_id).aggregate(
@@ -47,9 +47,9 @@ def standing(partner_id: int) -> Standing:
 
 
 def hold_all(partner_id: int, *, actor: Actor, now: dt.datetime) -> int:
-    """Place the suspension's hold in both environments; how many subscriptions it paused.
+    """Place the suspension's hold in both environments; returns how many subscriptions it paused.
 
-    It is a hold of its own beside staff's and the partner's: only reinstating lifts it.
+    It is separate from the holds of staff and of the partner: only reinstating lifts it.
     """
     paused = _active(partner_id).count()
     _place(partner_id, actor, now, settled=False)
@@ -57,10 +57,10 @@ def hold_all(partner_id: int, *, actor: Actor, now: dt.datetime) -> int:
 
 
 def pause_due(partner_id: int, *, now: dt.datetime) -> Step:
-    """One step of pausing those whose day is over; the hold itself comes with the last one.
+    """One step of pausing subscriptions after their last day; the last step places the hold itself.
 
-    Until then the day holds them (:func:`subscriptions.holding.holds_on`): whatever a step finds is
-    paused, and stays so.
+    Until then the date alone holds them (:func:`subscriptions.holding.holds_on`), so what a step
+    pauses stays paused.
     """
     waiting = _live(partner_id).filter(status_reason__in=_SHOWN_BEFORE)
     before = waiting.count()
@@ -70,7 +70,7 @@ def pause_due(partner_id: int, *, now: dt.datetime) -> Step:
     left = waiting.count()
     if not left:
         _place(partner_id, SYSTEM, now, settled=True)
-    # Customers pause meanwhile, too; a step after which as many are left would go on for ever.
+    # Customers pause meanwhile, too; repeating a step that leaves as many would never end.
     return Step(active, left, more=0 < left < before)
 
 
@@ -89,19 +89,19 @@ def _place(partner_id: int, actor: Actor, now: dt.datetime, *, settled: bool) ->
 
 
 def release_all(partner_id: int, *, note: str, actor: Actor, now: dt.datetime) -> int:
-    """Lift the suspension's hold and nobody else's; how many subscriptions trade again."""
+    """Lift the suspension's hold and no other; returns how many subscriptions trade again."""
     mine = list(_mine(partner_id).order_by("environment").values_list("pk", flat=True))
     for hold_id in mine:
         lift_hold(hold_id=hold_id, who=PARTNER_SUSPENDED, note=note, actor=actor, now=now)
-    # Whoever trades now was paused a moment ago: the hold was on both environments.
+    # All that are active now were paused before: the hold covered both environments.
     return _active(partner_id).count() if mine else 0
 
 
 def end_when_paid(partner_id: int, *, actor: Actor, now: dt.datetime) -> Step:
-    """Renew none of them: each ends with the period that is running, which is the last one billed.
+    """Renew none of them: each ends with its current period, which is the last one billed.
 
-    Free ones and those of the test environment end with the month that is running since their
-    anchor. Who is paused and whose period is over ends now.
+    Free ones and those of the test environment end with the current month from their anchor. A
+    paused one whose period is over ends now.
     """
     today = ist_date(now)
     ending, over = 0, Counter[int]()
@@ -118,7 +118,7 @@ def end_when_paid(partner_id: int, *, actor: Actor, now: dt.datetime) -> Step:
 
 
 def end_due(partner_id: int, *, now: dt.datetime) -> Step:
-    """One step of cancelling those whose last day is over."""
+    """One step of cancelling subscriptions whose last day is over."""
     due = _ending(partner_id).filter(ends_on__lte=ist_date(now))
     over = Counter[int]()
     _end(first_locked(due, STEP), over, SYSTEM, now)
@@ -127,11 +127,11 @@ def end_due(partner_id: int, *, now: dt.datetime) -> Step:
 
 
 def keep_all(partner_id: int, *, now: dt.datetime) -> int:
-    """Renew again what was to end and has not; how many. Who is paused meanwhile stays paused."""
+    """Renew again what was to end and has not; returns how many. Paused ones stay paused."""
     kept = 0
     for batch in locked(_ending(partner_id)):
         billed = [one for one in batch if one.status == ACTIVE and one.is_billed]
-        # Their periods are not over, so each goes on from the anchor that it had.
+        # Their periods are not over, so each continues from its own anchor.
         BILLING.get().resume(billed, on=ist_date(now))
         Subscription.objects.filter(pk__in=[one.pk for one in batch]).update(ends_on=None)
         kept += len(batch)
@@ -139,7 +139,7 @@ def keep_all(partner_id: int, *, now: dt.datetime) -> int:
 
 
 def _mine(partner_id: int) -> QuerySet[Hold]:
-    """The suspension's open holds: one for each environment."""
+    """The suspension's open holds: one per environment."""
     return open_holds().filter(
         scope=Hold.Scope.PARTNER, partner_id=partner_id, holder=PARTNER_SUSPENDED
     )
@@ -160,7 +160,7 @@ def _ending(partner_id: int) -> QuerySet[Subscription]:
 
 
 def _paid_until(one: Subscription, today: dt.date) -> dt.date:
-    """First day after the period that was running when it traded last (IST)."""
+    """First day (IST) after the period in which it last traded."""
     last = today if one.status == ACTIVE else ist_date(one.status_changed_at)
     return next_billing_date(one.anchor, last)
 
@@ -168,10 +168,11 @@ def _paid_until(one: Subscription, today: dt.date) -> dt.date:
 def _end(
     subscriptions: Sequence[Subscription], over: Counter[int], actor: Actor, now: dt.datetime
 ) -> None:
-    """Cancel them; ``over`` counts them by template."""
+    """Cancel them and count them in ``over`` by template."""
     if not subscriptions:
         return
-    # First, because a cancellation bills what begins on its day, and that day is not paid for.
+    # First, because a cancellation bills a period that begins on its day, which is not to be
+    # billed.
     by_day: dict[dt.date, list[int]] = defaultdict(list)
     for one in subscriptions:
         by_day[one.ends_on or ist_date(now)].append(one.pk)
@@ -182,6 +183,6 @@ def _end(
 
 
 def _count_off(over: Counter[int]) -> None:
-    """Templates last, in one order: as everywhere."""
+    """Reduce the templates' subscriber counts; templates are locked last, in one order."""
     for template_id, count in sorted(over.items()):
         adjust_subscriber_count(template_id=template_id, delta=-count)

@@ -1,4 +1,4 @@
-"""Pause, resume, cancel; and what a withdrawn template or a removed account does.
+"""Pause, resume and cancel; the effects of a withdrawn template and of a removed account.
 
 The rules: docs/subscriptions.md#lifecycle.
 """
@@ -38,7 +38,7 @@ from subscriptions.models import Allocation, Hold, Subscription
 from subscriptions.ports import BILLING, ENTRY_GATE
 from subscriptions.services.holds import NOTE_LENGTH, end_holds, first_locked
 
-# The word that the trading day shows and explains as the reason of such an exit.
+# The reason that the trading day shows and explains for such an exit.
 EXIT_REASON: Final = "EXIT_REQUESTED"
 _BATCH: Final = 1000
 
@@ -52,7 +52,7 @@ class OpenPositions(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TransitionResult:
-    """``changed`` False: it was there already.
+    """``changed`` False: the subscription was in that state already.
 
     ``next_entry_affected`` False: nothing changed, or the next entry was already committed and
     still goes out, by I7 (no entry outside its window).
@@ -72,9 +72,9 @@ def pause(
     open_positions: str = OpenPositions.MANAGE,
     note: str = "",
 ) -> TransitionResult:
-    """No new entry until resumed. ``reason`` says who holds it, ``note`` is free words.
+    """Take no new entry until resumed. ``reason`` is the holder, ``note`` free text.
 
-    Beside somebody else's hold it is one more, and the subscription trades when none is left.
+    It adds a hold to those of others; the subscription trades when none is left. Raises
     TransitionRefused (409) for a cancelled one; NotFound.
     """
     return _transition(
@@ -91,9 +91,9 @@ def pause(
 def resume(
     *, subscription_id: int, actor: Actor, reason: str, now: dt.datetime, note: str = ""
 ) -> TransitionResult:
-    """Lift what the caller may lift (lifecycle.liftable); enter again when nobody else holds it.
+    """Lift the holds that the caller may lift (lifecycle.liftable); it trades if no other is left.
 
-    Resumed after the period that was running at the pause, it gets a new anchor.
+    If resumed after the period in which the pause began, it gets a new anchor. Raises
     TransitionRefused (409) with ``status_reason``; NotFound.
     """
     return _transition(
@@ -116,7 +116,7 @@ def cancel(
     open_positions: str = OpenPositions.MANAGE,
     note: str = "",
 ) -> TransitionResult:
-    """End it for good. NotFound."""
+    """End it for good. Raises NotFound."""
     return _transition(
         Action.CANCEL,
         subscription_id,
@@ -141,7 +141,7 @@ def _transition(
     note = note.strip()[:NOTE_LENGTH]
     with transaction.atomic():
         # no_key: invoices refer to the subscription. A billing run that holds the segment and
-        # writes an invoice would wait for a stronger lock, and we for its segment.
+        # writes an invoice would wait for a stronger lock while we wait for its segment.
         subscription = (
             Subscription.objects.select_for_update(of=("self",), no_key=True)
             .select_related("customer", "template")
@@ -201,9 +201,9 @@ def _change(
     actor: Actor,
     now: dt.datetime,
 ) -> bool:
-    """Write what was decided; ``next_entry_affected``.
+    """Write what was decided; returns ``next_entry_affected``.
 
-    ``own`` are its open holds; of a resumption those that the caller may lift.
+    ``own`` are the subscription's open holds; for a resumption those that the caller may lift.
     """
     if action is Action.CANCEL:
         end_holds([one for one in own if one.holder not in LASTING], note="", actor=actor, now=now)
@@ -225,7 +225,7 @@ def _change(
     _, affected = settle([subscription], actor=actor, now=now, tell=False)
     active = subscription.status == ACTIVE
     if active:
-        # Why it was resumed stays to be read until it is paused again.
+        # The reason for resuming stays visible until the next pause.
         Subscription.objects.filter(pk=subscription.pk).update(status_note=note)
         subscription.status_note = note
     events.tell(events.RESUMED if active else events.PAUSED, subscription, actor=actor, now=now)
@@ -255,7 +255,7 @@ def _cancel(
 
 
 def _exit(subscription: Subscription, actor: Actor, now: dt.datetime) -> None:
-    """Exit what is held. Also when the status did not change: who asks wants to be out."""
+    """Exit open positions, even if the status did not change: the caller wants to be out."""
     reached = ENTRY_GATE.get().request_exit(
         [subscription.pk], reason=OpenPositions.EXIT_NOW.value, now=now
     )
@@ -275,7 +275,7 @@ def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -
     """Cancel every live subscription of a template, in the withdrawal's transaction.
 
     Open positions run to their exit; what was paid for the days after today is credited later
-    (docs/billing.md#withdrawn-templates). Batches, each of a few statements.
+    (docs/billing.md#withdrawn-templates). Works in batches of a few statements each.
     """
     reason = Subscription.Reason.TEMPLATE_WITHDRAWN
     total = 0
@@ -301,9 +301,9 @@ def cancel_for_withdrawal(template_id: int, *, actor: Actor, now: dt.datetime) -
 def cancel_many(
     subscriptions: Sequence[Subscription], *, reason: str, actor: Actor, now: dt.datetime
 ) -> None:
-    """Cancel live ones that are locked and loaded with customer and template; a few statements.
+    """Cancel live subscriptions, locked and loaded with customer and template; a few statements.
 
-    What is open runs to its exit. Whoever calls counts them off their templates, last.
+    Open positions run to their exit. The caller reduces the templates' subscriber counts, last.
     """
     ids = [one.pk for one in subscriptions]
     Subscription.objects.filter(pk__in=ids).update(
@@ -324,24 +324,26 @@ def cancel_many(
 
 
 def unlink_account(account_id: int, *, now: dt.datetime) -> None:
-    """A removed account trades for nobody any more; the subscriptions go on with their others.
+    """Stop all trading on a removed account; subscriptions continue on their other accounts.
 
-    Whose last one it was is paused as by the customer, and nobody resumes it: nothing could trade,
-    and a new month would be billed (adr 0057). Whose other accounts are all held is paused, too.
+    A subscription that loses its last account gets the customer's hold, which cannot be lifted:
+    nothing could trade, and a new month would be billed (adr 0057). One whose other accounts are
+    all held is paused, too.
     """
     gone = Allocation.objects.filter(account_id=account_id, status=Allocation.Status.ACTIVE)
     keys = sorted(gone.values_list("subscription_id", flat=True))
     for start in range(0, len(keys), _BATCH):
         found = Subscription.objects.filter(pk__in=keys[start : start + _BATCH])
         batch = first_locked(found, _BATCH)
-        # After their subscriptions, as arming locks them; nobody allocates a locked account.
+        # After their subscriptions, in arming's lock order; a locked account gets no new
+        # allocation.
         gone.filter(subscription__in=batch).update(status=Allocation.Status.REMOVED)
         _hold_without_account(batch, now)
         settle(batch, actor=audit.SYSTEM, now=now)
 
 
 def _hold_without_account(subscriptions: Sequence[Subscription], now: dt.datetime) -> None:
-    """Place the customer's hold on those that have no account left; theirs stays as it is."""
+    """Place the customer's hold on those without an account, unless they have one already."""
     live = {one.pk: one for one in subscriptions if one.status != CANCELLED}
     left = without_account(live)
     held = open_holds().filter(subscription_id__in=left, holder=USER)

@@ -1,8 +1,8 @@
-"""Deliberate faults for the demo's controls: each breaks one thing, so that a check must notice.
+"""Deliberate faults for the demo's controls: each breaks one thing that a check must notice.
 
-``QUANTLEAP_FAULT`` names at most one. It is planted at the start of a process: a function or method
-of the product, its seam, is wrapped from here, and the product knows nothing of it. The profiles
-``local`` and ``test`` alone install this package; nobody else can import it (docs/adr/0058).
+``QUANTLEAP_FAULT`` names at most one, which is planted when a process starts: a function or method
+of the product, its seam, is wrapped from here, and the product does not know about it. Only the
+profiles ``local`` and ``test`` install this package; all others cannot import it (docs/adr/0058).
 """
 
 from __future__ import annotations

@@ -5,14 +5,14 @@ from django.conf import settings
 
 
 class FaultsConfig(AppConfig):
-    """Deliberate faults; of the profiles ``local`` and ``test`` only."""
+    """Deliberate faults; only in the profiles ``local`` and ``test``."""
 
     name = "quantleap.faults"
     label = "faults"
     verbose_name = "Deliberate faults"
 
     def ready(self) -> None:
-        """Plant it for the life of the process; ImproperlyConfigured for an unknown name."""
+        """Plant the fault until the process ends. ImproperlyConfigured for an unknown name."""
         name: str = settings.QUANTLEAP_FAULT
         if not name:
             return

@@ -1,8 +1,7 @@
-"""Faults of billing: of its runs, and of money that came and went back at the bank.
+"""Faults of billing: of its runs, its receipts and its reversals.
 
-What the database refuses of them is judged by a function there. So that somebody else than the
-database can be seen to notice, those faults also take that one judgement out of an installation
-that is thrown away.
+The database's functions would refuse some of these faults. To show that a check other than the
+database notices them, the fault also disables that one condition, in a throw-away installation.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ _PAISA: Final = "0.01"
 def bill_twice(plant: Planting) -> None:
     """The newest invoice's period is due again, in a segment that no lifecycle would write.
 
-    A second invoice of the same segment is refused by the database, so this is what a wrong
-    lifecycle could do.
+    The database refuses a second invoice of the same segment, so this is what a wrong lifecycle
+    could do.
     """
 
     @plant.around(runs, "_pass")
@@ -43,7 +42,7 @@ def bill_twice(plant: Planting) -> None:
 
 
 def _make_due_again() -> bool:
-    """Whether the phantom is new, so that the run has to look again."""
+    """Returns whether the phantom is new, so that the run must query again."""
     newest = Invoice.objects.filter(segment_no=1).order_by("-id").first()
     if newest is None:
         return False
@@ -63,7 +62,7 @@ def _make_due_again() -> bool:
 
 @FAULTS.fault("unbalanced_entry", "one posting is a paisa out of balance")
 def unbalanced_entry(plant: Planting) -> None:
-    """The first invoice of each chunk defers a paisa more than it is over."""
+    """The first invoice of each chunk defers one paisa more than its amount."""
 
     @plant.around(runs, "_post")
     def post(original: Callable[..., None], cursor: Any, issue: Mapping[str, Any]) -> None:
@@ -76,7 +75,7 @@ def unbalanced_entry(plant: Planting) -> None:
 
 @FAULTS.fault("begin_again", "who subscribes again begins a period inside one that they have begun")
 def begin_again(plant: Planting) -> None:
-    """No earlier subscription is looked for (adr 0054)."""
+    """Ignore earlier subscriptions (adr 0054)."""
 
     @plant.around(segments, "begun")
     def begun(
@@ -90,7 +89,7 @@ def begin_again(plant: Planting) -> None:
 # -- receipts and reversals ------------------------------------------------------------------------
 @FAULTS.fault("receipt_twice", "one transfer is recorded for two customers")
 def receipt_twice(plant: Planting) -> None:
-    """No receipt is found by its reference."""
+    """Find no receipt by its reference."""
 
     @plant.around(receipts, "live")
     def live(_original: Callable[..., Any], _method: str, _reference: str) -> None:
@@ -101,7 +100,7 @@ def receipt_twice(plant: Planting) -> None:
 
 @FAULTS.fault("receipt_short", "what a receipt pays no invoice with is nowhere")
 def receipt_short(plant: Planting) -> None:
-    """The payer's credit is left out of the receipt and of the books."""
+    """Leave the payer's credit out of the receipt and of the ledger."""
 
     @plant.around(receipts, "insert")
     def insert(original: Callable[..., Receipt], **named: Any) -> Receipt:
@@ -114,7 +113,7 @@ def receipt_short(plant: Planting) -> None:
 
 @FAULTS.fault("reversal_earns", "money that went back at the bank still earns a commission")
 def reversal_earns(plant: Planting) -> None:
-    """A reversal takes no commission back; a credit note does."""
+    """A reversal claws no commission back; a credit note does."""
 
     @plant.around(commissions, "claw_back")
     def claw_back(
@@ -129,7 +128,7 @@ def reversal_earns(plant: Planting) -> None:
 
 @FAULTS.fault("reversal_beside", "a reversal does not mirror the posting that it takes back")
 def reversal_beside(plant: Planting) -> None:
-    """It takes the money from the books' account of what nobody can place."""
+    """Take the money from the suspense account."""
 
     @plant.around(reversals, "_other_side")
     def other_side(original: Callable[..., list[Posting]], transaction_id: int) -> list[Posting]:
@@ -141,12 +140,12 @@ def reversal_beside(plant: Planting) -> None:
         ]
 
 
-# -- what the database refuses ---------------------------------------------------------------------
+# -- conditions of the database --------------------------------------------------------------------
 def _let_pass(plant: Planting, function: str, judgement: str, nothing: str) -> None:
-    """After the migrations, have a function of the database judge nothing.
+    """After the migrations, disable one condition of a database function.
 
-    Everything else that it does stays, so balances are kept as ever. Only where the clock was
-    moved: such an installation is thrown away.
+    The rest of the function stays, so balances are still kept. Only if the clock was moved: such an
+    installation is thrown away.
     """
 
     def replace(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:

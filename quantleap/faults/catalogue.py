@@ -1,4 +1,4 @@
-"""Every fault by its name, as ``QUANTLEAP_FAULT`` gives it."""
+"""All faults by name, as given in ``QUANTLEAP_FAULT``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAULTS: Final[Mapping[str, Fault]] = {**execution.FAULTS, **partners.FAULTS, **b
 
 
 def fault(name: str) -> Fault:
-    """The fault of that name; ImproperlyConfigured when there is none.
+    """The fault with that name. Raises ImproperlyConfigured if there is none.
 
     A control that breaks nothing would prove nothing.
     """

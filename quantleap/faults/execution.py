@@ -34,7 +34,7 @@ from quantleap.faults.planting import Faults, Planting
 
 #: Seconds before its entry time at which an early run fires.
 EARLY_BY: Final = 0.1
-#: Seconds after the orders have left until their rows are written, where nothing was before.
+#: Seconds from the sending of orders to the writing of their rows, if none were written before.
 WRITTEN_AFTER: Final = 1.5
 
 FAULTS: Final = Faults()
@@ -42,7 +42,7 @@ FAULTS: Final = Faults()
 
 @FAULTS.fault("send_twice", "one order leaves twice, and nobody closes the second one")
 def send_twice(plant: Planting) -> None:
-    """The first entry order that is queued is queued again, and asks nobody before it leaves."""
+    """Queue the first entry order twice, and skip the checks before it is sent."""
     chosen: list[LiveIntent] = []
 
     def is_chosen(intent: LiveIntent) -> bool:
@@ -64,12 +64,12 @@ def send_twice(plant: Planting) -> None:
 
     @plant.around(BookReader, "_note_duplicates")
     def note_nothing(*_: Any) -> bool:
-        return False  # the control's own: whoever judges the day has to find it
+        return False  # hide it from the engine: the demo's checks must find the duplicate
 
 
 @FAULTS.fault("send_early", f"entries leave {EARLY_BY * 1000:.0f} ms early")
 def send_early(plant: Planting) -> None:
-    """The entry time has come for the sender before it has for the clock."""
+    """The sender's entry time comes before the clock's."""
 
     @plant.around(Burst, "wait_for")
     async def wait_for(
@@ -96,7 +96,7 @@ def send_early(plant: Planting) -> None:
 
 @FAULTS.fault("drop_intent", "one order is never planned")
 def drop_intent(plant: Planting) -> None:
-    """The first entry that is planned lacks its last order."""
+    """Leave out the last order of the first planned entry."""
     dropped: list[LiveIntent] = []
 
     @plant.around(EntryFlows, "_intents")
@@ -115,7 +115,7 @@ def drop_intent(plant: Planting) -> None:
 
 @FAULTS.fault("skip_exit", "one leg is never closed")
 def skip_exit(plant: Planting) -> None:
-    """The first leg that is to be closed because its exit time has come stays open."""
+    """Keep open the first leg that is due at its exit time."""
     skipped: list[tuple[int, str]] = []
 
     @plant.around(ExitOrders, "_may_begin")
@@ -138,7 +138,7 @@ def skip_exit(plant: Planting) -> None:
 
 @FAULTS.fault("ignore_unknown", "nobody looks up what a silent order became")
 def ignore_unknown(plant: Planting) -> None:
-    """The book settles nothing that is UNKNOWN, and proves no order absent."""
+    """The order book settles no UNKNOWN order, and proves no order absent."""
 
     @plant.around(duplicates, "find")
     def find(
@@ -155,7 +155,7 @@ def ignore_unknown(plant: Planting) -> None:
 
 @FAULTS.fault("skip_commit", "orders leave before their rows are committed")
 def skip_commit(plant: Planting) -> None:
-    """The commit before the entry claims executions only; their orders' rows follow later."""
+    """The commit before the entry claims executions only; the orders' rows follow later."""
 
     @plant.around(entry_writer, "insert_intents")
     def insert_nothing(*_: Any) -> frozenset[str]:
@@ -183,7 +183,7 @@ def _insert_late(rows: Sequence[tuple[LiveExecution, LiveIntent]]) -> None:
 
 @FAULTS.fault("split_account", "a person at two partners is two accounts again")
 def split_account(plant: Planting) -> None:
-    """Book, exits and pace are kept for each of our rows, not for the real account (adr 0038)."""
+    """Keep order book, exits and pace per row instead of per real account (adr 0038)."""
 
     @plant.around(Actors, "of")
     def of(
@@ -191,7 +191,7 @@ def split_account(plant: Planting) -> None:
     ) -> Actor:
         row = real._replace(client_id=_divided(real.client_id, account_id))
         actor = original(actors, row, account_id)
-        actor.real = real  # that is what the broker is asked with
+        actor.real = real  # requests to the broker use it
         return actor
 
     @plant.around(Accounts, "_pacer")

@@ -1,4 +1,4 @@
-"""Faults of what partners are told."""
+"""Faults of webhooks to partners."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FAULTS: Final = Faults()
 
 @FAULTS.fault("skip_webhook", "deliveries are recorded but not made")
 def skip_webhook(plant: Planting) -> None:
-    """One delivery of each process claims to have been accepted, and is never sent."""
+    """One delivery of each process is reported as accepted and never sent."""
     skipped: list[str] = []
 
     @plant.around(Sender, "post")

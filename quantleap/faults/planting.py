@@ -1,4 +1,4 @@
-"""How a fault gets into the product: seams are wrapped, and can be unwrapped again."""
+"""Planting a fault: the product's seams are wrapped, and can be unwrapped again."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Function = Callable[..., Any]
 
 
 class SeamMissing(Exception):
-    """The product has no such function or method any more: whoever moved it moves the fault too."""
+    """The product no longer has this function or method: a move must update the fault, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seam:
     """A plain function or method of the product, where its callers look it up.
 
-    ``owner`` is the class that defines the method, or the module in whose names the function is
-    found when it is called: the one that imported it, where it was imported by name.
+    ``owner`` is the class that defines the method, or the module in whose namespace callers find
+    the function: the importing module, if it was imported by name.
     """
 
     owner: Any
@@ -36,8 +36,8 @@ class Seam:
         return f"{place}.{self.name}"
 
     def function(self) -> Function:
-        """What stands there now; SeamMissing unless it is a function defined in Python."""
-        # Not getattr: an inherited method would be put back where it never was.
+        """The present function. Raises SeamMissing unless it is a function defined in Python."""
+        # Not getattr: undo would set an inherited method on a class that did not define it.
         found = vars(self.owner).get(self.name)
         if not isinstance(found, FunctionType):
             raise SeamMissing(f"{self} is no function that could be wrapped")
@@ -45,17 +45,17 @@ class Seam:
 
 
 class Planting:
-    """What one fault changes in this process, from :meth:`Fault.plant` until :meth:`undo`."""
+    """The changes of one fault in this process, from :meth:`Fault.plant` until :meth:`undo`."""
 
     def __init__(self) -> None:
-        #: What each seam was wrapped with.
+        #: The wrapper of each seam.
         self.seams: dict[Seam, Function] = {}
         self._undo: list[Callable[[], object]] = []
 
     def around(self, owner: Any, name: str) -> Callable[[Function], Function]:
-        """Decorate ``instead(original, *arguments)``, which is called in the function's place.
+        """Decorate ``instead(original, *arguments)``, which is called instead of the function.
 
-        SeamMissing when it is not there.
+        Raises SeamMissing if the function is not there.
         """
 
         def wrap(instead: Function) -> Function:
@@ -74,28 +74,27 @@ class Planting:
         return wrap
 
     def after_migrations(self, room: str, receiver: Function) -> None:
-        """Call ``receiver(using=…)`` whenever the tables of ``room`` (an app's label) were
-        migrated."""
+        """Call ``receiver(using=…)`` after every migration of ``room`` (an app's label)."""
         sender = apps.get_app_config(room)
         post_migrate.connect(receiver, sender=sender, weak=False)
         self._undo.append(lambda: post_migrate.disconnect(receiver, sender=sender))
 
     def undo(self) -> None:
-        """Leave the product as it was found."""
+        """Restore the product."""
         while self._undo:
             self._undo.pop()()
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One deliberate fault: its name, what it breaks in a few words, and how it is planted."""
+    """One deliberate fault: its name, what it breaks in a few words, and how to plant it."""
 
     name: str
     breaks: str
     _wrap: Callable[[Planting], None]
 
     def plant(self) -> Planting:
-        """Wrap its seams; all of them, or none when one is missing (SeamMissing)."""
+        """Wrap all seams, or none if one is missing (SeamMissing)."""
         planting = Planting()
         try:
             self._wrap(planting)
@@ -106,7 +105,7 @@ class Fault:
 
     @contextmanager
     def planted(self) -> Iterator[Planting]:
-        """Wrap its seams for the length of a ``with`` block, for tests."""
+        """Plant the fault for the duration of a ``with`` block, for tests."""
         planting = self.plant()
         try:
             yield planting

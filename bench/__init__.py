@@ -1,1 +1,1 @@
-"""Benchmarks (docs/performance.md). Not part of the installation: nothing outside imports them."""
+"""Benchmarks (docs/performance.md). Not part of the installation; no other package imports them."""

@@ -23,7 +23,7 @@ SPIN: Final = 0.002
 
 
 class Wire(asyncio.Protocol):
-    """One connection; counts the one answer it waits for."""
+    """One connection; counts the answer to its order."""
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
@@ -31,11 +31,10 @@ class Wire(asyncio.Protocol):
         self.answered = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
 
     def data_received(self, data: bytes) -> None:
-        """The answer, in one piece over loopback."""
+        """Count the answer, which arrives in one piece over loopback."""
         if not self.answered.done():
             self.answered.set_result(data)
 

@@ -34,7 +34,7 @@ RATIO: Final = 10.0
 FLAT_MB: Final = 10.0
 IDLE_SECONDS: Final = 0.1
 IDLE_RUNS: Final = 5
-#: Of the row-by-row loop; the run gets ten times as many, so that both take seconds.
+#: The loop gets one tenth of the run's subscriptions, so that both take seconds.
 LOOP_SHARE: Final = 10
 COMPARED: Final = 50
 START_SECONDS: Final = 6.0
@@ -42,12 +42,12 @@ CHILD_SECONDS: Final = 600.0
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Everything, in one installation."""
+    """All measurements, in one installation."""
     with House(answer_after=0) as house:
         from bench import portfolio
         from quantleap.core import clock
 
-        # A run's own line is for operators; here it would stand between the figures.
+        # A run's log line is for operators; here it would mix with the figures.
         logging.getLogger("subscriptions.billing.invoicing.runs").setLevel(logging.WARNING)
         as_of = clock.ist_date(clock.now())
         world = portfolio.open_books()
@@ -72,14 +72,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def say(what: str) -> None:
-    """Progress for people."""
+    """Print the present step."""
     print(f"  {what} …", flush=True)
 
 
 def run_apart(
     house: House, as_of: dt.date, *, times: int = 1, workers: int = 1, at: float = 0.0
 ) -> list[dict[str, Any]]:
-    """What :func:`bench.billrun.measure` finds in ``workers`` processes of their own, in turn."""
+    """Results of :func:`bench.billrun.measure` from ``workers`` processes, in their order."""
     outs = [VAR / f"billrun{number}.json" for number in range(workers)]
     with contextlib.ExitStack() as stack:
         children = [
@@ -100,7 +100,7 @@ def _command(as_of: dt.date, out: Path, times: int, at: float) -> list[str]:
 
 
 def compare(world: World, count: int, as_of: dt.date) -> int:
-    """Of ``count`` subscriptions, how many the run and the loop do not bill alike."""
+    """Number of ``count`` subscriptions that the run and the loop bill differently."""
     from bench import portfolio, rowbyrow
     from quantleap.core import clock
     from subscriptions.billing.invoicing import runs
@@ -114,7 +114,7 @@ def compare(world: World, count: int, as_of: dt.date) -> int:
 
 
 def play_round(world: World, number: int, sample: int, as_of: dt.date) -> dict[str, float]:
-    """Invoices per second of both, in this process; who begins changes from round to round."""
+    """Invoices per second of both, in this process; the order changes from round to round."""
     from bench import portfolio, rowbyrow
     from quantleap.core import clock
     from subscriptions.billing.invoicing import runs
@@ -137,7 +137,7 @@ def play_round(world: World, number: int, sample: int, as_of: dt.date) -> dict[s
 
 
 def two_workers(house: House, world: World, count: int, as_of: dt.date) -> dict[str, Any]:
-    """For information: two processes that begin together."""
+    """For information: two processes that start at the same time."""
     from bench import portfolio
 
     portfolio.load(world, count, as_of=as_of, prefix="two")
@@ -155,7 +155,7 @@ def two_workers(house: House, world: World, count: int, as_of: dt.date) -> dict[
 
 
 def check_ledger() -> dict[str, Any]:
-    """The nightly checks over all that was billed: what it finds, and how long it takes."""
+    """The nightly checks over everything that was billed: findings and duration."""
     from quantleap.core import clock
     from subscriptions.billing.ledger import checks
 
@@ -170,7 +170,7 @@ def check_ledger() -> dict[str, Any]:
 
 
 def judge(found: dict[str, Any]) -> list[Target]:
-    """The promises."""
+    """Compare the figures with the promises."""
     large, two = found["large"], found["two_workers"]
     wrong = sum(
         abs(run["invoices"] - run["expected"]) for run in (found["small"], large, two)
@@ -192,7 +192,7 @@ def judge(found: dict[str, Any]) -> list[Target]:
 
 
 def median_ratio(found: dict[str, Any]) -> float:
-    """Of the rounds."""
+    """Median of the rounds' ratios."""
     return round(float(statistics.median(row["ratio"] for row in found["rounds"])), 2)
 
 
@@ -202,7 +202,7 @@ def idle_seconds(found: dict[str, Any]) -> float:
 
 
 def table(found: dict[str, Any]) -> str:
-    """Figures for people."""
+    """The figures as text."""
     lines = [
         f"{'due':>9}{'invoices':>10}{'s':>8}{'/s':>8}{'CPU s':>8}{'in PG':>8}"
         f"{'p50 ms':>8}{'p99 ms':>8}{'max ms':>8}{'peak MB':>9}{'PG MB':>8}"
@@ -230,7 +230,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def result_json(found: dict[str, Any], judged: list[Target]) -> dict[str, Any]:
-    """What is written to ``billing.json``."""
+    """The content of ``billing.json``."""
     return {
         "machine": {
             "cores": os.cpu_count(),

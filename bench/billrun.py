@@ -79,8 +79,8 @@ def _backend_seconds(pid: int) -> float:
 def _memory_mb(pid: str, name: str) -> float:
     """A line of /proc/PID/status in MB; without /proc, our own peak or unknown (nan).
 
-    getrusage is the second choice: Linux keeps its maximum over exec, so it would tell of the
-    process that started us.
+    getrusage is only the fallback: Linux keeps its maximum over exec, so it would include the
+    parent process.
     """
     if not PROC.is_dir():
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2  # macOS: bytes

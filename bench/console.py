@@ -28,13 +28,13 @@ from bench.house import VAR, House
 
 READY_MS: Final = 300.0
 TRIES: Final = 3
-#: The page before the last of those that a list goes back.
+#: The last but one page that a list offers.
 DEEP: Final = 199
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One address, and why it is asked; ``rows`` is whether the list may be empty there."""
+    """One address of a list, and what it measures."""
 
     list: str
     what: str
@@ -43,7 +43,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Milliseconds of the tries, queries of the last one, and its size in kB."""
+    """Milliseconds of all tries, queries of the last one, and its size in kB."""
 
     list: str
     what: str
@@ -56,7 +56,7 @@ class Measured:
 
 
 ADMIN: Final = "/admin"
-#: List -> ways of searching: words for the table, and what is typed.
+#: List -> ways of searching: label in the table, and the search term.
 SEARCHES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "partners/customer": (
         ("e-mail, beginning", "person4711"), ("e-mail, middle", "n4711@"), ("everybody", "example"),
@@ -145,7 +145,7 @@ FILTERS: Final[dict[str, tuple[str, ...]]] = {
 
 
 def pages(run_id: int) -> Iterator[Page]:
-    """Everything that is measured."""
+    """All pages to measure."""
     for name in sorted({*SEARCHES, *FILTERS}):
         base = f"{ADMIN}/{name}/"
         yield Page(name, "first page", base)
@@ -172,7 +172,7 @@ def pages(run_id: int) -> Iterator[Page]:
 
 
 def measure_page(page: Page, get: Callable[[str], Any]) -> Measured:
-    """Median and worst of :data:`TRIES`."""
+    """Median and maximum of :data:`TRIES`."""
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
@@ -194,7 +194,7 @@ def measure_page(page: Page, get: Callable[[str], Any]) -> Measured:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Everything, in one installation."""
+    """All measurements, in one installation."""
     with House(answer_after=0) as house:
         from django.test import Client
 
@@ -211,13 +211,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         say(f"seeded in {seeded:.0f} s; asking")
         client = Client(SERVER_NAME="localhost")
         client.force_login(StaffUser.objects.create_superuser("bench"))
-        client.get(f"{ADMIN}/")  # the process has its templates and connections
+        client.get(f"{ADMIN}/")  # warms up templates and connections
         found = [measure_page(page, client.get) for page in pages(sizes.runs)]
     return {"sizes": asdict(sizes), "seeded_s": round(seeded, 1), "pages": found}
 
 
 def seed(house: House, sizes: Any) -> None:
-    """The world by its own front doors, the masses by SQL."""
+    """Create the base data through the services, the large tables by SQL."""
     import psycopg
 
     from bench import consoleseed
@@ -253,12 +253,12 @@ def seed(house: House, sizes: Any) -> None:
 
 
 def say(what: str) -> None:
-    """Progress for people."""
+    """Print the present step."""
     print(f"  {what} …", flush=True)
 
 
 def judge(found: Sequence[Measured]) -> list[Target]:
-    """The promises."""
+    """Compare the figures with the promises."""
     slowest = max(found, key=lambda page: page.ms)
     late = [page for page in found if page.ms > READY_MS]
     broken = [page for page in found if page.status != 200]
@@ -270,7 +270,7 @@ def judge(found: Sequence[Measured]) -> list[Target]:
 
 
 def table(found: Sequence[Measured]) -> str:
-    """Figures for people, in the order of the lists."""
+    """The figures as text, in the order of the lists."""
     lines = [f"{'list':<28}{'page':<46}{'ms':>7}{'worst':>8}{'queries':>8}{'kB':>6}"]
     for page in found:
         mark = "  <" if page.ms > READY_MS or page.status != 200 else ""

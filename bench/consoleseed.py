@@ -1,8 +1,8 @@
 """Rows for the console's lists, a million at a time. Import it after ``django.setup()``.
 
 INSERT … SELECT generate_series as the database's superuser, with triggers off and indexes built
-afterwards: the rows look like a year of trading, but nobody traded, and no ledger stands behind
-them. Only for an installation of the benchmark's own.
+afterwards. The rows look like a year of trading, but there was none, and they have no postings in
+the ledger. Only for an installation of the benchmark's own.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from psycopg import Cursor, sql
 
 Row = tuple[Any, ...]
 
-#: Executions of a run; orders of an execution.
+#: Executions per run; orders per execution.
 RUN_SIZE: Final = 5_000
 LEGS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many rows of each kind."""
+    """Numbers of rows of each kind."""
 
     subscriptions: int = 100_000
     orders: int = 1_000_000
@@ -32,17 +32,17 @@ class Sizes:
 
     @property
     def executions(self) -> int:
-        """Each with :data:`LEGS` orders."""
+        """Number of executions, each with :data:`LEGS` orders."""
         return self.orders // LEGS
 
     @property
     def runs(self) -> int:
-        """Each of :attr:`run_size` executions."""
+        """Number of runs, each with :attr:`run_size` executions."""
         return -(-self.executions // self.run_size)
 
     @property
     def run_size(self) -> int:
-        """:data:`RUN_SIZE` executions, of a subscription each."""
+        """:data:`RUN_SIZE` executions, each of a different subscription."""
         return min(RUN_SIZE, self.subscriptions)
 
 
@@ -231,14 +231,14 @@ TABLES: Final = (
 
 
 def fill(cursor: Cursor[Row], sizes: Sizes, facts: dict[str, Any]) -> None:
-    """All rows, fast; ``cursor`` is a superuser's, outside a transaction. See :func:`insert`."""
+    """As :func:`insert`, but faster; ``cursor`` is a superuser's, outside a transaction."""
     with without_indexes(cursor, TABLES):
         insert(cursor, sizes, facts)
     cursor.execute("VACUUM ANALYZE")
 
 
 def insert(cursor: Cursor[Row], sizes: Sizes, facts: dict[str, Any]) -> None:
-    """All rows, without triggers and foreign keys; ``cursor`` is a superuser's.
+    """Insert all rows, without triggers and foreign keys; ``cursor`` is a superuser's.
 
     ``facts``: ids of ``partners`` (three of them, or NULL), ``template``, ``version``,
     ``strategy``, ``contract`` and ``supplier``.
@@ -261,7 +261,7 @@ def insert(cursor: Cursor[Row], sizes: Sizes, facts: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def without_indexes(cursor: Cursor[Row], tables: Sequence[str]) -> Iterator[None]:
-    """Drop what no constraint needs, and build it again at the end: a million rows come faster."""
+    """Drop indexes that no constraint needs, and rebuild them at the end: inserting is faster."""
     cursor.execute(
         "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index "
         " WHERE indrelid = ANY(%s::regclass[]) "

@@ -22,7 +22,7 @@ HOLD: Final = dt.timedelta(seconds=8)
 
 
 def open_market() -> None:
-    """Contracts around the sink's index level with Kite's names, and a feed account on the sink."""
+    """Create contracts around the sink's index level with Kite's names, and a feed account."""
     day = clock.ist_date(clock.now())
     contracts = load_test_contracts(day, underlyings=("NIFTY",))
     BrokerInstrument.objects.bulk_create(
@@ -50,7 +50,7 @@ def make_subscribers(count: int, prefix: str = "C") -> list[BrokerAccount]:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry second: the template, when it enters (our clock and unix), when it leaves."""
+    """One entry second: the template, its entry (our clock and unix seconds), and its exit."""
 
     template: Template
     entry_at: dt.datetime
@@ -67,8 +67,8 @@ def schedule(
 ) -> Entry:
     """One short option for every account, entering at the first whole second ``lead`` s ahead.
 
-    ``orders`` > 1 slices each account's quantity into that many orders; ``legs`` are side, type and
-    moneyness, ``hold`` seconds until the exit.
+    ``orders`` > 1 slices each account's quantity into that many orders. ``legs`` are side, type and
+    moneyness, ``hold`` the seconds until the exit.
     """
     rounded = clock.now() + dt.timedelta(seconds=lead + 1)
     entry_at = rounded.replace(microsecond=0)
@@ -87,7 +87,7 @@ def schedule(
 
 
 def wait_for_end(entry: Entry, seconds: float) -> Run:
-    """The run of an entry once all its executions are over; TimeoutError otherwise."""
+    """The run of an entry once all its executions are over. Raises TimeoutError."""
     deadline = time.monotonic() + seconds
     while True:
         run = Run.objects.filter(template=entry.template).first()
@@ -137,7 +137,7 @@ def entry_tags(run: Run) -> set[str]:
 
 
 def sent_instants(run: Run) -> list[float]:
-    """When our own books say that each entry order left, real unix seconds."""
+    """When each entry order was sent according to our database, in real unix seconds."""
     offset = clock.offset_seconds()
     sent = _entries(run).exclude(sent_at=None).values_list("sent_at", flat=True)
     return [at.timestamp() - offset for at in sent]

@@ -22,7 +22,8 @@ from bench.figures import Lateness
 from bench.house import LEADS, VAR, House, python
 
 LEAD: Final = 11.0
-#: Connecting ten thousand sockets takes longer than a thousand; production has half a minute.
+#: Connecting ten thousand sockets takes longer than a thousand; in production there is half a
+#: minute.
 MANY_LEADS: Final = {"QUANTLEAP_ARM_LEAD": "20", "QUANTLEAP_CONNECT_LEAD": "16"}
 MANY_LEAD: Final = 24.0
 MANY: Final = 5000
@@ -36,7 +37,7 @@ TASK_WORKERS: Final = {
 
 
 class Bench:
-    """The three contestants in one house; every method is one run."""
+    """The three contestants in one installation; every method is one run."""
 
     def __init__(self, house: House, subscribers: int) -> None:
         from bench import day
@@ -48,7 +49,7 @@ class Bench:
         self._accounts = day.make_subscribers(subscribers)
 
     def add_subscribers(self, count: int) -> None:
-        """Have ``count`` subscribers from now on."""
+        """Set the number of subscribers from now on."""
         self._accounts += self._day.make_subscribers(count - self.subscribers, prefix="D")
         self.subscribers = count
 
@@ -66,7 +67,7 @@ class Bench:
         tags = day.entry_tags(run)
         arrivals = sink.arrivals()
         entries = [row for row in arrivals if row["tag"] in tags]
-        first = {row["account"]: row for row in reversed(entries)}  # the first one stays
+        first = {row["account"]: row for row in reversed(entries)}  # the first one wins
         problems = _problems(entries, arrivals, told, orders)
         if not entries:
             raise RuntimeError(f"no order arrived: {told}")
@@ -80,7 +81,7 @@ class Bench:
         }
 
     def per_order(self) -> dict[str, Any]:
-        """One task per order: published at T, the worker warm and waiting."""
+        """One task per order: published at T to a warm, idle worker."""
         from bench import perorder
 
         sink = self.house.sink
@@ -110,7 +111,7 @@ class Bench:
 
     @contextmanager
     def task_worker(self, kind: str) -> Iterator[None]:
-        """The worker of the baseline with tasks."""
+        """The worker of the baseline with Celery tasks."""
         command = python(
             *("-m", "celery", "-A", "bench.perorder", "worker", "-n", "bench@%h"),
             *(*TASK_WORKERS[kind], "-Q", "bench", "-l", "WARNING"),
@@ -123,7 +124,7 @@ class Bench:
 def _problems(
     entries: list[dict[str, Any]], arrivals: list[dict[str, Any]], told: dict[str, Any], orders: int
 ) -> list[str]:
-    """What must not be, whatever the speed: orders lost, twice, unfinished, or positions left."""
+    """Errors whatever the speed: orders lost, sent twice or unfinished, positions left open."""
     problems = []
     if len({row["tag"] for row in arrivals}) != len(arrivals):
         problems.append("a tag arrived twice")
@@ -154,7 +155,7 @@ def choose_worker(bench: Bench) -> tuple[str, dict[str, Lateness]]:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Everything; the result file's content."""
+    """All measurements; the result file's content."""
     rounds: dict[str, list[dict[str, Any]]] = {"ours": [], "per_order": [], "bare": []}
     larger: dict[str, list[dict[str, Any]]] = {"orders": [], "subscribers": []}
     with House(answer_after=options.answer_after / 1000) as house:
@@ -188,7 +189,7 @@ def _say(name: str, runs: list[dict[str, Any]]) -> None:
 
 
 def report(options: argparse.Namespace, found: dict[str, Any]) -> bool:
-    """Print and write the figures; whether every promise is kept."""
+    """Print and write the figures; returns whether every promise is kept."""
     rounds = found["rounds"]
     series = {name: [run["witnessed"] for run in runs] for name, runs in rounds.items()}
     rows = {

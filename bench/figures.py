@@ -40,7 +40,7 @@ def lateness(instants: Iterable[float], due: float) -> Lateness:
 
 
 def median_of(runs: Sequence[Lateness]) -> Lateness:
-    """Median of every time; counts are the least (``count``) and the most (``early``)."""
+    """Median of every time; ``count`` is the minimum, ``early`` the maximum."""
     return Lateness(
         count=min(run.count for run in runs),
         early=max(run.early for run in runs),
@@ -67,7 +67,7 @@ class Target:
         return self.figure >= self.limit if self.at_least else self.figure <= self.limit
 
     def line(self) -> str:
-        """One line for people."""
+        """The promise as one line of text."""
         sign = ">=" if self.at_least else "<="
         word = "PASS" if self.holds else "FAIL"
         return (
@@ -75,7 +75,7 @@ class Target:
         )
 
     def json(self) -> dict[str, Any]:
-        """For the result file."""
+        """The promise for the result file."""
         return {**asdict(self), "holds": self.holds}
 
 
@@ -91,13 +91,13 @@ BARE_RATIO: Final = 2.0
 def ratio(
     above: Sequence[Lateness], below: Sequence[Lateness], of: Callable[[Lateness], float]
 ) -> float:
-    """Median over the alternating runs of one figure divided by another's of the same round."""
+    """Median over the rounds of one contestant's figure divided by the other's."""
     return statistics.median(of(a) / of(b) for a, b in zip(above, below, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class RatioInterval:
-    """The geometric mean of some ratios, and between what it lies with 95 % confidence."""
+    """The geometric mean of ratios, and its 95 % confidence interval."""
 
     middle: float
     low: float
@@ -107,8 +107,8 @@ class RatioInterval:
 def ratio_intervals(ratios: Mapping[str, Sequence[float]]) -> dict[str, RatioInterval]:
     """Intervals of several series of ratios (at least two each) that scatter alike.
 
-    How far two ratios of a series lie apart is taken over all series, since one of two or three
-    pairs says little about it; the logarithms are taken to be normal.
+    The spread within a series is pooled over all series, because two or three pairs alone say
+    little about it. The logarithms are assumed to be normal.
     """
     logs = {name: [math.log(ratio) for ratio in series] for name, series in ratios.items()}
     squares = sum(statistics.variance(series) * (len(series) - 1) for series in logs.values())
@@ -130,7 +130,7 @@ def targets(
     *,
     subscribers: int,
 ) -> list[Target]:
-    """The promises for one order of each subscriber, judged on medians."""
+    """The promises for one order of each subscriber, compared with medians."""
     middle = median_of(ours)
     return [
         Target("orders that arrived, least of all runs", middle.count, subscribers, "", True),

@@ -1,7 +1,7 @@
-"""An installation of its own for a measurement: servers, database, sink, executor process.
+"""An installation for one measurement: servers, database, sink, executor process.
 
-Everything lies below ``var/bench``, answers on loopback only, and ends with the ``with`` block (or
-with this process, should it be killed).
+Everything is below ``var/bench``, listens on loopback only, and ends with the ``with`` block (or
+with this process, if it is killed).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def python(*arguments: str) -> list[str]:
 
 
 class Sink:
-    """The witness process and its control path."""
+    """The sink's process and its control port."""
 
     def __init__(self, process: subprocess.Popen[str], port: int) -> None:
         self.process = process
@@ -44,19 +44,19 @@ class Sink:
         self._http = requests.Session()
 
     def arrivals(self) -> list[dict[str, Any]]:
-        """Every order since the last reset, in order of arrival."""
+        """All orders since the last reset, in order of arrival."""
         answer = self._http.get(f"{self.url}/bench/arrivals", timeout=30)
         answer.raise_for_status()
         rows: list[dict[str, Any]] = answer.json()
         return rows
 
     def count(self) -> dict[str, int]:
-        """How many orders have come, and how many workers have said that they work."""
+        """Number of orders received, and of workers that reported to be ready."""
         found: dict[str, int] = self._http.get(f"{self.url}/bench/count", timeout=30).json()
         return found
 
     def wait_for(self, name: str, number: int, seconds: float) -> None:
-        """Wait until :meth:`count` says at least ``number``; TimeoutError otherwise."""
+        """Wait until :meth:`count` reaches ``number``. Raises TimeoutError."""
         deadline = time.monotonic() + seconds
         while (found := self.count())[name] < number:
             if time.monotonic() > deadline:
@@ -64,21 +64,21 @@ class Sink:
             time.sleep(0.1)
 
     def reset(self) -> None:
-        """Forget every order."""
+        """Forget all orders."""
         self._http.post(f"{self.url}/bench/reset", timeout=30).raise_for_status()
 
     def tell(self, updates: bool) -> None:
-        """Whether fills are told by websocket from now on; who listens is cut off."""
+        """Set whether fills are sent by websocket from now on; open websockets are closed."""
         path = f"/bench/updates?{'on' if updates else 'off'}"
         self._http.post(self.url + path, timeout=30).raise_for_status()
 
     def close(self) -> None:
-        """Let go of the control connection."""
+        """Close the control connection."""
         self._http.close()
 
 
 class House:
-    """The environment of one benchmark, and what it started."""
+    """The environment of one benchmark, and the processes that it started."""
 
     def __init__(self, *, answer_after: float) -> None:
         """``answer_after`` in seconds."""
@@ -123,7 +123,8 @@ class House:
                 stderr=subprocess.STDOUT,
                 check=True,
             )
-        # This process sets the scene through the models: it is one of the installation's own.
+        # This process creates the data through the models, so it needs the installation's
+        # environment.
         os.environ.clear()
         os.environ.update(self.environment)
         import django
@@ -155,7 +156,7 @@ class House:
 
     @contextlib.contextmanager
     def executors(self, count: int, environment: Mapping[str, str]) -> Iterator[list[int]]:
-        """The worker processes that host ``count`` executors (their ids), and beat.
+        """Start the worker processes that host ``count`` executors (their ids), and beat.
 
         All with the command lines of an installation.
         """
@@ -173,12 +174,12 @@ class House:
             yield [child.pid for child in children]
 
     def keep_apart(self, pid: int) -> None:
-        """Give the witness the last processor and this sender, with all it starts, the others.
+        """Give the sink the last processor, and this sender with its children the others.
 
-        A broker has machines of its own. Left to itself the kernel wakes the witness on the very
-        processor that sends, and the sender waits for it: one or two gaps of 4 ms in a thousand
-        orders that take ten, now in this run and now in that. Where processors cannot be chosen
-        (macOS), or there is one, nothing changes.
+        A broker has its own machines. By default the kernel wakes the sink on the very processor
+        that sends, and the sender waits for it: one or two gaps of 4 ms in a thousand orders that
+        take ten, in some runs and not in others. Without a choice of processors (macOS), or with
+        only one, nothing changes.
         """
         if not hasattr(os, "sched_setaffinity"):
             return
@@ -191,7 +192,7 @@ class House:
     def process(
         self, name: str, command: tuple[str, ...] | list[str], **environment: str
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """Any helper process with the installation's environment; its output goes to a log."""
+        """A helper process with the installation's environment; its output goes to a log."""
         with self._log(name) as log:
             child = spawn(
                 command,

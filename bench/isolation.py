@@ -35,25 +35,25 @@ from bench.house import VAR, House, python
 
 CONNECT: Final = "hanging_connect"
 LEAD: Final = 11.0
-#: Seconds that the subscriptions of one strategy take at most.
+#: Maximum seconds for the subscriptions of one strategy.
 PREPARE: Final = 0.5
 RUN_SECONDS: Final = 60.0
-#: Entries of the others at p99, hostile over control.
+#: Maximum ratio of the other accounts' p99 at entry, with and without the hostile account.
 RATIO: Final = 1.10
-#: Milliseconds by which the others' exits may be later than in the control.
+#: Milliseconds by which the other accounts' exits may be later than in the control.
 EXIT_MS: Final = 250.0
 
 
 @dataclasses.dataclass
 class Played:
-    """The healthy accounts' orders of one day, by entry; and what went wrong."""
+    """The healthy accounts' orders of one day, by entry, and the problems."""
 
     entries: list[Lateness] = dataclasses.field(default_factory=list)
     exits: list[Lateness] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
 
     def line(self) -> str:
-        """Medians, for people."""
+        """Medians as text."""
         entries = " ".join(f"{entry.p99:.1f}" for entry in self.entries)
         exits = " ".join(f"{leaving.last:.0f}" for leaving in self.exits)
         return f"entries p99 {entries} ms, exits last {exits} {self.problems}"
@@ -81,7 +81,7 @@ class Bench:
 
     @contextmanager
     def executor(self, manner: str) -> Iterator[None]:
-        """A fresh executor whose second broker is of this manner."""
+        """A fresh executor whose second broker behaves in this manner."""
         self._clear()
         with self._enemy(manner) as url, self.house.executor(QUANTLEAP_ZEBU_API=url):
             yield
@@ -111,23 +111,23 @@ class Bench:
 
     @staticmethod
     def _clear() -> None:
-        """What the hostile account of before has left open is nobody's."""
+        """Close what the previous hostile account has left open."""
         from execution.models import Execution, OrderIntent
         from quantleap.core import clock
 
         left = Execution.objects.exclude(status__in=Execution.TERMINAL)
         orders = OrderIntent.objects.filter(execution__in=left)
-        # What was planned and has not been sent is nowhere; of the rest nobody knows.
+        # Planned orders that were never sent exist nowhere; the outcome of the others is unknown.
         unfinished = orders.exclude(state__in=OrderIntent.FINAL)
         unfinished.filter(sends=0).update(state="MISSED", final_at=clock.now())
         unfinished.exclude(sends=0).update(state="ESCALATED", final_at=clock.now())
         left.update(status="FAILED", cause="OTHER", closed_at=clock.now())
 
     def play(self, entries: int, manner: str = "") -> Played:
-        """One short day of so many entries, a second apart; the exits follow when all have entered.
+        """One short day with ``entries`` entries, a second apart; the exits follow the last entry.
 
-        With the hostile account of this manner in each of them, if one is named. An entry before
-        them, with everybody in it, is not counted: a fresh process is late.
+        With the hostile account of this manner in each of them, if given. One entry before them,
+        with all accounts, is not counted: a fresh process is late.
         """
         sink, day = self.house.sink, self._day
         sink.reset()
@@ -167,7 +167,7 @@ class Bench:
         }
 
     def _wait(self, made: Sequence[Any], seconds: float) -> list[str]:
-        """Until the healthy are closed; what is wrong with them."""
+        """Wait until the healthy accounts are closed; returns their problems."""
         from execution.models import Execution
 
         templates = [entry.template for entry in made]
@@ -195,8 +195,8 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, list[Played]]]:
             days = found[manner] = {"control": [], "hostile": []}
             for number in range(options.runs):
                 for name in ("control", "hostile") if number % 2 == 0 else ("hostile", "control"):
-                    # Each day has a process of its own: what a hostile account leaves open would
-                    # be in the next day's control as well.
+                    # Each day has its own process: otherwise what a hostile account leaves open
+                    # would affect the next day's control.
                     with bench.executor(manner):
                         played = bench.play(options.entries, manner if name == "hostile" else "")
                     days[name].append(played)
@@ -205,7 +205,7 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, list[Played]]]:
 
 
 def entry_ratios(days: Mapping[str, Sequence[Played]]) -> list[float]:
-    """Of each pair of days: the entries' median p99 with the hostile account over that without."""
+    """For each pair of days, the entries' median p99 with the hostile account over that without."""
     return [
         _median_p99(hostile) / _median_p99(control)
         for control, hostile in zip(days["control"], days["hostile"], strict=True)
@@ -217,7 +217,7 @@ def _median_p99(played: Played) -> float:
 
 
 def exit_delay(days: Mapping[str, Sequence[Played]]) -> float:
-    """By how many ms the others' last exits were later than the control's; the median pair."""
+    """Delay in ms of the others' last exits against the control; median of the pairs."""
     return statistics.median(
         statistics.median(leg.last for leg in hostile.exits)
         - statistics.median(leg.last for leg in control.exits)
@@ -228,7 +228,7 @@ def exit_delay(days: Mapping[str, Sequence[Played]]) -> float:
 def judge(
     intervals: Mapping[str, figures.RatioInterval], days: Mapping[str, Mapping[str, Any]]
 ) -> list[Target]:
-    """The promises, from the days of :func:`measure` and the intervals of their ratios."""
+    """Compare the days of :func:`measure` and the intervals of their ratios with the promises."""
     every = statistics.geometric_mean(
         ratio for found in days.values() for ratio in entry_ratios(found)
     )
@@ -241,7 +241,7 @@ def judge(
 
 
 def report(options: argparse.Namespace, days: Mapping[str, Any]) -> bool:
-    """Print and write the figures; whether every promise is kept."""
+    """Print and write the figures; returns whether every promise is kept."""
     rows: dict[str, Lateness] = {}
     problems: list[str] = []
     for manner, pair in days.items():
@@ -286,7 +286,7 @@ def _plain(value: Any) -> Any:
 
 
 def _pairs(text: str) -> int:
-    """At least two: from one pair of a manner nobody knows how far apart two would be."""
+    """The number of pairs, at least two: the spread cannot be estimated from one."""
     if (pairs := int(text)) < 2:
         raise argparse.ArgumentTypeError("at least two pairs of days")
     return pairs

@@ -1,4 +1,4 @@
-"""The same Kite order for both baselines, with nothing of the project's engine in it."""
+"""The same Kite order for both baselines, without any code of the engine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def form(number: int) -> dict[str, str]:
 
 
 def raw(host: str, account: str, number: int) -> bytes:
-    """One order as it goes over the wire."""
+    """One order's HTTP request as bytes."""
     body = urlencode(form(number)).encode()
     lines = [f"POST {PATH} HTTP/1.1", f"Host: {host}"]
     lines.extend(f"{name}: {value}" for name, value in headers(account).items())

@@ -1,7 +1,7 @@
 """Baseline: one Celery task per order, each posting with ``requests``.
 
-What a platform usually does first. It has no database, no bookkeeping and no second thoughts, so
-everything that it would need besides only makes it slower. ``celery -A bench.perorder worker``.
+The usual first design of a platform. It has no database, no bookkeeping and no checks; all that it
+would still need would only make it slower. ``celery -A bench.perorder worker``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def send_order(url: str, account: str, number: int) -> None:
 
 @app.task(name="bench.ready")
 def ready(url: str) -> None:
-    """Tell the sink that this worker works."""
+    """Report to the sink that this worker is ready."""
     requests.post(f"{url}/bench/ready", timeout=7).raise_for_status()
 
 

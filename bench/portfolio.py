@@ -1,4 +1,4 @@
-"""Due subscriptions in bulk, and what was billed for them. Import it after ``django.setup()``."""
+"""Due subscriptions in bulk, and their billing results. Import it after ``django.setup()``."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from subscriptions.models import Subscription
 from subscriptions.periods import add_months, period_on
 
 FEES: Final = (Decimal("999.00"), Decimal("1499.50"), Decimal("333.33"))
-#: The supplier's state, and others.
+#: States of customers: the supplier's, and others.
 STATES: Final = (HOME, AWAY, "29", HOME, "07")
-#: Subscriptions began within so many days before the day that is billed.
+#: Subscriptions began within so many days before the billing date.
 SPAN_DAYS: Final = 700
 #: Every tenth has missed a month, so two invoices are due.
 MISSED_EACH: Final = 10
@@ -36,14 +36,14 @@ _SLICE: Final = 5000
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What portfolios share: a template per fee, and partners."""
+    """The data that portfolios share: a template per fee, and partners."""
 
     templates: tuple[Template, ...]
     partners: tuple[Partner | None, ...]
 
 
 def open_books() -> World:
-    """Rate, supplier, templates and two partners beside direct customers."""
+    """Create tax rate, supplier, templates and two partners; there are direct customers, too."""
     load_billing()
     load_reference_data()
     return World(
@@ -58,10 +58,10 @@ def expected_invoices(count: int) -> int:
 
 
 def load(world: World, count: int, *, as_of: dt.date, prefix: str) -> list[int]:
-    """``count`` due live paid subscriptions with a history, by id; the same for the same count.
+    """Create ``count`` due live paid subscriptions with a history; returns ids. Deterministic.
 
-    Anchors are spread over two years, so month ends are among them; earlier periods count as
-    billed by somebody else. ``prefix`` tells portfolios apart.
+    Anchors are spread over two years, so month ends are included; earlier periods count as billed
+    before. ``prefix`` distinguishes portfolios.
     """
     chance = random.Random(count)
     made: list[int] = []
@@ -108,7 +108,7 @@ def _subscription(
 ) -> Subscription:
     # At least two periods old, so that one can have been missed.
     anchor = as_of - dt.timedelta(days=chance.randint(62, SPAN_DAYS))
-    # Not in step with partners, of whom there are as many.
+    # Not in step with the partners, which are as many.
     kind = number // len(FEES) % len(FEES)
     return Subscription(
         **_owner(world, number),
@@ -143,9 +143,9 @@ _SAME: Final = (
 
 
 def billed(subscription_ids: Sequence[int]) -> list[list[dict[str, Any]]]:
-    """Everything that was written for each subscription, but for ids, numbers and names.
+    """Everything written for each subscription, without ids, numbers and names.
 
-    Two portfolios of one count are equal in it when they were billed alike.
+    Two portfolios with the same count are equal in it if they were billed alike.
     """
     return [_billed(one) for one in subscription_ids]
 
@@ -184,7 +184,7 @@ def _billed(subscription_id: int) -> list[dict[str, Any]]:
 
 
 def _without(value: Any, names: dict[str, str]) -> Any:
-    """JSON with texts that are the portfolio's own replaced by what they stand for."""
+    """JSON in which texts of this portfolio alone are replaced by placeholders."""
     if isinstance(value, dict):
         return {key: _without(inner, names) for key, inner in value.items()}
     if isinstance(value, list):

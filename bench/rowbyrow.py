@@ -1,7 +1,7 @@
-"""The baseline: what most shops write. One subscription at a time, with the ORM.
+"""The baseline, as commonly written: one subscription at a time, with the ORM.
 
-The same work as a run does for it, each in a transaction of its own, with the house's front doors
-for numbers, postings and events. What is the same for all (rate, supplier, partners) is read once.
+It does the same work as a run, in one transaction per subscription, with the product's services for
+numbers, postings and events. Data that all share (rate, supplier, partners) are read once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from subscriptions.periods import Period, period, period_on
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is the same for all."""
+    """The data that all subscriptions share."""
 
     as_of: dt.date
     now: dt.datetime
@@ -43,7 +43,7 @@ class Facts:
 
 
 def bill(as_of: dt.date, *, now: dt.datetime) -> int:
-    """Invoice every period that began by ``as_of`` (IST); how many."""
+    """Invoice every period that began by ``as_of`` (IST); returns how many."""
     supplier = Supplier.objects.filter(effective_from__lte=ist_date(now)).first()
     assert supplier is not None
     facts = Facts(
@@ -160,7 +160,7 @@ def _tell(invoice: Invoice, now: dt.datetime) -> None:
 
 
 def _snapshot(invoice: Invoice, partner: Partner | None) -> dict[str, Any]:
-    """What its document shows (snapshots.InvoiceSnapshot)."""
+    """The content of its document (snapshots.InvoiceSnapshot)."""
     customer, template = invoice.customer, invoice.subscription.template
     place = {"code": invoice.place_of_supply, "name": name_of(invoice.place_of_supply)}
     return {

@@ -29,16 +29,16 @@ from bench.house import VAR, House
 ACCOUNTS: Final = 5000
 EXECUTORS: Final = 2
 ANSWER_AFTER: Final = 0.150
-#: Ten thousand connections and five thousand websockets are opened in this time.
+#: Time to open ten thousand connections and five thousand websockets.
 LEADS: Final = {"QUANTLEAP_ARM_LEAD": "80", "QUANTLEAP_CONNECT_LEAD": "72"}
 LEAD: Final = 86.0
 HOLD: Final = 40.0
 DAY_SECONDS: Final = 400.0
 WITHIN: Final = 1000.0
-#: Two thirds of the grace, in milliseconds: whoever stands in line begins within half of it, and
-#: has left a moment later.
+#: Two thirds of the grace period, in milliseconds: queued entries begin within half of it, and are
+#: sent a moment later.
 BEGUN_WITHIN: Final = 20_000.0
-#: Seconds between two looks at which processes belong to an executor.
+#: Seconds between two scans for the processes of an executor.
 LOOK_EVERY: Final = 3.0
 LEGS: Final = (
     ("BUY", "CE", "OTM6"),
@@ -49,8 +49,10 @@ LEGS: Final = (
 
 
 def waits(entries: list[dict[str, Any]]) -> Lateness:
-    """Milliseconds from an account's last bought fill to each of its sold legs; from the sink's
-    rows. Early ones would have left before what they wait for."""
+    """Milliseconds from an account's last bought fill to each of its sold legs, from the sink.
+
+    Negative ones would have been sent before the fills that they wait for.
+    """
     bought: dict[str, float] = {}
     for row in entries:
         if row["side"] == "BUY":
@@ -62,7 +64,7 @@ def waits(entries: list[dict[str, Any]]) -> Lateness:
 def play(
     house: House, accounts: list[Any], options: argparse.Namespace, updates: bool
 ) -> dict[str, Any]:
-    """One short day, with executors of its own."""
+    """One short day with its own executors."""
     from bench import day
 
     house.sink.reset()
@@ -91,8 +93,10 @@ def play(
 
 
 class Meter:
-    """Processor seconds of some processes and their children together, ten times a second. They
-    tell how many accounts one core can carry even where the machine has other things to do."""
+    """Processor seconds of processes and their children, sampled ten times a second.
+
+    They show how many accounts one core can handle even if the machine is busy otherwise.
+    """
 
     def __init__(self, pids: list[int]) -> None:
         self._pids = pids
@@ -118,13 +122,13 @@ class Meter:
             self._samples.append((time.time(), used / tick))
 
     def spent(self, since: float, until: float) -> float:
-        """Seconds of all of them between two moments (unix seconds)."""
+        """Seconds of all processes between two moments (unix seconds)."""
         within = [used for at, used in self._samples if since <= at <= until + 0.1]
         return within[-1] - within[0] if within else 0.0
 
 
 def _family(pids: list[int]) -> set[int]:
-    """Processes and all that they have started, by the system's table of parents."""
+    """The processes and all their descendants, from the system's table of parents."""
     parents: dict[int, int] = {}
     for place in Path("/proc").iterdir():
         if place.name.isdigit() and (fields := _stat(int(place.name))):
@@ -136,7 +140,7 @@ def _family(pids: list[int]) -> set[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """Fields of a process from its state on; none where it has ended."""
+    """Fields of a process from its state on; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

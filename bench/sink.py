@@ -48,8 +48,10 @@ _PING: Final = 0x9
 
 @dataclass(slots=True)
 class Arrival:
-    """One order request: when its first bytes came and were read, when it filled (unix seconds, 0
-    before it was answered), and its bytes."""
+    """One order request with its bytes.
+
+    Times in unix seconds: first bytes received, read, filled (0 before it was answered).
+    """
 
     at: float
     read_at: float
@@ -60,7 +62,7 @@ class Arrival:
 
 @dataclass(slots=True)
 class _Peer:
-    """One connection, and the request that is coming in on it."""
+    """One connection, and the request that is arriving on it."""
 
     connection: socket.socket
     buffer: bytes = b""
@@ -71,14 +73,14 @@ class _Peer:
 
 @dataclass(slots=True)
 class Order:
-    """An order request, understood."""
+    """A parsed order request."""
 
     token: str
     form: dict[str, str]
     arrival: Arrival
 
     def row(self) -> dict[str, Any]:
-        """As Kite's order book shows it: complete, or on its way."""
+        """Its row in Kite's order book: complete, or pending."""
         quantity = int(self.form["quantity"])
         filled = bool(self.arrival.filled_at)
         return {
@@ -112,7 +114,7 @@ def _token(head: bytes) -> str:
 
 
 def _is_complete(raw: bytes) -> bool:
-    """Whether the whole request is here: its head, and as much body as the head announces."""
+    """Whether the whole request has arrived: its head, and the body that the head announces."""
     head, found, body = raw.partition(_HEAD_END)
     if not found:
         return False
@@ -132,7 +134,7 @@ def _header(raw: bytes, wanted: bytes) -> bytes:
 
 
 def _text_frame(payload: bytes) -> bytes:
-    """A whole text frame; servers mask nothing (RFC 6455, section 5.2)."""
+    """A complete text frame; servers do not mask (RFC 6455, section 5.2)."""
     size = len(payload)
     head = bytes((0x81, size)) if size < 126 else b"\x81\x7e" + size.to_bytes(2, "big")
     return head + payload
@@ -149,7 +151,7 @@ def _json(value: object) -> bytes:
 
 @dataclass(slots=True)
 class Book:
-    """What has been placed; understood only when somebody asks."""
+    """The orders placed; parsed only on request."""
 
     arrivals: list[Arrival] = field(default_factory=list)
     _orders: list[Order] = field(default_factory=list)
@@ -185,7 +187,7 @@ class Book:
 
 
 class Sink:
-    """The server. ``offset`` is our clock minus the real one, for the quotes' time stamps."""
+    """The server. ``offset``: seconds by which our clock is ahead, for the quotes' time stamps."""
 
     def __init__(
         self, port: int, *, offset: float = 0.0, answer_after: float = 0.0, updates: bool = False
@@ -207,7 +209,7 @@ class Sink:
         self._epoll.register(self._listener.fileno(), select.EPOLLIN)
 
     def peers(self) -> list[_Peer]:
-        """The connections that are open now."""
+        """The open connections."""
         return list(self._peers.values())
 
     def stop(self, *_: object) -> None:
@@ -298,7 +300,7 @@ class Sink:
             self._write(number, self._tell(raw))
 
     def _fill(self, number: int, answer: bytes, arrival: Arrival) -> None:
-        """Answer an order, which is filled by then, and tell whoever listens."""
+        """Answer an order, which counts as filled then, and notify listeners."""
         arrival.filled_at = time.time()
         self._write(number, answer)
         if not self._updates:
@@ -319,7 +321,7 @@ class Sink:
         self._write(number, head + b"Sec-WebSocket-Accept: " + proof + b"\r\n\r\n")
 
     def _hear(self, number: int, raw: bytes) -> bytes:
-        """Answer pings; what else a listener says is small and of no interest. The rest."""
+        """Answer pings and ignore other frames, which are small. Returns the rest."""
         while len(raw) >= 6 and len(raw) >= 6 + (raw[1] & 0x7F):
             kind, end = raw[0] & 0x0F, 6 + (raw[1] & 0x7F)
             mask, payload, raw = raw[2:6], raw[6:end], raw[end:]
@@ -344,7 +346,8 @@ class Sink:
         try:
             sent = peer.connection.send(answer)
             if sent < len(answer):
-                # Only the benchmark's own long answers fill a socket's buffer: wait for its reader.
+                # Only the benchmark's own long answers fill a socket's buffer: block until they are
+                # read.
                 peer.connection.setblocking(True)
                 peer.connection.sendall(answer[sent:])
                 peer.connection.setblocking(False)
@@ -352,7 +355,7 @@ class Sink:
             self._drop(number)
 
     def _tell(self, raw: bytes) -> bytes:
-        """Everything but placing an order."""
+        """Answer all requests except for placing an order."""
         head = raw.partition(_HEAD_END)[0]
         method, target = head.split(b" ", 2)[:2]
         url = urlsplit(target.decode())

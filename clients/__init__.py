@@ -1,1 +1,1 @@
-"""Programs that use QuantLeap from outside, as customers of it would."""
+"""Programs that use QuantLeap from outside, as its customers would."""

@@ -1,5 +1,5 @@
-"""The demo: one whole trading day, told from outside (docs/demo.md).
+"""The demo: one whole trading day, driven and observed from outside (docs/demo.md).
 
-Nothing of the project's Python is imported here: the demo starts ``manage.py`` as an operator
-would and otherwise only speaks HTTP, so that what it measures is what partners get.
+It imports none of the project's Python: it starts ``manage.py`` as an operator would and otherwise
+only uses HTTP, so that it measures what partners get.
 """

@@ -1,4 +1,4 @@
-"""The other side of the street: the simulator's control port, its login pages, its files."""
+"""The brokers' side: the simulator's control port, its login pages, its files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Symbols = Mapping[tuple[str, str, Decimal], str]
 
 
 class Simulator:
-    """The control port of the broker simulator, and what everybody may read at the brokers."""
+    """The control port of the broker simulator, and the brokers' public files."""
 
     def __init__(self, control: str, kite: str, noren: str) -> None:
         self.control, self.kite, self.noren = control, kite, noren
@@ -36,21 +36,21 @@ class Simulator:
         return answer.json()
 
     def now(self) -> dt.datetime:
-        """The installation's own time."""
+        """The installation's clock."""
         return dt.datetime.fromisoformat(self.call("GET", "/health")["now"])
 
     def calm(self) -> Decimal:
-        """Stop the market's own movement; the index level (rupees) at which it stands."""
+        """Stop the market's own movement; returns the index level (rupees) from then on."""
         market = self.call("POST", "/market", {"noise": 0})
         return Decimal(str(market["underlyings"][UNDERLYING]["spot"]))
 
     def move(self, shift: float, ramp_seconds: float) -> None:
-        """Lead the index up or down."""
+        """Move the index by ``shift`` rupees over ``ramp_seconds``."""
         body = {"underlying": UNDERLYING, "shift": shift, "ramp_seconds": ramp_seconds}
         self.call("POST", "/market", body)
 
     def book(self) -> list[BookOrder]:
-        """Every order that any broker ever accepted."""
+        """Every order that any broker accepted."""
         return [
             BookOrder(
                 broker=row["broker"],
@@ -68,7 +68,7 @@ class Simulator:
         ]
 
     def calls(self, broker: str, client_id: str) -> list[CountedCall]:
-        """Every call of a client since this was first asked."""
+        """Every call of a client since the first request for its calls."""
         who = {"broker": broker, "client_id": client_id}
         return [
             CountedCall(row["kind"], dt.datetime.fromisoformat(row["at"]).astimezone(IST))
@@ -76,7 +76,7 @@ class Simulator:
         ]
 
     def net_positions(self) -> dict[Place, int]:
-        """Net units by broker, client and symbol, where not flat."""
+        """Net units by broker, client and symbol; flat ones are left out."""
         return {
             (row["broker"], row["client_id"], row["symbol"]): row["quantity"]
             for row in self.call("GET", "/positions")["positions"]
@@ -84,7 +84,7 @@ class Simulator:
         }
 
     def fault_hits(self) -> dict[str, int]:
-        """How often each armed fault has struck, by its id."""
+        """Number of times that each armed fault struck, by its id."""
         return {row["id"]: row["hit_count"] for row in self.call("GET", "/faults")["faults"]}
 
     # -- the brokers' public files -------------------------------------------------------------
@@ -118,7 +118,7 @@ class Simulator:
 
 
 def log_in(session: requests.Session, login_url: str, client_id: str) -> tuple[str, str]:
-    """What a person does on a broker's login page; the redirect's code and where it leads.
+    """Log in on a broker's login page as a person does; returns the redirect's code and target.
 
     The redirect is not followed: its address is what the partner's page would be called with.
     """

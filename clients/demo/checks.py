@@ -1,9 +1,9 @@
-"""Judges the day and its month. Pure: a story and the evidence in, figures and named checks out.
+"""Checks of the day and its month. Pure: from a story and the evidence to figures and named checks.
 
-Every check looks at one thing and leaves to the others what is theirs: an order nobody resolved is
-``all_final``'s alone, an order never planned ``planned_as_expected``'s, a duplicate's units
-``no_duplicates``'. That is why breaking one thing turns exactly one of them false
-(``make demo-controls``).
+Every check covers one thing and ignores what other checks cover: an unresolved order fails only
+``all_final``, an order that was never planned only ``planned_as_expected``, a duplicate's units
+only ``no_duplicates``. So breaking one thing turns exactly one of them false (``make
+demo-controls``).
 """
 
 from __future__ import annotations
@@ -37,25 +37,26 @@ Problems = Iterator[str]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Figures of the report, and what is wrong by check (an empty list: it holds)."""
+    """Figures of the report, and problems by check (an empty list: the check passed)."""
 
     figures: dict[str, Any]
     problems: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def checks(self) -> dict[str, bool]:
-        """Every check by name."""
+        """Whether each check passed, by name."""
         return {name: not found for name, found in self.problems.items()}
 
     @property
     def holds(self) -> bool:
-        """Whether everything in the story held."""
+        """Whether all checks passed."""
         return all(self.checks.values())
 
 
-# -- the checks: each yields what is wrong ---------------------------------------------------------
+# -- the checks: each yields problems
+# ---------------------------------------------------------------
 def planned_as_expected(day: Day) -> Problems:
-    """Every subscriber was planned exactly the orders of the story: contract, side, units."""
+    """Exactly the orders of the story were planned for every subscriber: contract, side, units."""
     for part in day.parts:
         if not day.is_whole(part):
             wanted = sum(day.planned(part.expected).values())
@@ -63,7 +64,7 @@ def planned_as_expected(day: Day) -> Problems:
 
 
 def filled_or_named(day: Day) -> Problems:
-    """Planned orders ended filled, or failed by the cause that the story names."""
+    """Planned orders were filled, or failed with the cause that the story names."""
     for part in day.parts:
         if not part.is_resolved or part.seen is None:
             continue
@@ -101,7 +102,7 @@ def no_duplicates(day: Day) -> Problems:
 
 
 def books_agree(day: Day) -> Problems:
-    """The broker's tagged orders and ours are the same set, and filled alike."""
+    """The broker's tagged orders and ours are the same set, with the same fills."""
     for code, rows in day.by_code.items():
         if code not in day.known_codes:
             yield f"{rows[0].client_id}: order {rows[0].tag} is unknown to the platform"
@@ -113,7 +114,7 @@ def books_agree(day: Day) -> Problems:
 
 
 def none_early(day: Day) -> Problems:
-    """No entry reached a broker, or left us, before the entry second."""
+    """No entry order was sent, or reached a broker, before the entry second."""
     for code in day.entry_codes:
         for row in day.by_code.get(code, ()):
             early = (day.story.entry_at - row.received_at).total_seconds()
@@ -128,7 +129,7 @@ def none_early(day: Day) -> Problems:
 
 
 def all_final(day: Day) -> Problems:
-    """Every order has an end that somebody knows."""
+    """Every order has a known end."""
     for name, seen in day.executions():
         for order in seen.orders:
             if not order.is_resolved:
@@ -136,7 +137,7 @@ def all_final(day: Day) -> Problems:
 
 
 def stop_and_move_to_cost(day: Day) -> Problems:
-    """The straddle's call was stopped, its put moved to cost and held until the exit time."""
+    """The straddle's call was stopped; its put's stop moved to cost and held until the exit."""
     for part in day.parts:
         if part.expected.plan.key != STRADDLE or not _is_entered(part):
             continue
@@ -170,15 +171,18 @@ def _exit_reasons(part: Part, symbol: str) -> set[str]:
 
 
 def _is_at_cost(before: Decimal | None, after: Decimal | None) -> bool:
-    """A stop 25 % above the price moved to that price: a fifth less, to the tick."""
+    """A stop 25 % above the price moved to that price: one fifth lower, to the tick."""
     if before is None or after is None:
         return False
     return abs(before / Decimal("1.25") - after) <= TICK
 
 
 def flat_after_exit(day: Day) -> Problems:
-    """Nobody holds anything after the exit; duplicates, unresolved orders, and the accounts that
-    two partners have customers in are judged elsewhere."""
+    """No account has a position after the exit.
+
+    Duplicates, unresolved orders, and accounts with customers of two partners have checks of their
+    own.
+    """
     left_out = {
         order.code
         for part in day.parts
@@ -197,14 +201,14 @@ def flat_after_exit(day: Day) -> Problems:
 
 
 def unready_named(day: Day) -> Problems:
-    """Whoever did not trade is reported with the story's cause."""
+    """Every customer who did not trade is reported with the story's cause."""
     for row in unready(day):
         if row["cause"] != row["expected"]:
             yield f"{row['customer']} {row['strategy']}: {row['cause'] or 'no cause'}"
 
 
 def withdrawn_in_time(day: Day) -> Problems:
-    """Pause and cancel were told that they keep the next entry away, and did."""
+    """Pause and cancel answered that they prevent the next entry, and it did not happen."""
     for customer, plan in day.story.subscriptions():
         said = day.evidence.next_entry_affected.get((customer.email, plan.key))
         if customer.absent in (PAUSED, CANCELLED) and said is not True:
@@ -212,7 +216,7 @@ def withdrawn_in_time(day: Day) -> Problems:
 
 
 def illegal_refused(day: Day) -> Problems:
-    """A multiplier that leaves a leg without lots is refused by the leg's name."""
+    """A multiplier that leaves a leg without lots is refused, and the message names the leg."""
     for customer, plan in day.story.illegal():
         said = day.evidence.refusals.get((customer.email, plan.key), "")
         if not any(leg.label in said for leg in plan.legs if not customer.lots(leg)):
@@ -220,21 +224,21 @@ def illegal_refused(day: Day) -> Problems:
 
 
 def faults_struck(day: Day) -> Problems:
-    """Each fault of the story really happened."""
+    """Each fault of the story really occurred."""
     for customer, fault in day.story.faulty():
         if not day.evidence.fault_hits.get(fault.name):
             yield f"{fault.name} never struck {customer.client_id}"
 
 
 def webhooks_complete(day: Day) -> Problems:
-    """Everything that happened was told, signed, at least once."""
+    """Everything that happened was delivered, signed, at least once."""
     delivered = set(delivered_webhooks(day))
     for key in sorted(expected_webhooks(day) - delivered):
         yield f"never told: {' '.join(key)}"
 
 
 def signatures_good(day: Day) -> Problems:
-    """Whatever was delivered bore a signature that verifies."""
+    """Every delivery had a valid signature."""
     yield from day.evidence.bad_signatures
 
 
@@ -272,7 +276,7 @@ CHECKS: Final[tuple[Callable[[Day], Problems], ...]] = (
 
 # -- figures ---------------------------------------------------------------------------------------
 def unready(day: Day) -> list[dict[str, Any]]:
-    """Who did not trade: customer, strategy, cause as reported, whether a webhook told it."""
+    """Customers who did not trade: strategy, reported cause, whether a webhook reported it."""
     delivered = set(delivered_webhooks(day))
     rows = []
     for part in day.parts:
@@ -306,7 +310,7 @@ def _reported(
 
 
 def figures(day: Day) -> dict[str, Any]:
-    """The numbers of the report."""
+    """The figures of the report."""
     wanted = expected_webhooks(day)
     ours = [order for order in day.entries if order.is_resolved]
     failed = Counter(_ended(order) for order in ours if order.state != FILLED)

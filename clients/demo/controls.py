@@ -40,7 +40,7 @@ STORY: Final = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one control. ``failed`` is None when the demo did not come to its end."""
+    """The result of one control. ``failed`` is None if the demo did not finish."""
 
     fault: str
     failed: tuple[str, ...] | None
@@ -54,12 +54,12 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Exactly those were."""
+        """Whether exactly those are false."""
         return self.failed == self.wanted
 
 
 def control(fault: str, folder: Path) -> Outcome:
-    """Play the small story with one thing broken (``none``: nothing)."""
+    """Play the small story with one fault (``none``: without)."""
     base_dir = folder / fault
     base_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     written, log = base_dir / "report.json", base_dir / "story.log"
@@ -93,7 +93,7 @@ def row(outcome: Outcome) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 0 only if every control noticed exactly what was broken."""
+    """Exit status 0 only if in every control exactly the expected checks failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("only", nargs="*", metavar="CONTROL", help=", ".join(CONTROLS))
     parser.add_argument("--base-dir", type=Path, default=ROOT / "var" / "demo-controls")

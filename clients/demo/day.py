@@ -1,4 +1,4 @@
-"""The story beside what was seen of it, in the forms that the checks need. Pure."""
+"""The story and the evidence side by side, in the forms that the checks need. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clients.demo.story import Customer, Expected, Leg, Story
 
 @dataclass(frozen=True)
 class Part:
-    """One subscription: what the story says and what was seen."""
+    """One subscription: the story's expectation and what was observed."""
 
     expected: Expected
     seen: Execution | None
@@ -31,7 +31,7 @@ class Part:
 
 
 class Day:
-    """The story beside what was seen of it, in the forms that the checks need."""
+    """The story and the evidence side by side."""
 
     def __init__(self, story: Story, evidence: Evidence) -> None:
         self.story = story
@@ -49,18 +49,17 @@ class Day:
                 self.by_code[row.code].append(row)
 
     def executions(self) -> Iterator[tuple[str, Execution]]:
-        """Everything that was traded, with its name: for one partner's customers, and for those
-        who are customers of two."""
+        """Name and execution of everything traded: by customers of one partner, and of two."""
         yield from ((part.name, part.seen) for part in self.parts if part.seen)
         yield from self.evidence.twice.executions.items()
 
     def symbol(self, customer: Customer, leg: Leg) -> str:
-        """What the customer's broker calls the leg's contract today."""
+        """The name of the leg's contract at the customer's broker today."""
         key = (customer.broker, leg.option_type, leg.strike(self.evidence.spot))
         return self.evidence.symbols.get(key, f"no {leg.option_type} {key[2]}")
 
     def planned(self, expected: Expected) -> Counter[tuple[str, str, int]]:
-        """The entry orders that the story calls for: symbol, side, units."""
+        """The entry orders of the story: symbol, side, units."""
         return Counter(
             (
                 self.symbol(expected.customer, order.leg),

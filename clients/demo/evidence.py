@@ -1,4 +1,4 @@
-"""What was seen: by the partner's API, at the broker's own book, in the ledger, by the webhooks."""
+"""Evidence: from the partner's API, the brokers' order books, the ledger and the webhooks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clients.demo.receiver import Webhook
 
 FINAL: Final = frozenset({"FILLED", "REJECTED", "CANCELLED", "MISSED"})
 ENTERED: Final = frozenset({"OPEN", "EXITING", "CLOSED"})
-#: In the simulator's words: placing; changing and cancelling.
+#: The simulator's names for placing, and for changing and cancelling.
 ORDER_CALLS: Final = frozenset({"placed", "orders"})
 PairKey = tuple[str, str]  # customer's e-mail, strategy's key
 Place = tuple[str, str, str]  # broker, client, symbol
@@ -20,7 +20,7 @@ Place = tuple[str, str, str]  # broker, client, symbol
 
 @dataclass(frozen=True)
 class Order:
-    """One order as the partner's API tells it. Quantities in units, instants aware."""
+    """One order as the partner's API shows it. Quantities in units, instants aware."""
 
     tag: str
     purpose: str
@@ -35,18 +35,18 @@ class Order:
 
     @property
     def code(self) -> str:
-        """What all sends of one intent have in common."""
+        """The code that all sends of one intent share."""
         return code_of(self.tag)
 
     @property
     def is_resolved(self) -> bool:
-        """Whether somebody knows how it ended (ESCALATED means: nobody does)."""
+        """Whether its end is known (ESCALATED: it is not)."""
         return self.state in FINAL
 
 
 @dataclass(frozen=True)
 class Execution:
-    """One subscriber's part in a run as the partner's API tells it."""
+    """One subscriber's part in a run as the partner's API shows it."""
 
     subscription_id: str
     status: str
@@ -65,7 +65,7 @@ class Execution:
 
     @property
     def is_resolved(self) -> bool:
-        """Whether all its orders are."""
+        """Whether all its orders are resolved."""
         return all(order.is_resolved for order in self.orders)
 
 
@@ -73,7 +73,7 @@ class Execution:
 class BookOrder:
     """One order in the broker's own book (the oracle).
 
-    Quantities in units, ``price`` the average of its fills in rupees, ``received_at`` in India,
+    Quantities in units, ``price`` the average of its fills in rupees, ``received_at`` in IST,
     ``app`` the application that placed it.
     """
 
@@ -90,41 +90,41 @@ class BookOrder:
 
     @property
     def code(self) -> str:
-        """The intent it belongs to; '' for an order that is not ours."""
+        """The code of its intent; '' for an order that is not ours."""
         return code_of(self.tag)
 
     @property
     def place(self) -> Place:
-        """Where it counts."""
+        """Broker, client and symbol of its position."""
         return self.broker, self.client_id, self.symbol
 
     @property
     def signed(self) -> int:
-        """Units bought (positive) or sold."""
+        """Units bought (positive) or sold (negative)."""
         return self.filled if self.side == "BUY" else -self.filled
 
     @property
     def cash(self) -> Decimal:
-        """Rupees that it brought (positive) or cost."""
+        """Rupees received (positive) or paid (negative)."""
         return -self.signed * self.price
 
 
 @dataclass(frozen=True)
 class CountedCall:
-    """One call of an account as its broker counted it; ``at`` in India, ``kind`` in its words."""
+    """One call of an account as its broker counted it; ``at`` in IST, ``kind`` the broker's."""
 
     kind: str
     at: dt.datetime
 
     @property
     def is_of_an_order(self) -> bool:
-        """Whether it placed, changed or cancelled one, or was refused for asking too much."""
+        """Whether it placed, changed or cancelled an order, or was refused by the rate limit."""
         return self.kind in ORDER_CALLS
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """One subscription as the partner's API tells it at the end of the day."""
+    """One subscription as the partner's API shows it at the end of the day."""
 
     id: str
     status: str
@@ -132,7 +132,7 @@ class Subscription:
 
 @dataclass(frozen=True)
 class StopMove:
-    """The stop of a straddle's put before and after the call was stopped, rupees."""
+    """The stop of a straddle's put before and after the call was stopped, in rupees."""
 
     email: str
     before: Decimal | None
@@ -141,7 +141,7 @@ class StopMove:
 
 @dataclass(frozen=True)
 class Invoice:
-    """One invoice as the partner's API tells it. Rupees."""
+    """One invoice as the partner's API shows it. Rupees."""
 
     id: str
     number: str
@@ -171,10 +171,10 @@ class Commission:
 
 @dataclass(frozen=True)
 class Books:
-    """The ledger as ``manage.py check_ledger`` tells it, which asks the postings and no invoice.
+    """The ledger as ``manage.py check_ledger`` prints it, from postings and not from invoices.
 
-    ``balances`` by name of the chart of accounts, rupees, debit positive. ``findings``: what the
-    platform's own proof says, in its words.
+    ``balances`` by name of the chart of accounts, rupees, debit positive. ``findings``: texts of
+    the platform's own check.
     """
 
     ledger_sum: Decimal
@@ -183,13 +183,13 @@ class Books:
     findings: tuple[str, ...]
 
     def balance(self, name: str) -> Decimal:
-        """0.00 for what was never posted."""
+        """0.00 for a name without postings."""
         return self.balances.get(name, Decimal("0.00"))
 
 
 @dataclass(frozen=True)
 class Revenue:
-    """The partner's month as his report sums it up. Rupees."""
+    """The partner's report of the month. Rupees."""
 
     invoices: int
     invoiced: Decimal
@@ -199,7 +199,7 @@ class Revenue:
 
 @dataclass(frozen=True)
 class Document:
-    """An invoice's PDF, asked for twice by its customer and once by another one."""
+    """An invoice's PDF, requested twice by its customer and once by another customer."""
 
     number: str
     begins: bytes
@@ -210,9 +210,9 @@ class Document:
 
 @dataclass
 class Month:
-    """What was seen when the month was billed and paid.
+    """What was observed when the month was billed and paid.
 
-    ``runs``: how many invoices each run said it made. ``billed`` and ``books_billed`` are from
+    ``runs``: number of invoices that each run reported. ``billed`` and ``books_billed`` are from
     before the first payment, all others from after the last.
     """
 
@@ -229,10 +229,10 @@ class Month:
 
 @dataclass
 class Twice:
-    """What was seen of the persons who are customers of two partners (clients/demo/twice.py).
+    """What was observed of persons who are customers of two partners (clients/demo/twice.py).
 
-    ``executions`` by name of the half, ``calls`` by broker and client, ``executors``: the shards
-    that each executor had, by its name.
+    ``executions`` by name of the half, ``calls`` by broker and client, ``executors``: executor name
+    -> its shards.
     """
 
     executions: Mapping[str, Execution] = field(default_factory=dict)
@@ -242,7 +242,7 @@ class Twice:
 
 @dataclass
 class Evidence:
-    """Everything the checks look at. ``symbols``: (broker, option type, strike) -> name there."""
+    """All input of the checks. ``symbols``: (broker, option type, strike) -> the broker's name."""
 
     spot: Decimal
     lot_size: int
@@ -264,5 +264,5 @@ class Evidence:
 
 
 def code_of(tag: str) -> str:
-    """The 12 characters of a tag that name the intent ('' for a tag that is not ours)."""
+    """The 12 characters of a tag that identify the intent ('' for a tag that is not ours)."""
     return tag[1:13] if len(tag) == 14 and tag.startswith("Q") else ""

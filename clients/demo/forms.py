@@ -1,7 +1,7 @@
-"""A staff member's browser, as far as the demo needs one: pages, their forms, a session.
+"""A minimal browser for a staff member: pages, their forms, a session.
 
-Forms are read from the page and posted back with the values that were changed, so CSRF tokens,
-hidden fields and defaults travel as they do from a real browser.
+Forms are read from the page and posted back with the changed values, so CSRF tokens, hidden fields
+and defaults are sent as a real browser would.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ TIMEOUT: Final = 30
 
 
 class PageError(RuntimeError):
-    """A page did not do what a person would expect; says which, and what it showed."""
+    """A page did not do what was expected; the message says which, and what it showed."""
 
 
 @dataclass
 class Form:
-    """One ``<form>``: where it goes and what it would send as it stands."""
+    """One ``<form>``: its target and the values that it would send."""
 
     action: str = ""
     method: str = "get"
@@ -31,7 +31,7 @@ class Form:
     choices: dict[str, list[str]] = field(default_factory=dict)
 
     def set(self, name: str, *values: str) -> None:
-        """Fill one field; it has to exist."""
+        """Fill one existing field."""
         if name not in self.fields and name not in self.choices:
             raise PageError(f"the form has no field {name}: it has {', '.join(self.names())}")
         self.fields[name] = list(values)
@@ -46,11 +46,11 @@ class Form:
         raise PageError(f"{name} does not offer {label!r}")
 
     def names(self) -> list[str]:
-        """All fields, alphabetically."""
+        """Names of all fields, sorted."""
         return sorted({*self.fields, *self.choices})
 
     def data(self, button: str = "") -> list[tuple[str, str]]:
-        """What is posted when ``button`` is pressed."""
+        """The data that pressing ``button`` posts."""
         pairs = [(name, value) for name, values in self.fields.items() for value in values]
         return pairs + ([(button, self.buttons.get(button, ""))] if button else [])
 
@@ -90,12 +90,12 @@ class Page(HTMLParser):
         return self.texts[element_id].strip()
 
     def complaint(self) -> str:
-        """Error messages on the page, for an error of ours."""
+        """Error messages on the page, for our own error."""
         return f": {'; '.join(self.errors)}" if self.errors else ""
 
     # -- reading -----------------------------------------------------------------------------
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what a form would send."""
+        """Collect forms and their fields."""
         given = {name: value or "" for name, value in attrs}
         if tag == "template":
             self._hidden += 1
@@ -138,7 +138,7 @@ class Page(HTMLParser):
             form.fields[name] = [given.get("value", "")]
 
     def handle_data(self, data: str) -> None:
-        """Texts, options and textareas."""
+        """Collect texts, options and textareas."""
         if self._option is not None:
             self._option[1] += data
         if self._textarea and self._form is not None:
@@ -150,7 +150,6 @@ class Page(HTMLParser):
             self.errors.append(" ".join(data.split()))
 
     def handle_endtag(self, tag: str) -> None:
-        """Close what is open."""
         if tag == "template":
             self._hidden = max(0, self._hidden - 1)
         if tag == "option" and self._option is not None and self._form is not None:
@@ -173,7 +172,7 @@ class Page(HTMLParser):
             self._in_errors = 0
 
     def _default_option(self) -> None:
-        """A select without a selected option sends its first."""
+        """Without a selected option, a select sends its first."""
         if self._form is not None and self._select not in self._form.fields:
             options = self._form.choices.get(self._select) or []
             if options:
@@ -182,7 +181,7 @@ class Page(HTMLParser):
 
 
 class Browser:
-    """One logged-in person."""
+    """The session of one logged-in person."""
 
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
@@ -193,7 +192,7 @@ class Browser:
         return self._page(self.session.get(urljoin(self.base_url, path), timeout=TIMEOUT))
 
     def submit(self, page: Page, form: Form, button: str = "") -> Page:
-        """Send a form and open what follows."""
+        """Send a form and open the page that follows."""
         url = urljoin(page.url, form.action or page.url)
         headers = {"Referer": page.url}
         if form.method == "get":

@@ -1,4 +1,4 @@
-"""Starts a fresh installation of its own with ``manage.py up``, watches it, and always stops it."""
+"""Start a fresh installation with ``manage.py up``, watch it, and always stop it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 60.0
 FIRST_PORT: Final = 8650
-PORTS: Final = 5  # web, then the simulator's three, then the one that says that they are ours
+PORTS: Final = 5  # web, then the simulator's three, then the one that claims the block
 SHARD: Final = re.compile(r'"shard": (\d+)\b.*"event": "shard_(claimed|lost)"')
 FORGOTTEN: Final = ("DATABASE_URL", "REDIS_URL", "OWNER_DATABASE_URL", "DJANGO_SETTINGS_MODULE")
 
 
 class InstallationError(RuntimeError):
-    """A part did not start, or ended by itself; says which, with the end of its log."""
+    """A part did not start, or ended by itself; the message names it, with the end of its log."""
 
 
 @dataclass
 class Installation:
-    """One installation below ``base_dir``, on ports of its own, at a clock of its own.
+    """One installation below ``base_dir``, with its own ports and its own clock.
 
-    Without ``port`` and ``simulator_port`` (control; the brokers' follow) free ones are taken.
-    ``seed`` fills it as ``make run`` does, ``workers`` of it have an executor each.
+    Without ``port`` and ``simulator_port`` (control; the brokers' follow) free ones are chosen.
+    ``seed`` fills it as ``make run`` does; ``workers`` workers have an executor each.
     """
 
     base_dir: Path
@@ -54,7 +54,7 @@ class Installation:
 
     @property
     def log_path(self) -> Path:
-        """What ``manage.py up`` said."""
+        """The log of ``manage.py up``."""
         return self.base_dir / "log" / "up.log"
 
     # -- life --------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ class Installation:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is ours to pass on, in order
+            start_new_session=True,  # Ctrl-C reaches only us, so that we stop the parts in order
         )
         deadline = time.monotonic() + START_SECONDS
         while not ready.exists():
@@ -99,7 +99,7 @@ class Installation:
         return self.port or port, self.simulator_port or port + 1
 
     def stop(self) -> None:
-        """End everything; harmless if it has not started or has ended."""
+        """Stop everything; no effect if it has not started or has ended."""
         child, self._child = self._child, None
         if child is not None and child.poll() is None:
             child.send_signal(signal.SIGTERM)
@@ -116,7 +116,7 @@ class Installation:
             self._ports = None
 
     def check(self) -> None:
-        """InstallationError when it has ended, or when one of its parts has."""
+        """Raise InstallationError if it has ended, or if one of its parts has."""
         child = self._child
         if child is None or child.poll() is not None:
             raise InstallationError(f"the installation ended by itself{self.tail()}")
@@ -126,16 +126,16 @@ class Installation:
                 raise InstallationError(f"{line}{tail(self.log_path.with_name(f'{part}.log'))}")
 
     def is_up(self) -> bool:
-        """Whether it runs; parts of it that end are started again by itself."""
+        """Whether it runs; it restarts parts that end."""
         return self._child is not None and self._child.poll() is None
 
     def read(self, name: str) -> dict[str, Any]:
-        """One of the JSON files that its seed has left for us (keys, passwords)."""
+        """One of the JSON files that its seed wrote (keys, passwords)."""
         found: dict[str, Any] = json.loads((self.base_dir / "run" / name).read_text())
         return found
 
     def shards(self) -> dict[str, set[int]]:
-        """The shards of the accounts that each executor has now, by what its log says."""
+        """Executor name -> the shards that it has now, from the log."""
         held: dict[str, set[int]] = {}
         for path in sorted(self.log_path.parent.glob("executor*.log")):
             mine = held[path.stem] = set()
@@ -146,19 +146,19 @@ class Installation:
         return held
 
     def tail(self) -> str:
-        """The end of what it said."""
+        """The end of its log."""
         return tail(self.log_path)
 
     # -- operators' commands -------------------------------------------------------------------
     def environment(self) -> dict[str, str]:
-        """Of everything we start: the caller's, without servers of somebody else's."""
+        """Environment of all processes: the caller's, without variables that name other servers."""
         kept = {name: value for name, value in os.environ.items() if name not in FORGOTTEN}
         return {**kept, **self.settings, "PYTHONUNBUFFERED": "1"}
 
     def command(self, *arguments: str, now: dt.datetime, may_end_with: int = 0, **more: str) -> str:
         """Run one management command as an operator of this installation; returns its output.
 
-        InstallationError for an exit status that is neither 0 nor ``may_end_with``.
+        Raises InstallationError for an exit status that is neither 0 nor ``may_end_with``.
         """
         environment = {
             **self.environment(),
@@ -183,13 +183,13 @@ class Installation:
         return done.stdout
 
     def run_reports(self, day: dt.date, now: dt.datetime) -> list[dict[str, Any]]:
-        """Scorecards of a day's runs, as the platform's own operators read them."""
+        """Scorecards of a day's runs, as the platform's operators get them."""
         text = self.command("run_report", "--json", "--date", day.isoformat(), now=now)
         runs: list[dict[str, Any]] = json.loads(text)["runs"]
         return runs
 
     def bill(self, as_of: dt.date, now: dt.datetime) -> int:
-        """The billing run, by hand; how many invoices it says it made."""
+        """Start the billing run by hand; returns the number of invoices that it reports."""
         said = self.command("bill", "--as-of", as_of.isoformat(), now=now)
         found = re.search(r"(\d+) invoices", said)
         if found is None:
@@ -197,7 +197,7 @@ class Installation:
         return int(found[1])
 
     def check_ledger(self, now: dt.datetime) -> dict[str, Any]:
-        """The ledger's trial balance and checks; status 1 says that something was found."""
+        """The ledger's trial balance and checks; status 1 means that there are findings."""
         said: dict[str, Any] = json.loads(
             self.command("check_ledger", "--json", now=now, may_end_with=1)
         )
@@ -205,17 +205,17 @@ class Installation:
 
 
 def claim_block(first: int) -> tuple[int, socket.socket]:
-    """The first block of free ports from ``first`` on, and the socket that keeps it ours.
+    """The first block of free ports from ``first`` on, and the socket that claims it.
 
-    Between looking and listening others may look too: whoever listens on the last port of a block
-    has all of it, until the socket is closed.
+    Another process may look for ports at the same time. The process that listens on the last port
+    of a block owns all of it until it closes the socket.
     """
     for port in range(first, first + 40 * PORTS, PORTS):
         claim = socket.socket()
         try:
             claim.bind(("127.0.0.1", port + PORTS - 1))
             claim.listen()
-        except OSError:  # somebody else's
+        except OSError:  # the port is taken
             claim.close()
             continue
         if not any(_answers(port + offset) for offset in range(PORTS - 1)):

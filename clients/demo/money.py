@@ -1,7 +1,7 @@
-"""The month's money as the story has it: invoices, payments, commission. Pure.
+"""The month's money according to the story: invoices, payments, commission. Pure.
 
-The demo's own arithmetic, from the story alone and written without a look at the platform's: the
-two have to agree to the paisa. Rupees are Decimals of two places.
+The demo computes it from the story alone, independently of the platform's code: the two have to
+agree to the paisa. Rupees are Decimals with two places.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PairKey = tuple[str, str]  # customer's e-mail, strategy's key
 
 @dataclass(frozen=True)
 class Bill:
-    """The invoice that one subscription must get, whatever became of it during the day."""
+    """The invoice that one subscription must get, whatever happened to it during the day."""
 
     customer: Customer
     plan: Plan
@@ -45,18 +45,18 @@ class Bill:
 
     @property
     def key(self) -> PairKey:
-        """Whose it is, and for what."""
+        """Its customer and strategy."""
         return self.customer.email, self.plan.key
 
     @property
     def total(self) -> Decimal:
-        """With tax."""
+        """Rupees, including tax."""
         return self.taxable + self.cgst + self.sgst + self.igst
 
 
 @dataclass(frozen=True)
 class Payment:
-    """Money that arrives for an invoice. ``again``: staff send the same form a second time."""
+    """Money received for an invoice. ``again``: staff send the same form a second time."""
 
     bill: Bill
     amount: Decimal
@@ -65,7 +65,7 @@ class Payment:
 
 
 def bill(customer: Customer, plan: Plan) -> Bill:
-    """Within the supplier's state two halves of the tax, each rounded; elsewhere all of it."""
+    """Within the supplier's state two rounded halves of the tax; elsewhere all of it as IGST."""
     if customer.state == HOME_STATE:
         half = _rounded(plan.fee * GST_PERCENT / 200)
         return Bill(customer, plan, plan.fee, half, half, ZERO)
@@ -73,12 +73,12 @@ def bill(customer: Customer, plan: Plan) -> Bill:
 
 
 def bills(story: Story) -> list[Bill]:
-    """One for every subscription: who paused or cancelled had begun his first month."""
+    """One per subscription: a paused or cancelled one had begun its first month."""
     return [bill(customer, plan) for customer, plan in story.subscriptions()]
 
 
 def payments(story: Story) -> list[Payment]:
-    """What arrives, in order: most in full, some in part, in two parts, or too much."""
+    """Payments in order: most in full, some in part, in two parts, or too much."""
     return [
         one
         for number, owed in enumerate(bills(story)[:PAYING])
@@ -101,7 +101,7 @@ def _payments_of(number: int, owed: Bill) -> Iterator[Payment]:
 
 @dataclass(frozen=True)
 class Settled:
-    """How an invoice stands after all payments. ``earned``: the partner's commission on it."""
+    """An invoice after all payments. ``earned``: the partner's commission on it."""
 
     paid: Decimal
     excess: Decimal
@@ -110,7 +110,7 @@ class Settled:
 
     @property
     def status(self) -> str:
-        """In the API's word."""
+        """The status as the API names it."""
         if not self.outstanding:
             return "PAID"
         return "PARTLY_PAID" if self.paid else "DUE"
@@ -136,8 +136,8 @@ def settled(story: Story) -> Mapping[PairKey, Settled]:
 def commission(owed: Bill, paid: Decimal) -> Decimal:
     """The partner's part of what is paid of an invoice.
 
-    Of the value before tax as much as of the whole, down to the paisa; of that the share, again
-    down. The platform keeps the rest.
+    The paid share of the value before tax, rounded down to the paisa; of that the partner's share,
+    again rounded down. The platform keeps the rest.
     """
     value = owed.taxable if paid == owed.total else _floored(owed.taxable * paid / owed.total)
     return _floored(value * PARTNER_BPS / 10_000)

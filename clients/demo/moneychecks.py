@@ -1,7 +1,7 @@
-"""Judges the month: invoices, ledger, payments, commission, documents. Pure.
+"""Checks of the month: invoices, ledger, payments, commission, documents. Pure.
 
-As in checks.py, each check leaves to the others what is theirs: an invoice too many is
-``billed_once``'s alone, a posting out of balance ``ledger_balances``'.
+As in checks.py, each check covers one thing: a surplus invoice fails only ``billed_once``, a
+posting out of balance only ``ledger_balances``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from clients.demo.money import PERIOD_END, ZERO, Bill, PairKey, bills, payments,
 
 Problems = Iterator[str]
 
-# The one finding of the platform's proof that is about invoices too many.
+# The one finding of the platform's ledger check that concerns surplus invoices.
 OVERLAP: Final = "periods of a subscription overlap"
 NOT_READ: Final = "the books were not read"
 
 
-# -- the checks: each yields what is wrong ---------------------------------------------------------
+# -- the checks: each yields problems
+# ---------------------------------------------------------------
 def billed_once(day: Day) -> Problems:
     """Every subscription has exactly the invoice of the story; the second run made none."""
     month, wanted = day.evidence.month, bills(day.story)
@@ -46,7 +47,7 @@ def billed_once(day: Day) -> Problems:
 
 
 def receivable_matches(day: Day) -> Problems:
-    """What the ledger says that customers owe is what they were invoiced."""
+    """The ledger's receivables equal the sum of the invoices."""
     month = day.evidence.month
     if month.books_billed is None:
         yield NOT_READ
@@ -57,7 +58,7 @@ def receivable_matches(day: Day) -> Problems:
 
 
 def ledger_balances(day: Day) -> Problems:
-    """All entries add up to 0, those of every posting too, and the proof of the books holds."""
+    """All entries add up to 0, also for each posting, and the ledger check has no findings."""
     month = day.evidence.month
     if month.books_billed is None or month.books is None:
         yield NOT_READ
@@ -72,7 +73,7 @@ def ledger_balances(day: Day) -> Problems:
 
 
 def payments_settle(day: Day) -> Problems:
-    """Each payment counts once, on its invoice; what was too much is the customer's credit."""
+    """Each payment counts once, on its invoice; an excess is the customer's credit."""
     month, after = day.evidence.month, settled(day.story)
     first = {one: mine[0] for one, mine in _by_subscription(month).items()}
     for owed in bills(day.story):
@@ -99,7 +100,7 @@ def payments_settle(day: Day) -> Problems:
 
 
 def commission_matches(day: Day) -> Problems:
-    """The partner earned what the story says: by invoice, in his month, and in the ledger."""
+    """The partner earned what the story says: by invoice, in the month's report, in the ledger."""
     month = day.evidence.month
     wanted = {key: one.earned for key, one in settled(day.story).items() if one.earned}
     subscription = {one.id: one.subscription_id for one in month.invoices}
@@ -117,7 +118,7 @@ def commission_matches(day: Day) -> Problems:
 
 
 def invoice_documents(day: Day) -> Problems:
-    """A customer's invoice is a PDF, the same bytes each time, and nobody else's to read."""
+    """A customer's invoice is a PDF, the same bytes each time, and only they can read it."""
     documents = day.evidence.month.documents
     if len(documents) != len({one.number for one in documents}) or len(documents) < 2:
         yield f"{len(documents)} documents were looked at, not one of each kind of tax"
@@ -136,7 +137,7 @@ def _wrong(document: Document) -> Problems:
 
 # -- figures ---------------------------------------------------------------------------------------
 def money_figures(day: Day) -> dict[str, Any]:
-    """The numbers of the report. Totals of receivable and invoices are from before payments."""
+    """The figures of the report. Totals of receivable and invoices are from before the payments."""
     month, after = day.evidence.month, settled(day.story)
     billed, books = month.books_billed, month.books
     return {

@@ -1,4 +1,4 @@
-"""After the day: the month is billed, partly paid, and looked at from all sides."""
+"""After the day: the month is billed, partly paid, and read through all interfaces."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from clients.demo.progress import Progress, say
 from clients.demo.staff import Staff
 from clients.demo.story import DAY, Story
 
-BEGINNING: Final = 5  # bytes of a document that are kept
+BEGINNING: Final = 5  # bytes of a document that are kept as evidence
 
 
 class MonthEnd:
-    """Bills, pays, reads. ``subscriptions``: ids by customer's e-mail and strategy's key."""
+    """Bills, pays and reads the month. ``subscriptions``: (e-mail, strategy's key) -> id."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class MonthEnd:
         self.subscriptions = subscriptions
 
     def play(self) -> Month:
-        """All of it."""
+        """Run all steps."""
         began = time.monotonic()
         month = Month()
         say("Operators: the month is billed, and billed again")
@@ -63,7 +63,7 @@ class MonthEnd:
         return read_books(self.installation.check_ledger(self.simulator.now()))
 
     def _pay(self, billed: Sequence[Invoice]) -> None:
-        """Staff record what has arrived, each for the first invoice of its subscription."""
+        """Staff record each payment for the first invoice of its subscription."""
         first: dict[str, Invoice] = {}
         for invoice in billed:
             first.setdefault(invoice.subscription_id, invoice)
@@ -71,12 +71,12 @@ class MonthEnd:
         with Progress("payments, in the console", len(todo)) as progress:
             for payment in todo:
                 owed = first.get(self.subscriptions[payment.bill.key])
-                if owed is not None:  # else the checks say what is missing
+                if owed is not None:  # else the checks report what is missing
                     self.staff.record_payment(owed.number, payment)
                 progress.step()
 
     def _documents(self, billed: Sequence[Invoice]) -> list[Document]:
-        """Of one invoice within the supplier's state and of one across."""
+        """Documents of one invoice within the supplier's state and of one across states."""
         within = next((one for one in billed if one.cgst), None)
         across = next((one for one in billed if one.igst), None)
         return [
@@ -100,7 +100,7 @@ class MonthEnd:
 
 
 def read_books(said: Mapping[str, Any]) -> Books:
-    """From the answer of ``manage.py check_ledger --json``."""
+    """Parse the output of ``manage.py check_ledger --json``."""
     return Books(
         ledger_sum=Decimal(said["ledger_sum"]),
         unbalanced=said["unbalanced_transactions"],

@@ -1,4 +1,4 @@
-"""Leaves an installation open for people to look at, until Ctrl-C."""
+"""Keep an installation open for people to look at, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def welcome(installation: Installation, username: str, password: str) -> list[str]:
-    """Where to look and as whom."""
+    """Addresses to open and the logins for them."""
     return [
         "",
         f"Console   {installation.url}/admin/   {username} / {password}",
@@ -24,7 +24,7 @@ def welcome(installation: Installation, username: str, password: str) -> list[st
 
 
 def interrupt_on_signals() -> None:
-    """A closed terminal and a plain ``kill`` end us as Ctrl-C does: in order.
+    """Handle a closed terminal and a plain ``kill`` like Ctrl-C: stop in order.
 
     Under ``nohup`` a closed terminal stays ignored.
     """
@@ -37,8 +37,8 @@ def interrupt_on_signals() -> None:
 def stay_open(installation: Installation, *, until: float | None = None) -> bool:
     """Wait for Ctrl-C (at most ``until``, monotonic seconds), as long as the installation is up.
 
-    Parts that end are started again by the installation itself. InstallationError when all of it
-    has ended. Returns on Ctrl-C (True), and when the time is over (False).
+    The installation restarts parts that end. Raises InstallationError if all of it has ended.
+    Returns True on Ctrl-C, False when the time is over.
     """
     try:
         while until is None or time.monotonic() < until:

@@ -1,8 +1,8 @@
-"""How many calls a second one account was asked to take. Pure.
+"""The number of calls per second on one account. Pure.
 
-The exchanges ask for an algo's registration above ten orders a second and client (NSE/INVG/67858
-B.2), and brokers refuse the eleventh. What is looked at here are arrivals, as the broker's side
-noted them: each of them is later than the call left by what the machine and the wire took.
+The exchanges require an algo's registration above ten orders per second and client (NSE/INVG/67858
+B.2), and brokers refuse the eleventh. This module uses arrivals, as the broker's side recorded
+them: each is later than the call was sent, by what machine and network took.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from typing import Final
 
 MOST: Final = 10
 SECOND: Final = dt.timedelta(seconds=1)
-#: By how much one call may have been held up longer on its way than another, on a machine that has
-#: more to do than this. Two paces of one account bring sixteen calls in a tenth of a second.
+#: How much longer one call may be delayed on its way than another, on a busy machine. Two separate
+#: paces for one account would bring sixteen calls in a tenth of a second.
 JITTER: Final = dt.timedelta(seconds=0.4)
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """More calls than may come in so many seconds."""
+    """More calls than the limit within so many seconds."""
 
     calls: int
     seconds: float
 
 
 def crowd(times: Sequence[dt.datetime]) -> Crowd | None:
-    """Where more calls arrived than left in good order, if anywhere.
+    """The first place where more calls arrived than were allowed to be sent, or None.
 
-    Of calls that leave at ten a second the eleventh is a second or more behind the first, the
-    twenty-first two seconds, and so on: on arrival so many seconds, less the jitter.
+    Of calls sent at ten per second the eleventh is a second or more behind the first, the
+    twenty-first two seconds, and so on; between arrivals it is that time less the jitter.
     """
     came = sorted(times)
     for first, begun in enumerate(came):
@@ -43,7 +43,7 @@ def crowd(times: Sequence[dt.datetime]) -> Crowd | None:
 
 
 def busiest(times: Sequence[dt.datetime]) -> int:
-    """The most calls that arrived in any second, to the letter: jitter counts in full."""
+    """The most calls that arrived in any second, without an allowance for jitter."""
     came = sorted(times)
     most = first = 0
     for last, at in enumerate(came):

@@ -1,4 +1,4 @@
-"""The partner's backend: onboards customers over the API and reads what became of them."""
+"""The partner's backend: onboards customers over the API and reads their results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class ApiError(RuntimeError):
-    """An answer that was not expected; keeps its status, code and message."""
+    """An unexpected answer, with its status, code and message."""
 
     def __init__(self, method: str, path: str, status: int, body: Mapping[str, Any]) -> None:
         self.status = status
@@ -40,7 +40,7 @@ class ApiError(RuntimeError):
 
 
 class PartnerApi:
-    """Calls with one key. Threads have a connection of their own each."""
+    """Calls with one key. Each thread has its own connection."""
 
     def __init__(self, base_url: str, key: PartnerKey) -> None:
         self.base_url = f"{base_url}/api/v1"
@@ -65,7 +65,7 @@ class PartnerApi:
         idempotency_key: str = "",
         **query: str,
     ) -> dict[str, Any]:
-        """One call; its answer's JSON. Numbers with a point come back exact. ApiError above 299."""
+        """One call; returns its JSON, with exact decimals. Raises ApiError above 299."""
         answer = self.session.request(
             method,
             self.base_url + path,
@@ -84,12 +84,12 @@ class PartnerApi:
 
     # -- onboarding --------------------------------------------------------------------------
     def templates(self) -> dict[str, str]:
-        """Public ids of what is offered, by name."""
+        """Name -> public id of the templates on offer."""
         found = self.call("GET", "/partner/marketplace/templates", per_page=PAGE)["templates"]
         return {row["name"]: row["template_id"] for row in found}
 
     def connect(self, customer: Customer) -> None:
-        """The customer's broker account with its credentials."""
+        """Connect the customer's broker account with its credentials."""
         self.call(
             "POST",
             "/partner/broker-accounts",
@@ -105,7 +105,7 @@ class PartnerApi:
         )
 
     def daily_login(self, customer: Customer) -> None:
-        """Initiate, the broker's own page, callback: as every morning."""
+        """The daily login: initiate, the broker's own page, callback."""
         path = f"/partner/broker-accounts/{customer.client_id}/oauth"
         who = {"user_email": customer.email, "broker_name": customer.broker}
         started = self.call("POST", f"{path}/initiate", who)
@@ -116,7 +116,7 @@ class PartnerApi:
         )
 
     def subscribe(self, customer: Customer, template_id: str) -> str:
-        """Subscribe by reference; the subscription's id. A repeated call is the same call."""
+        """Subscribe by reference; returns the subscription's id. Idempotent."""
         body: dict[str, Any] = {
             "template_id": template_id,
             "user_email": customer.email,
@@ -136,12 +136,12 @@ class PartnerApi:
         return str(said["subscription_id"])
 
     def pause(self, subscription_id: str) -> bool:
-        """Pause; whether the next entry is kept away."""
+        """Pause; returns whether this prevents the next entry."""
         said = self.call("PUT", f"/partner/subscriptions/{subscription_id}/pause", {})
         return bool(said["next_entry_affected"])
 
     def cancel(self, subscription_id: str) -> bool:
-        """Cancel; whether the next entry is kept away."""
+        """Cancel; returns whether this prevents the next entry."""
         said = self.call("DELETE", f"/partner/subscriptions/{subscription_id}")
         return bool(said["next_entry_affected"])
 
@@ -149,14 +149,14 @@ class PartnerApi:
     def read_back(
         self, subscription_id: str, day: dt.date
     ) -> tuple[Subscription, Execution | None]:
-        """The subscription as it is now, and what was traded for it on a day (None: nothing)."""
+        """The subscription as it is now, and its execution on a day (None: there is none)."""
         said = self.call("GET", f"/partner/subscriptions/{subscription_id}")
         mine = [row for row in said["last_executions"] if row["trade_date"] == day.isoformat()]
         execution = read_execution(subscription_id, mine[0]) if mine else None
         return Subscription(said["subscription_id"], said["status"]), execution
 
     def put_stop(self, subscription_id: str) -> Decimal | None:
-        """The stop price now of the put that a straddle holds."""
+        """The current stop price of the put that a straddle holds."""
         rows = self.call("GET", f"/partner/subscriptions/{subscription_id}/positions")["positions"]
         stops = [row["stop_price"] for row in rows if is_put(row["contract"]) and row["quantity"]]
         return Decimal(stops[0]) if stops and stops[0] is not None else None
@@ -173,7 +173,7 @@ class PartnerApi:
                 return found[::-1]
 
     def commissions(self) -> list[Commission]:
-        """What the partner earned, row by row, newest first."""
+        """The partner's commission rows, newest first."""
         found: list[Commission] = []
         said = self.call("GET", "/partner/commissions")
         while True:
@@ -196,12 +196,12 @@ class PartnerApi:
         )
 
     def user_token(self, email: str) -> str:
-        """With which a customer acts for himself."""
+        """A token with which a customer acts for themselves."""
         said = self.call("POST", "/partner/user-tokens", {"user_email": email})
         return str(said["user_token"])
 
     def invoice_pdf(self, token: str, invoice_id: str) -> tuple[int, bytes]:
-        """Status and bytes of an invoice's document, asked for by a customer."""
+        """Status and bytes of an invoice's document, requested by a customer."""
         answer = requests.get(
             f"{self.base_url}/user/invoices/{invoice_id}/pdf",
             headers={"Authorization": f"Bearer {token}"},
@@ -211,7 +211,7 @@ class PartnerApi:
 
 
 def is_put(symbol: str) -> bool:
-    """Whether an option's name at either broker means a put."""
+    """Whether an option's name at either broker is a put's."""
     return symbol.endswith("PE") or "P" in symbol.rstrip("0123456789")[-1:]
 
 
@@ -262,14 +262,14 @@ def _invoice(row: Mapping[str, Any]) -> Invoice:
 
 
 def _rupees(row: Mapping[str, Any], name: str = "amount") -> Decimal:
-    """A JSON number of rupees, exactly as it was written, with both of its decimals."""
+    """A JSON number of rupees, exactly as written, with both decimals."""
     return Decimal(row[name]).quantize(Decimal("0.01"))
 
 
 def in_parallel(
     title: str, items: Iterable[T], do: Callable[[T], None], *, at_once: int = AT_ONCE
 ) -> None:
-    """Do something for every item, a few at a time, with a bar; the first error ends it."""
+    """Run ``do`` for every item, a few at a time, with a progress bar; the first error ends it."""
     todo = list(items)
     with Progress(title, len(todo)) as progress, ThreadPoolExecutor(at_once) as pool:
         waiting = [pool.submit(do, item) for item in todo]

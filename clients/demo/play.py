@@ -29,13 +29,13 @@ from clients.demo.progress import say
 from clients.demo.staff import PartnerKey, Staff
 from clients.demo.story import IST, ZEBU, ZERODHA, Customer, Hours, Leg, Plan
 
-#: A Wednesday whose holidays, contracts and freeze limits are known, whatever day it really is;
-#: NIFTY's weekly options expire six days later, so that premiums are those of an ordinary day.
+#: A Wednesday whose holidays, contracts and freeze limits are known, whatever the real date.
+#: NIFTY's weekly options expire six days later, so premiums are those of an ordinary day.
 DAY: Final = dt.date(2026, 9, 9)
 CLOCK_START: Final = dt.time(9, 14)
 MARKET_OPENS: Final = dt.time(9, 15)
-#: From the moment when everybody is logged in until the first entry, at least: enough to write and
-#: publish the template and to subscribe, with room for a slow machine.
+#: Minimum time from the last login to the first entry: enough to write and publish the template and
+#: to subscribe, with room for a slow machine.
 FIRST_AFTER: Final = dt.timedelta(seconds=35)
 EVERY: Final = dt.timedelta(minutes=3)
 ENTRIES: Final = 10  # as many strategies as one template may have
@@ -71,7 +71,7 @@ class Person(Customer):
         return f"{self.called.split()[0].lower()}@example.com"
 
 
-# Name, broker, multiplier. The last one never logs in: that, too, happens every morning.
+# Name, broker, multiplier. The last one never logs in, as happens every morning.
 _PEOPLE: Final = (
     ("Bharat Shah", ZEBU, 1),
     ("Chitra Iyer", ZEBU, 2),
@@ -90,8 +90,10 @@ LATE_RISER: Final = PEOPLE[-1]
 
 
 def first_entry(now: dt.datetime) -> dt.datetime:
-    """The first full minute that leaves FIRST_AFTER for the rest, never within the first minute
-    of the session: then the day's first prices have arrived."""
+    """The first full minute that leaves FIRST_AFTER for the rest.
+
+    Never within the first minute of the session, so that the day's first prices have arrived.
+    """
     earliest = max(
         now + FIRST_AFTER,
         dt.datetime.combine(DAY, MARKET_OPENS, IST) + dt.timedelta(minutes=1),
@@ -101,7 +103,7 @@ def first_entry(now: dt.datetime) -> dt.datetime:
 
 
 def hours(first: dt.datetime) -> list[Hours]:
-    """The entries from ``first`` on, each left ten minutes later."""
+    """The entries from ``first`` on, each with its exit ten minutes later."""
     entries = [first + number * EVERY for number in range(ENTRIES)]
     return [Hours(f"Straddle {at:%H:%M}", at.time(), (at + HOLD).time()) for at in entries]
 
@@ -113,7 +115,7 @@ class Morning:
         self.installation = installation
 
     def prepare(self) -> dt.datetime:
-        """Everything up to where the entries come by themselves; the instant of the first one."""
+        """Do everything up to the automatic entries; returns the instant of the first one."""
         self.simulator = Simulator(*self.installation.simulator.values())
         admin, partner = (
             self.installation.read("admin.json"),
@@ -153,7 +155,7 @@ class Morning:
 
 
 def play(installation: Installation) -> None:
-    """Start, prepare, say where to look, stay up until Ctrl-C, stop."""
+    """Start, prepare, print the addresses, stay up until Ctrl-C, stop."""
     say("Installation: PostgreSQL, Valkey, web, workers, beat, broker simulator (a minute)")
     installation.start()
     morning = Morning(installation)

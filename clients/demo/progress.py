@@ -1,4 +1,4 @@
-"""Says on a terminal how far the demo is; a line per step where there is no terminal."""
+"""Progress of the demo: a bar on a terminal, otherwise a line per step."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ EVERY: Final = 0.1
 
 
 def say(line: str) -> None:
-    """One line of the story."""
+    """Print one line."""
     print(line, flush=True)
 
 
 class Progress:
-    """A bar for ``total`` steps; ``step`` may be called as often as wanted."""
+    """A progress bar for ``total`` steps; extra calls of ``step`` are allowed."""
 
     def __init__(self, title: str, total: int) -> None:
         self.title, self.total = title, total
@@ -32,7 +32,7 @@ class Progress:
         return self
 
     def step(self) -> None:
-        """One more is done."""
+        """Count one step."""
         self.done += 1
         if time.monotonic() - self._shown >= EVERY:
             self._show()

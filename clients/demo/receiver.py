@@ -1,7 +1,7 @@
 """The partner's own webhook receiver: verifies Standard Webhooks signatures by hand.
 
 standardwebhooks.com: HMAC-SHA256 over ``id.timestamp.body`` with the base64 part of the ``whsec_``
-secret; any one of the space-separated ``v1,`` signatures has to match.
+secret; one of the space-separated ``v1,`` signatures has to match.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TOLERANCE: Final = 300.0
 
 @dataclass(frozen=True)
 class Webhook:
-    """One event whose signature was good."""
+    """One event with a valid signature."""
 
     id: str
     type: str
@@ -29,7 +29,7 @@ class Webhook:
 
 
 def verify(secret: str, headers: dict[str, str], body: bytes, now: float) -> str:
-    """'' for a good signature, else what is wrong with it. ``now`` in unix seconds."""
+    """'' for a valid signature, else what is wrong with it. ``now`` in unix seconds."""
     message_id = headers.get("webhook-id", "")
     timestamp = headers.get("webhook-timestamp", "")
     given = headers.get("webhook-signature", "")
@@ -46,7 +46,7 @@ def verify(secret: str, headers: dict[str, str], body: bytes, now: float) -> str
 
 @dataclass
 class Receiver:
-    """A loopback HTTP server that keeps what it is told. ``secret`` is set once it is known."""
+    """A loopback HTTP server that stores deliveries. ``secret`` is set once it is known."""
 
     secret: str = ""
     received: dict[str, Webhook] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where the platform should deliver."""
+        """The address for deliveries."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/webhooks"
 
     def start(self) -> None:
@@ -75,7 +75,7 @@ class Receiver:
         self._server.server_close()
 
     def take(self, headers: dict[str, str], body: bytes) -> int:
-        """One delivery; returns the status to answer. A repeated id counts once."""
+        """Handle one delivery; returns the status to answer. A repeated id counts once."""
         wrong = verify(self.secret, headers, body, time.time())
         with self._guard:
             self.deliveries += 1
@@ -88,7 +88,7 @@ class Receiver:
             return 204
 
     def all(self) -> list[Webhook]:
-        """What has come so far."""
+        """All events so far."""
         with self._guard:
             return list(self.received.values())
 
@@ -120,4 +120,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Suppress the log."""

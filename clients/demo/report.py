@@ -24,7 +24,7 @@ SHOWN_PROBLEMS: Final = 5
 
 
 def as_json(verdict: Verdict, seconds: float) -> dict[str, Any]:
-    """The report: figures, checks, what is wrong by check (at most five each), seconds."""
+    """The report: figures, checks, problems by check (at most five each), seconds."""
     problems = {name: found[:SHOWN_PROBLEMS] for name, found in verdict.problems.items() if found}
     return {
         **verdict.figures,

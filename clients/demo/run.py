@@ -43,28 +43,28 @@ from clients.demo.story import (
     make_story,
 )
 
-#: A minute and a half before everybody is armed who has joined by then; joining takes half of it.
+#: A minute and a half before all who have joined by then are armed; joining takes half of it.
 CLOCK_START: Final = dt.time(9, 17)
 STAFF: Final = "staff"
 SETTINGS: Final = {"QUANTLEAP_VISIBILITY_DELAY": "4", "QUANTLEAP_LOG_LEVEL": "INFO"}
-#: Executors, which divide the accounts between them as in production.
+#: Number of executors, which divide the accounts between them as in production.
 WORKERS: Final = 2
 FUNDS: Final = 50_000_000
 LEAVE_BEFORE: Final = 60.0  # seconds before the entry: armed (at 120), not yet committed
 MOVE_AFTER: Final = 14.0  # seconds after the entry: hidden orders are visible again by then
 RAMP: Final = 4.0
-STOPPED_AFTER: Final = 14.0  # seconds after the move by which the stop has been noticed
+STOPPED_AFTER: Final = 14.0  # seconds after the move by which the stop has triggered
 CLOSED_WITHIN: Final = 30.0  # seconds after the exit
 WEBHOOKS_WITHIN: Final = 20.0
 POLL: Final = 0.5
-LOOKED_AT: Final = 3  # straddles whose stops are looked at before and after the move
+LOOKED_AT: Final = 3  # straddles whose stops are read before and after the move
 
 
 @dataclass(frozen=True)
 class Config:
     """What to play. ``settings`` are environment variables of the installation.
 
-    With ``keep`` the finished day stays open for browsing until Ctrl-C.
+    ``keep`` leaves the finished day open for browsing until Ctrl-C.
     """
 
     base_dir: Path
@@ -75,7 +75,7 @@ class Config:
 
 
 class Demo:
-    """One telling of the story."""
+    """One run of the story."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -93,7 +93,7 @@ class Demo:
         self.began = time.monotonic()
 
     def play(self) -> Verdict:
-        """From an empty folder to the verdict; whatever happens, everything is stopped."""
+        """From an empty folder to the verdict; everything is stopped in any case."""
         self.receiver.start()
         try:
             say("Installation: PostgreSQL, Valkey, web, workers, beat, broker simulator")
@@ -211,7 +211,7 @@ class Demo:
         say(f"Faults waiting at the brokers: {', '.join(self.fault_ids)}")
 
     def _leave(self) -> None:
-        """One pauses and one cancels, when their executions are armed already."""
+        """One customer pauses and one cancels, after their executions were armed."""
         armed = self.story.entry_at - dt.timedelta(seconds=LEAVE_BEFORE)
         if self.simulator.now() < armed:
             self._wait_until(armed, "everybody is armed")
@@ -275,7 +275,7 @@ class Demo:
         self._until_still(deadline)
 
     def _until_still(self, deadline: float) -> None:
-        """Wait until the API's view has settled too: the runs are over."""
+        """Wait until the API reports that the runs are over."""
         now = self.simulator.now()
         while time.monotonic() < deadline:
             runs = self.installation.run_reports(DAY, now)
@@ -303,7 +303,7 @@ class Demo:
         hits = self.simulator.fault_hits()
         evidence.fault_hits = {name: hits.get(one, 0) for name, one in self.fault_ids.items()}
         evidence.twice = self.second.look()
-        # Of those whom only their number makes late, and not the pace of a single account.
+        # Only runs that are late by the number of customers, not by the pace of a single account.
         names = {plan.name for plan in PLANS}
         runs = self.installation.run_reports(DAY, self.simulator.now())
         evidence.lateness = worst_lateness([run for run in runs if run["template"] in names])
@@ -329,7 +329,7 @@ class Demo:
 
 
 def worst_lateness(runs: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """First, p50, p99 and last write of the first leg group in ms after T; the worst run counts."""
+    """First, p50, p99 and last write of the first leg group in ms after T, of the worst run."""
     worst: dict[str, float | None] = {}
     for name in ("first", "p50", "p99", "max"):
         figures = [run["lateness_ms"][name] for run in runs if run["lateness_ms"][name] is not None]
@@ -339,7 +339,7 @@ def worst_lateness(runs: Sequence[Mapping[str, Any]]) -> dict[str, float | None]
 
 
 def play(config: Config) -> Verdict | None:
-    """Tell the story; None (and a message) when a part died on the way."""
+    """Play the story; None (and a message) if a part died on the way."""
     (config.base_dir / "report.json").unlink(missing_ok=True)
     try:
         return Demo(config).play()
@@ -353,7 +353,7 @@ def play(config: Config) -> Verdict | None:
 
 
 def main() -> int:
-    """Exit status 0 only if everything in the story held."""
+    """Exit status 0 only if all checks passed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--zebu", type=int, default=200, help="customers at Zebu")
     parser.add_argument("--zerodha", type=int, default=50, help="customers at Zerodha")

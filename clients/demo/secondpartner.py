@@ -1,4 +1,4 @@
-"""The second partner, and those who are customers of both with one account (twice.py)."""
+"""The second partner, and the persons who are customers of both with one account (twice.py)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clients.demo.twice import ACCOUNTS, BUYS, FIRST, HALVES, SECOND, SELLS, Hal
 
 
 class SecondPartner:
-    """Brings the persons of two partners through the day. ``first`` is the other partner's API."""
+    """Takes the persons of two partners through the day. ``first`` is the other partner's API."""
 
     def __init__(
         self, story: Story, installation: Installation, simulator: Simulator, first: PartnerApi
@@ -24,7 +24,7 @@ class SecondPartner:
         self.subscriptions: dict[str, str] = {}
 
     def prepare(self, staff: Staff) -> None:
-        """Staff, in the console: both strategies, the second partner with a key."""
+        """Staff create, in the console, both strategies and the second partner with a key."""
         for plan in (SELLS, BUYS):
             staff.publish(plan, [hours(self.story, plan)])
         partner = staff.add_partner(SECOND, "Second", f"{self.installation.url}/broker-login/done")
@@ -32,12 +32,12 @@ class SecondPartner:
         self.apis[SECOND] = PartnerApi(self.installation.url, key)
 
     def onboard(self, funds: int) -> None:
-        """Each person connects, logs in and subscribes at either partner."""
+        """Each person connects, logs in and subscribes at both partners."""
         in_parallel("one account at two partners", HALVES, self._join)
         for broker, client_id in ACCOUNTS:
             body = {"broker": broker, "client_id": client_id, "funds": funds}
             self.simulator.call("POST", "/funds", body)
-            self.simulator.calls(broker, client_id)  # from now on they are counted one by one
+            self.simulator.calls(broker, client_id)  # from now on each call is recorded
 
     def _join(self, half: Half) -> None:
         api, customer = self.apis[half.customer.partner], half.customer
@@ -47,7 +47,7 @@ class SecondPartner:
         self.subscriptions[half.name] = api.subscribe(customer, template)
 
     def look(self) -> Twice:
-        """What became of it."""
+        """Read the results."""
         return Twice(
             executions=self._executions(),
             calls={account: self.simulator.calls(*account) for account in ACCOUNTS},

@@ -1,4 +1,4 @@
-"""What staff do in the console, before the market opens and after it, through its real forms."""
+"""The work of staff in the console, before and after the market, through its real forms."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PER_DAY: Final = "1000000"
 
 @dataclass(frozen=True)
 class PartnerKey:
-    """What is shown once."""
+    """A key and its secrets, which the console shows once."""
 
     key: str
     secret: str
@@ -50,7 +50,7 @@ class Staff:
         self.browser = Browser(base_url)
 
     def log_in(self, username: str, password: str) -> None:
-        """Through the login page, CSRF token and all."""
+        """Log in through the login page, with its CSRF token."""
         page = self.browser.get("/admin/login/?next=/admin/")
         form = page.form_with("username", "password")
         form.set("username", username)
@@ -61,7 +61,7 @@ class Staff:
 
     # -- quotes ------------------------------------------------------------------------------
     def add_feed(self, name: str, broker: str, client_id: str, role: str) -> None:
-        """A feed account, and today's login at its broker."""
+        """Add a feed account, and log it in at its broker."""
         page = self.browser.get("/admin/brokers/feedaccount/add/")
         form = page.form_with("name", "client_id", "new_api_key")
         form.set("name", name)
@@ -77,7 +77,7 @@ class Staff:
         begin = next((one for one in asked.links if one.endswith("/log-in/begin/")), "")
         if not begin:
             raise PageError(f"{asked.url} offers no login at {broker}{asked.complaint()}")
-        page = self.browser.get(begin)  # the broker's own page, on which a person logs in
+        page = self.browser.get(begin)  # the broker's own login page
         form = page.form_with("user_id", "password")
         form.set("user_id", client_id)
         form.set("password", "not-checked-here")
@@ -87,7 +87,7 @@ class Staff:
 
     # -- templates ---------------------------------------------------------------------------
     def publish(self, plan: Plan, hours: Sequence[Hours]) -> str:
-        """Write one template with a strategy per entry of ``hours`` on an empty page; publish it.
+        """Write a template with one strategy per entry of ``hours``, and publish it.
 
         Returns its number in the console.
         """
@@ -111,7 +111,7 @@ class Staff:
 
     # -- partner -----------------------------------------------------------------------------
     def add_partner(self, slug: str, name: str, redirect_url: str) -> str:
-        """A partner with his share of the fees; its number in the console."""
+        """Add a partner with their share of the fees; returns its number in the console."""
         page = self.browser.get("/admin/partners/partner/add/")
         form = page.form_with("slug", "default_broker")
         form.set("slug", slug)
@@ -125,7 +125,7 @@ class Staff:
         return self._newest("/admin/partners/partner/", slug)
 
     def issue_key(self, partner: str) -> PartnerKey:
-        """A live key for the partner, with limits that fit 250 customers at once."""
+        """Issue a live key for the partner, with limits that fit 250 customers at once."""
         page = self._action(f"/admin/partners/partner/{partner}/change/", "issue-key")
         form = page.form_with("confirm", "permissions")
         form.set("environment", "live")
@@ -137,7 +137,7 @@ class Staff:
         return PartnerKey(shown.text("api-key"), shown.text("api-secret"))
 
     def add_webhook_endpoint(self, partner: str, url: str) -> str:
-        """Where the partner wants to be told; the signing secret."""
+        """Add the partner's endpoint; returns the signing secret."""
         page = self._action(f"/admin/partners/partner/{partner}/change/", "add-webhook-endpoint")
         form = page.form_with("confirm", "url")
         form.set("environment", "live")
@@ -146,7 +146,7 @@ class Staff:
 
     # -- money -------------------------------------------------------------------------------
     def enter_tax_and_supplier(self) -> None:
-        """What every invoice needs: the GST rate, and who issues it."""
+        """Enter what every invoice needs: the GST rate and the supplier."""
         rate = {"effective_from": RATE_FROM, "rate_pct": str(GST_PERCENT)}
         for kind, values in (("taxrate", rate), ("supplier", SUPPLIER)):
             page = self.browser.get(f"/admin/billing/{kind}/add/")
@@ -156,7 +156,7 @@ class Staff:
             self._saved(self.browser.submit(page, form, "_save"))
 
     def record_payment(self, number: str, payment: Payment) -> None:
-        """Look up an invoice by its number and record money that arrived for it."""
+        """Look up an invoice by its number and record money received for it."""
         invoice = self._newest("/admin/billing/invoice/", number, f"?q={number}")
         for _ in range(2 if payment.again else 1):
             page = self._action(f"/admin/billing/invoice/{invoice}/change/", "record-payment")
@@ -183,7 +183,7 @@ class Staff:
         return self._saved(self.browser.submit(page, form))
 
     def _saved(self, page: Page) -> Page:
-        """A page that followed a form; errors on it mean that nothing was saved."""
+        """The page after a form; raises if it shows errors, as then nothing was saved."""
         if page.errors:
             raise PageError(f"{page.url}{page.complaint()}")
         return page

@@ -1,6 +1,6 @@
-"""The story: who trades what, what goes wrong, and what must therefore come out. Pure.
+"""The story: who trades what, what goes wrong, and the outcome that must follow. Pure.
 
-Everything expected is computed here, before anything runs, from the story alone: the published
+Every expectation is computed here, before anything runs, from the story alone: the published
 strategies, the customers' multipliers and the faults. Lots are contract lots, times are IST.
 """
 
@@ -33,7 +33,7 @@ NO_LOGIN: Final = "SESSION_EXPIRED"
 PAUSED: Final = "PAUSED"
 CANCELLED: Final = "CANCELLED"
 
-# Money: rupees a month before tax, per cent, basis points, GST codes of states.
+# Money: rupees per month before tax, per cent, basis points, GST codes of states.
 CONDOR_FEE: Final = Decimal("999.00")
 STRADDLE_FEE: Final = Decimal("1499.50")  # half of its tax is no whole number of paise
 GST_PERCENT: Final = 18
@@ -44,7 +44,7 @@ OTHER_STATE: Final = "29"
 
 @dataclass(frozen=True)
 class Leg:
-    """One leg as staff write it. ``steps`` are strikes away from the money (0 = ATM)."""
+    """One leg as staff enter it. ``steps`` are strikes away from the money (0 = ATM)."""
 
     side: str
     option_type: str
@@ -62,7 +62,7 @@ class Leg:
         return f"{self.side} {self.option_type} {self.moneyness} WEEKLY"
 
     def strike(self, spot: Decimal) -> Decimal:
-        """Strike of this leg when the index stands at ``spot`` (rupees; a tie goes down)."""
+        """Strike of this leg with the index at ``spot`` (rupees; a tie is rounded down)."""
         at_the_money = math.ceil(spot / STRIKE_STEP - Decimal("0.5")) * STRIKE_STEP
         outward = 1 if self.option_type == "CE" else -1
         return Decimal(at_the_money + outward * self.steps * STRIKE_STEP)
@@ -70,7 +70,7 @@ class Leg:
 
 @dataclass(frozen=True)
 class Plan:
-    """One strategy to publish. ``fee``: rupees a month before tax (0: a free one)."""
+    """One strategy to publish. ``fee``: rupees per month before tax (0: free)."""
 
     key: str
     name: str
@@ -109,7 +109,7 @@ PLANS: Final = (
 
 @dataclass(frozen=True)
 class Hours:
-    """When one strategy of a plan enters and leaves (IST); ``name`` tells it from its sisters."""
+    """Entry and exit of one strategy of a plan (IST); ``name`` distinguishes it from the others."""
 
     name: str
     entry: dt.time
@@ -120,7 +120,7 @@ class Hours:
 class Fault:
     """Something that goes wrong at a broker, for one customer, during the entry.
 
-    ``body`` is what the simulator's control port takes beside broker and client.
+    ``body`` is what the simulator's control port needs besides broker and client.
     """
 
     name: str
@@ -139,7 +139,7 @@ GATEWAY: Final = Fault(
 )
 HIDDEN: Final = Fault("hidden-3s", "BUY", (("kind", "hide"), ("seconds", 3), ("answer", "drop")))
 LIMITED: Final = Fault("429", "BUY", (("kind", "rate_limit"),))
-# Both shorts are refused, so that it does not matter which one the broker looks at first.
+# Both shorts are refused, so that it does not matter which one the broker checks first.
 REFUSED: Final = Fault(
     "margin-refusal",
     "SELL",
@@ -161,8 +161,8 @@ SMALLEST: Final = {ZEBU: 9, ZERODHA: 3}
 class Customer:
     """One customer with one broker account.
 
-    ``absent`` names why he cannot trade today ('' = he can). ``max_lots_per_order`` cuts his orders
-    into slices.
+    ``absent`` is the cause for which they cannot trade today ('' = they can).
+    ``max_lots_per_order`` slices their orders.
     """
 
     number: int
@@ -184,25 +184,25 @@ class Customer:
 
     @property
     def client_id(self) -> str:
-        """What the broker calls him."""
+        """The client id at the broker."""
         return f"{'ZB' if self.broker == ZEBU else 'ZR'}{self.number:04d}"
 
     @property
     def api_key(self) -> str:
-        """His app at the broker (the simulator knows every key; its secret is ``secret-<key>``)."""
+        """Their app at the broker (the simulator knows every key; its secret: ``secret-<key>``)."""
         return f"app{self.number:04d}"
 
     @property
     def state(self) -> str:
-        """GST code of the state that he names when he subscribes."""
+        """GST code of the state that they give when they subscribe."""
         return OTHER_STATE if self.number % 4 == 3 else HOME_STATE
 
     def lots(self, leg: Leg) -> int:
-        """Lots of a leg for him: rounded down."""
+        """Lots of a leg for this customer, rounded down."""
         return math.floor(leg.lots * self.multiplier)
 
     def may_follow(self, plan: Plan) -> bool:
-        """Whether his multiplier leaves every leg of the strategy with a lot."""
+        """Whether their multiplier leaves every leg of the strategy with a lot."""
         return all(self.lots(leg) for leg in plan.legs)
 
     def slices(self, leg: Leg) -> list[int]:
@@ -214,7 +214,7 @@ class Customer:
 
 @dataclass(frozen=True)
 class PlannedOrder:
-    """One entry order that the story calls for, and how it ends (FILLED or a cause)."""
+    """One entry order of the story, and how it ends (FILLED or a cause)."""
 
     leg: Leg
     lots: int
@@ -223,7 +223,7 @@ class PlannedOrder:
 
 @dataclass(frozen=True)
 class Expected:
-    """What must come of one customer's part in one strategy."""
+    """The expected outcome of one customer's part in one strategy."""
 
     customer: Customer
     plan: Plan
@@ -234,7 +234,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Story:
-    """All of it."""
+    """The whole story."""
 
     customers: tuple[Customer, ...]
     exit: dt.time
@@ -252,14 +252,14 @@ class Story:
         return dt.datetime.combine(self.day, self.exit, IST)
 
     def subscriptions(self) -> Iterator[tuple[Customer, Plan]]:
-        """Who follows what, where his multiplier allows it."""
+        """Customers and their strategies, where the multiplier allows it."""
         for customer in self.customers:
             for plan in PLANS:
                 if customer.may_follow(plan):
                     yield customer, plan
 
     def illegal(self) -> Iterator[tuple[Customer, Plan]]:
-        """What the API must refuse by the leg's name."""
+        """Subscriptions that the API must refuse, naming the leg."""
         for customer in self.customers:
             for plan in PLANS:
                 if not customer.may_follow(plan):
@@ -270,7 +270,7 @@ class Story:
         return [customer for customer in self.customers if customer.absent]
 
     def faulty(self) -> list[tuple[Customer, Fault]]:
-        """Customers at whose broker something goes wrong."""
+        """Customers with a fault at their broker."""
         return [(one, one.fault) for one in self.customers if one.fault is not None]
 
     def expected(self) -> list[Expected]:
@@ -279,7 +279,7 @@ class Story:
 
 
 def expected(customer: Customer, plan: Plan) -> Expected:
-    """What must come of one subscription."""
+    """The expected outcome of one subscription."""
     if customer.absent in (PAUSED, CANCELLED):
         return Expected(customer, plan, "WITHDRAWN", customer.absent, ())
     if customer.absent:

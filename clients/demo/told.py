@@ -1,4 +1,4 @@
-"""What the partner must have been told, and what he was. Pure."""
+"""Webhooks that the partner must have got, and those that arrived. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from clients.demo.evidence import ENTERED, Execution
 from clients.demo.story import CANCELLED, PAUSED
 
 WebhookKey = tuple[str, ...]
-# Whose event it is, by the first word of its type.
+# The member that names an event's object, by the first part of the event's type.
 SUBJECTS: Final = {"invoice": "invoice_id", "commission": "commission_id"}
 
 
 def expected_webhooks(day: Day) -> set[WebhookKey]:
-    """What the partner must have been told, given what the API says has happened."""
+    """Webhooks that the partner must have got, given what happened according to the API."""
     keys: set[WebhookKey] = set()
     for part in day.parts:
         customer, plan = part.expected.customer, part.expected.plan
@@ -45,7 +45,7 @@ def _execution_webhooks(subscription_id: str, seen: Execution) -> set[WebhookKey
 
 
 def _money_webhooks(day: Day) -> set[WebhookKey]:
-    """Of every invoice that there is, of every one that is paid, of every step of commission."""
+    """For every invoice, every paid invoice, and every step of commission."""
     month = day.evidence.month
     keys: set[WebhookKey] = {("invoice.issued", invoice.id) for invoice in month.invoices}
     keys |= {("invoice.paid", one.id) for one in month.invoices if one.status == "PAID"}
@@ -55,7 +55,7 @@ def _money_webhooks(day: Day) -> set[WebhookKey]:
 
 
 def delivered_webhooks(day: Day) -> Iterator[WebhookKey]:
-    """What the receiver took, as keys of the same kind."""
+    """What the receiver got, as keys of the same kind."""
     for webhook in day.evidence.webhooks:
         subject = SUBJECTS.get(webhook.type.partition(".")[0])
         if subject is not None:

@@ -1,10 +1,10 @@
-"""Persons who are customers of two partners with one account: who they are, what they trade. Pure.
+"""Persons who are customers of two partners with one account, and what they trade. Pure.
 
-Both partners know the same client id at the same broker. What such a person follows at the first
-partner sells what they follow at the second one buys: the same contract, the same quantity, at the
-same second. The broker sees one account that is flat in between, and 24 orders where ten a second
-are allowed. The first run leaves by its stop, when the market moves; the second one goes on to its
-own exit time.
+Both partners use the same client id at the same broker. What such a person's strategy at the first
+partner sells, their strategy at the second one buys: the same contract, the same quantity, at the
+same second. The broker sees one account that is flat in between, and 24 orders where ten per second
+are allowed. The first run exits by its stop, when the market moves; the second one at its own exit
+time.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Final
 
 from clients.demo.story import ZEBU, ZERODHA, Customer, Hours, Leg, Plan, Story
 
-FIRST: Final = "zebu"  # the partner of all the others
+FIRST: Final = "zebu"  # the partner of all other customers
 SECOND: Final = "second"
 
 #: 2,340 units: the freeze quantity alone would make it two orders, these persons' own limit makes
-#: it twelve. Both runs together take three seconds at the pace that one account has.
+#: it twelve. Both runs together take three seconds at the pace of one account.
 LOTS: Final = 36
 LOTS_AN_ORDER: Final = 3
 
-#: Beside all the others' orders nobody could tell how late one was read: the two runs enter and
-#: leave when those are over. In between the market moves for everybody.
+#: Among all other orders one could not tell how late an order was read, so the two runs enter and
+#: exit when those are over. In between the market moves for all.
 ENTERS_AFTER: Final = dt.timedelta(seconds=6)
 LEAVES_AFTER: Final = dt.timedelta(seconds=4)
 
@@ -48,7 +48,7 @@ BUYS: Final = Plan(
 
 @dataclass(frozen=True)
 class Twin(Customer):
-    """The person as a customer of one of the two partners, whose own app the logins are made by."""
+    """The person as a customer of one of the two partners, whose own app makes the logins."""
 
     partner: str = FIRST
 
@@ -67,17 +67,17 @@ class Half:
 
     @property
     def name(self) -> str:
-        """For the report."""
+        """The name in the report."""
         return f"{self.customer.client_id} {self.plan.key} at {self.customer.partner}"
 
     @property
     def leg(self) -> Leg:
-        """The only one."""
+        """The only leg."""
         return self.plan.legs[0]
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it leaves by its stop, before its exit time."""
+        """Whether it exits by its stop, before its exit time."""
         return bool(self.plan.stop_percent)
 
 
@@ -86,8 +86,8 @@ def _half(number: int, broker: str, partner: str, plan: Plan) -> Half:
     return Half(twin, plan)
 
 
-#: By the hash of the client ids their accounts are in shards 7 and 2 of 8: two executors that have
-#: divided the shards between them have one account each.
+#: By the hash of the client ids their accounts are in shards 7 and 2 of 8: two executors that
+#: divide the shards have one account each.
 HALVES: Final = tuple(
     _half(number, broker, partner, plan)
     for number, broker in ((9001, ZEBU), (9003, ZERODHA))
@@ -105,10 +105,10 @@ def entry_at(story: Story) -> dt.datetime:
 
 
 def exit_at(story: Story) -> dt.datetime:
-    """The second at which leaves what has not left before."""
+    """The second at which everything exits that is still open."""
     return story.exit_at + LEAVES_AFTER
 
 
 def hours(story: Story, plan: Plan) -> Hours:
-    """Of either strategy."""
+    """The hours of either strategy."""
     return Hours(plan.name, entry_at(story).time(), exit_at(story).time())

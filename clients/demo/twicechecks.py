@@ -1,7 +1,7 @@
-"""Judges what two partners' runs did in one real account, at the broker's own book. Pure.
+"""Checks of two partners' runs in one real account, on the broker's own book. Pure.
 
-The book says which application placed an order: by that, and not by what we have stored, it is the
-first partner's or the second one's.
+The book names the application that placed an order: that, and not our stored data, assigns it to
+the first or the second partner.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from clients.demo.twice import ACCOUNTS, CLIENTS, HALVES, Half, exit_at
 Problems = Iterator[str]
 Account = tuple[str, str]  # broker, client
 
-#: As many processes must have had a part of the accounts, or nothing is shown of two.
+#: So many processes must have had accounts, or the check proves nothing about two.
 EXECUTORS: Final = 2
 
 
 def two_partners_one_account(day: Day) -> Problems:
-    """Opposite runs of two partners in one account: each left with its own, both at one pace."""
+    """Opposite runs of two partners in one account: each exits its own units, both at one pace."""
     for account in ACCOUNTS:
         yield from _too_fast(day, account)
         yield from _strangers(day, account)
@@ -37,7 +37,7 @@ def two_partners_one_account(day: Day) -> Problems:
 
 # -- the pace --------------------------------------------------------------------------------------
 def _calls(day: Day, account: Account) -> list[dt.datetime]:
-    """When the broker was asked to place, change or cancel, with what it refused."""
+    """Times of all calls to place, change or cancel, including refused ones."""
     return [call.at for call in day.evidence.twice.calls.get(account, ()) if call.is_of_an_order]
 
 
@@ -50,9 +50,10 @@ def _too_fast(day: Day, account: Account) -> Problems:
         yield f"{account[1]}: {found.calls} calls in {found.seconds:.2f} s; {MOST} a second may be"
 
 
-# -- whose units -----------------------------------------------------------------------------------
+# -- units by partner
+# -------------------------------------------------------------------------------
 def _orders(day: Day, account: Account) -> list[BookOrder]:
-    """Every order of an account in the order of arrival."""
+    """All orders of an account, in order of arrival."""
     found = [row for row in day.evidence.book if (row.broker, row.client_id) == account]
     return sorted(found, key=lambda row: row.received_at)
 
@@ -71,7 +72,7 @@ def _strangers(day: Day, account: Account) -> Problems:
 
 
 def _apart(day: Day, half: Half) -> Problems:
-    """It entered its quantity, left just that, and between the two nobody touched it."""
+    """It entered its quantity and exited exactly that; in between its position did not change."""
     customer, leg = half.customer, half.leg
     units = customer.lots(leg) * day.evidence.lot_size
     rows = _of_half(day, half)
@@ -117,7 +118,7 @@ def _not_flat(day: Day) -> Problems:
 
 # -- figures ---------------------------------------------------------------------------------------
 def twice_figures(day: Day) -> dict[str, Any]:
-    """The numbers of the report. The busiest second by account, to the letter."""
+    """The figures of the report. The busiest second by account, without an allowance for jitter."""
     return {
         "executors": sum(bool(shards) for shards in day.evidence.twice.executors.values()),
         "busiest_second": {account[1]: busiest(_calls(day, account)) for account in ACCOUNTS},

@@ -1,4 +1,4 @@
-"""``make week``: five trading days with one executor, played and judged from outside.
+"""``make week``: five trading days with one executor, played and checked from outside.
 
-Imports nothing of the project but its neighbour, the demo.
+Imports nothing of the project except the demo beside it.
 """

@@ -1,7 +1,7 @@
-"""Judges an evening. Pure: the story and what was seen in, what is wrong out.
+"""Checks of an evening. Pure: from the story and the evidence to problems.
 
-The oracle is the brokers' own book. Every check looks at one thing; a control of the tests turns
-each of them, and only it, false.
+The oracle is the brokers' own book. Every check covers one thing; for each there is a control in
+the tests that turns only this check false.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Problems = Iterator[str]
 
 @dataclass(frozen=True)
 class OurOrder:
-    """One order as the partner's API tells it."""
+    """One order as the partner's API shows it."""
 
     tag: str
     symbol: str
@@ -32,13 +32,13 @@ class OurOrder:
 
     @property
     def signed(self) -> int:
-        """Units bought (positive) or sold."""
+        """Units bought (positive) or sold (negative)."""
         return self.filled if self.side == "BUY" else -self.filled
 
 
 @dataclass(frozen=True)
 class Traded:
-    """One execution as the partner's API tells it. ``pnl`` rupees, None where nobody knows."""
+    """One execution as the partner's API shows it. ``pnl`` in rupees, None if unknown."""
 
     follower: Follower
     offer: Offer
@@ -49,7 +49,7 @@ class Traded:
 
     @property
     def name(self) -> str:
-        """For the report."""
+        """The name in the report."""
         return f"{self.follower.name}, {self.offer.plan.key}"
 
     @property
@@ -58,7 +58,7 @@ class Traded:
         return self.status in OVER
 
     def open_places(self) -> set[Place]:
-        """Where its own orders do not come to nothing."""
+        """Places where its own orders do not net to zero."""
         customer = self.follower.customer
         held: Counter[str] = Counter()
         for order in self.orders:
@@ -68,10 +68,11 @@ class Traded:
 
 @dataclass(frozen=True)
 class Evening:
-    """Everything that is looked at on one evening.
+    """All evidence of one evening.
 
-    ``executors``: those of the installation's worker that lived on this day, in order;
-    ``expected_executors`` how many the story calls for. ``stray`` counts orders of a closed day.
+    ``executors``: those of the installation's worker that ran on this day, in order;
+    ``expected_executors``: their number in the story. ``stray``: orders of a day when the exchange
+    was closed.
     """
 
     day: Day
@@ -86,7 +87,7 @@ class Evening:
 
     @property
     def hand(self) -> list[BookOrder]:
-        """What customers traded in their broker's app."""
+        """Orders that customers placed in their broker's app."""
         return [order for order in self.book if not order.code and order.filled]
 
     def by_code(self) -> dict[str, list[BookOrder]]:
@@ -98,9 +99,10 @@ class Evening:
         return found
 
 
-# -- the checks: each yields what is wrong ---------------------------------------------------------
+# -- the checks: each yields problems
+# ---------------------------------------------------------------
 def everyone_traded_or_is_named(evening: Evening) -> Problems:
-    """Every subscription has an execution, closed without a cause or with the one of the story."""
+    """Every subscription has an execution, closed without a cause or with the story's."""
     seen = {(id(one.follower), one.offer.plan.key): one for one in evening.executions}
     for follower, offer in followings():
         one = seen.get((id(follower), offer.plan.key))
@@ -115,10 +117,10 @@ def everyone_traded_or_is_named(evening: Evening) -> Problems:
 
 
 def nothing_open_without_a_name(evening: Evening) -> Problems:
-    """Whatever is open in the evening, here or at a broker, has a cause that a person can read.
+    """Everything open in the evening, here or at a broker, has a cause that a person can read.
 
-    A position is named by an execution that has it open, and not by another trouble of the same
-    account; nobody opens a position by hand in this story.
+    A position is explained by an execution that has it open, not by another problem of the same
+    account; in this story customers open no position by hand.
     """
     named: set[Place] = set()
     for one in (*evening.executions, *evening.left_open):
@@ -132,7 +134,7 @@ def nothing_open_without_a_name(evening: Evening) -> Problems:
 
 
 def books_agree(evening: Evening) -> Problems:
-    """Our orders and the brokers' are the same, and filled alike."""
+    """Our orders and the brokers' are the same, with the same fills."""
     theirs = evening.by_code()
     ours = {code_of(o.tag): (one, o) for one in evening.executions for o in one.orders}
     for code, rows in theirs.items():
@@ -145,7 +147,7 @@ def books_agree(evening: Evening) -> Problems:
 
 
 def positions_agree(evening: Evening) -> Problems:
-    """What the brokers hold is what was filled for us and what customers traded by hand."""
+    """The brokers' positions are our fills plus the customers' trades by hand."""
     held: Counter[Place] = Counter()
     for order in evening.book:
         held[order.place] += order.signed
@@ -155,7 +157,7 @@ def positions_agree(evening: Evening) -> Problems:
 
 
 def profit_is_true_or_null(evening: Evening) -> Problems:
-    """P&L is what the broker's trades come to, to the paisa; unknown only with a cause."""
+    """P&L equals the result of the broker's trades to the paisa; unknown only with a cause."""
     theirs = evening.by_code()
     for one in evening.executions:
         if one.pnl is None:
@@ -171,7 +173,7 @@ def profit_is_true_or_null(evening: Evening) -> Problems:
 
 
 def nothing_twice(evening: Evening) -> Problems:
-    """No intent has two orders that filled."""
+    """No intent has two orders with fills."""
     for code, rows in evening.by_code().items():
         if sum(row.filled > 0 for row in rows) > 1:
             yield f"{rows[0].client_id}: {len(rows)} orders of {code} filled"
@@ -190,14 +192,14 @@ def nothing_early(evening: Evening) -> Problems:
 
 
 def one_executor_lived(evening: Evening) -> Problems:
-    """The executor lived through the day, but where the story stops one."""
+    """The executor ran all day, unless the story stops it."""
     if len(evening.executors) != evening.expected_executors:
         names = ", ".join(evening.executors)
         yield f"executors of the day: {names}; the story has {evening.expected_executors}"
 
 
 def closed_days_are_quiet(evening: Evening) -> Problems:
-    """On the days before this one on which the exchange was closed nothing was ordered."""
+    """There are no orders on the preceding days on which the exchange was closed."""
     if evening.stray:
         yield f"{evening.stray} orders on a closed day"
 
@@ -216,5 +218,5 @@ CHECKS: Final = (
 
 
 def judge(evening: Evening) -> dict[str, list[str]]:
-    """What is wrong, by check; an empty list: it holds."""
+    """Problems by check; an empty list: the check passed."""
     return {check.__name__: list(check(evening)) for check in CHECKS}

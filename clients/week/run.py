@@ -31,18 +31,18 @@ from clients.week.street import POLL, Operator, Street, TimeMachine, wait_for
 SETTINGS: Final = {
     "QUANTLEAP_VISIBILITY_DELAY": "4",
     "QUANTLEAP_LOG_LEVEL": "INFO",
-    # An hour is a jump here: what would be minutes of waiting before an entry are seconds.
+    # The clock jumps over the hours, so the minutes before an entry are cut to seconds.
     "QUANTLEAP_ARM_LEAD": "10",
     "QUANTLEAP_CONNECT_LEAD": "5",
 }
 ARMED_BEFORE: Final = 11.0  # seconds before the entry to which the clock jumps
-SETTLED: Final = 25.0  # seconds within which entries and exits are over
+SETTLED: Final = 25.0  # seconds within which entries and exits finish
 LISTS: Final = re.compile(r"Contract lists.{0,600}?Today(?:'|&#x27;)s", re.DOTALL)
 HOLIDAY_LOOK: Final = 10.0
 
 
 class Week:
-    """One telling of the week."""
+    """One run of the week."""
 
     def __init__(self, installation: Installation, days: Sequence[Day], report: Path) -> None:
         self.installation = installation
@@ -55,7 +55,7 @@ class Week:
         self.written: list[dict[str, Any]] = []
 
     def play(self) -> bool:
-        """From an empty folder to the last evening; whether everything held."""
+        """From an empty folder to the last evening; returns whether all checks passed."""
         say("Installation: PostgreSQL, Valkey, web, workers, beat, broker simulator")
         self.installation.start()
         simulator = Simulator(*self.installation.simulator.values())
@@ -154,14 +154,14 @@ class Week:
             time.sleep(POLL)
 
     def _until(self, day: Day, wall: dt.time) -> None:
-        """Let real seconds pass until the clock shows this."""
+        """Wait in real time until the clock shows ``wall``."""
         to = dt.datetime.combine(day.date, wall, IST)
         while self.machine.now() < to:
             self.installation.check()
             time.sleep(POLL)
 
     def _until_still(self, figure: Callable[[], int]) -> None:
-        """Wait until a figure has stood still for two seconds, a while at most."""
+        """Wait until a figure has not changed for two seconds, up to a limit."""
         deadline, before, since = time.monotonic() + SETTLED, -1, time.monotonic()
         while time.monotonic() < deadline and time.monotonic() - since < 2.0:
             now = figure()
@@ -215,7 +215,7 @@ class Week:
         )
 
     def _night(self, before: dt.date, day: Day) -> None:
-        """What happens between two trading days, the holiday included."""
+        """Everything between two trading days, including the holiday."""
         if before < story.HOLIDAY < day.date:
             self.machine.jump(story.HOLIDAY, after(story.ENTRY, -2))
             say(f"\n{story.HOLIDAY:%A, %d %B}: the exchange is closed")
@@ -259,7 +259,7 @@ def _traded(follower: story.Follower, offer: story.Offer, row: Mapping[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 0 only if every check of every evening held."""
+    """Exit status 0 only if every check of every evening passed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base-dir", type=Path, default=ROOT / "var" / "week")
     parser.add_argument("--port", type=int, help="console and API; default: a free one")

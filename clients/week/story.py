@@ -1,4 +1,4 @@
-"""The week: its days, who trades what, what happens to whom, and what must come of it. Pure.
+"""The week: its days, who trades what, what happens to whom, and the outcome that follows. Pure.
 
 Five trading days of September 2026 from a SENSEX expiry to the next one, with a weekend and a
 holiday between the second and the third. Times are IST.
@@ -18,7 +18,7 @@ HOLIDAY: Final = dt.date(2026, 9, 14)  # Ganesh Chaturthi
 DAYS: Final = tuple(dt.date(2026, 9, day) for day in (10, 11, 15, 16, 17))
 EXPIRIES: Final = {DAYS[0]: "SENSEX", DAYS[2]: "NIFTY", DAYS[4]: "SENSEX"}
 
-#: What a day is made of; everything between is jumped over.
+#: The times of a day that are played; the clock jumps over the rest.
 LISTS_FROM: Final = dt.time(8, 40)
 ENTRY: Final = dt.time(9, 20, 0)
 BY_HAND: Final = dt.time(10, 30)
@@ -27,13 +27,13 @@ NOON: Final = dt.time(12, 0)
 EXIT: Final = dt.time(15, 14, 0)
 EVENING: Final = dt.time(15, 45)
 RESTART: Final = dt.time(0, 10)
-#: Strategies enter and leave one after the other, so that opposite ones never rest beside each
-#: other: the exchange would cancel an order that met its owner's own.
+#: Strategies enter and exit one after the other, so that opposite orders of one account never rest
+#: in the book together: the exchange would cancel an order that matches one of the same owner.
 APART: Final = dt.timedelta(seconds=2)
 
 
 def after(wall: dt.time, seconds: float) -> dt.time:
-    """A wall-clock time so many seconds later (or earlier) on the same day."""
+    """A wall-clock time ``seconds`` later (or earlier) on the same day."""
     return (dt.datetime.combine(DAYS[0], wall) + dt.timedelta(seconds=seconds)).time()
 
 
@@ -87,14 +87,14 @@ SENSEX: Final = Offer(
 )
 OFFERS: Final = (SELLS, BUYS, SENSEX)
 
-FIRST: Final = "zebu"  # the partner that every local installation has
+FIRST: Final = "zebu"  # the partner in every local installation
 SECOND: Final = "second"
 PARTNERS: Final = (FIRST, SECOND)
 
 
 @dataclass(frozen=True)
 class Follower:
-    """One customer of one partner, and what they follow."""
+    """One customer of one partner, and the strategies that they follow."""
 
     customer: Customer
     partner: str
@@ -102,7 +102,7 @@ class Follower:
 
     @property
     def name(self) -> str:
-        """For the report."""
+        """The name in the report."""
         return f"{self.customer.client_id} at {self.partner}"
 
 
@@ -110,9 +110,9 @@ def _customer(number: int, broker: str) -> Customer:
     return Customer(number, broker, Decimal(1))
 
 
-#: One after another: sold; sold and bought in one account; squares off by hand; two indices;
-#: forgets the first login; the same person and account at two partners, in opposite strategies;
-#: cannot leave on the fourth day.
+#: In order: sold; sold and bought in one account; squares off by hand; two indices; forgets the
+#: first login; the same person and account at two partners, in opposite strategies; cannot exit on
+#: the fourth day.
 TWICE: Final = _customer(6, ZEBU)
 HAND: Final = _customer(3, ZERODHA)
 LATE: Final = _customer(5, ZEBU)
@@ -131,7 +131,7 @@ FOLLOWERS: Final = (
 
 @dataclass(frozen=True)
 class Day:
-    """One trading day and what is out of the ordinary on it."""
+    """One trading day and its unusual events."""
 
     date: dt.date
     late_riser: bool = False
@@ -143,7 +143,7 @@ class Day:
 
     @property
     def number(self) -> int:
-        """1 to 5."""
+        """The day's number, 1 to 5."""
         return DAYS.index(self.date) + 1
 
     @property
@@ -152,7 +152,7 @@ class Day:
         return EXPIRIES.get(self.date, "")
 
     def excused(self, follower: Follower) -> str:
-        """The cause that the story names for somebody's day, or ''."""
+        """The cause that the story gives for a follower's day, or ''."""
         if self.late_riser and follower.customer is LATE:
             return "SESSION_EXPIRED"
         if self.hand_trade and follower.customer is HAND:
@@ -169,12 +169,12 @@ WEEK: Final = (
     Day(DAYS[3], stuck=True),
     Day(DAYS[4], restart=True),
 )
-#: What CI plays: two mornings, so that one executor has lived through a night.
+#: CI's version: two mornings, so that one executor runs through a night.
 SHORT: Final = (Day(DAYS[0], late_riser=True), Day(DAYS[1], hand_trade=True))
 
 
 def followings() -> Iterator[tuple[Follower, Offer]]:
-    """Every subscription."""
+    """Every subscription of the week."""
     for follower in FOLLOWERS:
         for offer in follower.offers:
             yield follower, offer

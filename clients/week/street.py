@@ -1,4 +1,4 @@
-"""What the week does to its installation and at the brokers: jumps, hand trades, second workers."""
+"""The week's actions on its installation and at the brokers: jumps, hand trades, second workers."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from clients.demo.installation import ROOT, Installation, InstallationError
 from clients.demo.story import IST, Customer
 
 POLL: Final = 0.25
-#: Seconds for which somebody waits for a process, a login or a list, at most.
+#: Maximum seconds to wait for a process, a login or a list.
 PATIENCE: Final = 60.0
 STARTED: Final = re.compile(r'"owner": "([^"]+)"[^\n]*"event": "executor_started"')
-OFFSET: Final = struct.Struct("<d")  # docs/adr/0044: the file by which living clocks are moved
+OFFSET: Final = struct.Struct("<d")  # docs/adr/0044: the file that moves running clocks
 
 
 class TimeMachine:
-    """The clock of an installation whose processes live on. It only goes forward."""
+    """The clock of an installation whose processes keep running. It only moves forward."""
 
     def __init__(self, installation: Installation) -> None:
         self._path = installation.base_dir / "run" / "clock"
 
     def now(self) -> dt.datetime:
-        """The installation's own time, in India."""
+        """The installation's own time, in IST."""
         (offset,) = OFFSET.unpack(self._path.read_bytes())
         return dt.datetime.fromtimestamp(time.time() + offset, IST)
 
     def jump(self, day: dt.date, wall: dt.time) -> None:
-        """Everybody's clock shows this moment now; nothing where that is past already."""
+        """Set the clock of all processes to this moment; no effect if it is past."""
         to = dt.datetime.combine(day, wall, IST)
         if to <= self.now():
             return
@@ -59,11 +59,11 @@ class Street:
         return [order for order in self.simulator.book() if order.received_at.date() == day]
 
     def net(self) -> dict[Place, int]:
-        """What is not flat."""
+        """Net units by place; flat ones are left out."""
         return self.simulator.net_positions()
 
     def close_by_hand(self, customer: Customer) -> str:
-        """A customer of Zerodha squares off one position in the broker's own app; its symbol."""
+        """A customer of Zerodha squares off one position in the broker's app: its symbol."""
         held = [
             (symbol, quantity)
             for (_, client_id, symbol), quantity in sorted(self.net().items())
@@ -98,24 +98,24 @@ class Street:
         return symbol
 
     def refuse_exits(self, customer: Customer) -> None:
-        """From now on this broker refuses what this customer buys back."""
+        """From now on this broker refuses this customer's buy-backs."""
         match = {"broker": customer.broker, "client_id": customer.client_id, "side": "BUY"}
         fault = {"kind": "reject", "cause": "RISK", "match": match, "count": None}
         self.simulator.call("POST", "/faults", fault)
 
     def forget_faults(self) -> None:
-        """Nobody refuses anything any more."""
+        """Disarm all faults."""
         self.simulator.call("DELETE", "/faults")
 
 
 class Operator:
-    """Whoever restarts and deploys."""
+    """Restarts and deploys the installation."""
 
     def __init__(self, installation: Installation) -> None:
         self.installation = installation
 
     def executors(self) -> list[str]:
-        """Every executor that the installation's own worker has started so far, by its own word."""
+        """All executors that the installation's own worker has started so far, from its log."""
         log = self.installation.base_dir / "log" / "executor.log"
         return STARTED.findall(log.read_text(errors="replace"))
 
@@ -126,7 +126,7 @@ class Operator:
         wait_for(lambda: len(self.executors()) > before, "the next executor")
 
     def deploy(self) -> None:
-        """A rolling deployment: a second worker, then the first one's successor, then it leaves."""
+        """A rolling deployment: start a second worker, restart the first, then stop the second."""
         log = self.installation.base_dir / "log" / "second.log"
         with log.open("ab") as output:
             second = subprocess.Popen(
@@ -143,7 +143,7 @@ class Operator:
             )
         try:
             wait_for(lambda: _says(log, "executor_started"), "the second worker")
-            time.sleep(5.0)  # heartbeats tell the first one that it is not alone
+            time.sleep(5.0)  # the first one learns of it by heartbeats
             self.restart()
             time.sleep(8.0)  # and the successor claims its share
         finally:
@@ -155,7 +155,7 @@ class Operator:
                 second.wait()
 
     def _environment(self) -> dict[str, str]:
-        """That of the installation's own parts, as its shell file has it."""
+        """The environment of the installation's own parts, from its shell file."""
         lines = (self.installation.base_dir / "run" / "environment.sh").read_text().splitlines()
         script = "; ".join([*lines, "env -0"])
         said = subprocess.run(
@@ -169,7 +169,7 @@ class Operator:
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
-    """Poll; InstallationError when it does not come."""
+    """Poll ``condition``. Raises InstallationError after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

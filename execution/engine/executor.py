@@ -1,11 +1,11 @@
-"""The executor: one asyncio loop that owns shards and carries the trading day of their accounts.
+"""The executor: one asyncio loop that owns shards and runs the trading day of their accounts.
 
-It needs neither beat nor Redis. It claims shards, arms what is due, enters at the second, keeps
-asking :mod:`execution.next_steps` what is next, and settles what is unknown. Everything it decides
-is written before it is acted upon.
+It needs neither beat nor Redis. It claims shards, arms what is due, enters at the second, evaluates
+:mod:`execution.next_steps` over and over, and settles what is unknown. Every decision is written
+before it is acted upon.
 
-This is the composition root: it makes the parts, hands each what it uses, and runs their loops.
-No part knows it (docs/adr/0060).
+This is the composition root: it makes the parts, passes each its dependencies, and runs their
+loops. No part imports it (docs/adr/0060).
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ from execution.timing import Timing
 log = structlog.get_logger(__name__)
 TICK: Final = 0.25
 FEED_THREADS: Final = 8
-#: Seconds that a heartbeat's statement may take: three of them, connecting included, in the fence.
+#: Seconds for one statement of a heartbeat: three of them, connecting included, fit into the fence.
 BEAT_PATIENCE: Final = 2.0
 
 
 class Executor:
-    """Makes the parts of one executor, and runs them. State lives in the loop's thread."""
+    """Makes the parts of one executor and runs them. All state belongs to the loop's thread."""
 
     def __init__(self, timing: Timing, *, name: str = "") -> None:
         self.timing = timing
@@ -88,17 +88,18 @@ class Executor:
         facts.FACTS.wait_while(self._is_quiet)
 
     def _is_quiet(self) -> bool:
-        """Whether nobody should write facts: orders leave, or many are being followed up."""
+        """Whether facts must not be written: orders leave, or many entries are followed up."""
         return self.quiet.is_on or self.rounds.is_busy or self.queue.is_busy
 
     # -- the parts, from the bottom up -------------------------------------------------------
     def _make_runtime(self) -> None:
         self.quiet = QuietWindow()
         self.db = DatabasePool("executor-db", self.quiet)
-        # The heartbeat waits for nobody else's statement, and gives its link up long before the
-        # fence closes. Seen: all links silent, and fenced for ever, while a new one took 9 ms.
+        # The heartbeat waits for no other statement, and gives up its connection long before the
+        # fence closes. Observed: all connections silent and the executor fenced for ever, while a
+        # new connection took 9 ms.
         self.beats = DatabasePool("executor-beat", self.quiet, 1, patience=BEAT_PATIENCE)
-        # Whatever asks a feed waits here, never in the threads that the heartbeat uses.
+        # Feed requests wait in these threads, never in those of the heartbeat.
         self.feeds = DatabasePool("executor-feed", self.quiet, FEED_THREADS)
         self.control = KillSwitchWatch()
         self.random = random.Random()  # noqa: S311 - jitter, not secrets
@@ -284,7 +285,7 @@ class Executor:
 
     # -- life --------------------------------------------------------------------------------
     async def run(self) -> None:
-        """Work until :meth:`stop`; then hand the shards back."""
+        """Work until :meth:`stop`; then release the shards."""
         log.info("executor_started", owner=self.ownership.owner, shards=self.timing.shards)
         self.control.start()
         await self._forever_once(self.lease_keeper.ensure_rows)
@@ -302,8 +303,8 @@ class Executor:
         )
         tasks = [asyncio.create_task(self._guard(loop)) for loop in loops]
         await self._asked_to_stop(tasks)
-        # Between the commit and the byte a stop would hand over orders that nobody knows the fate
-        # of. Seen: SIGTERM at T-0.6 s, and orders that left at T+11.9 s and T+20.8 s.
+        # A stop between commit and first byte would hand over orders of unknown outcome. Observed:
+        # SIGTERM at T-0.6 s, and orders that left at T+11.9 s and T+20.8 s.
         await self.entry.fired()
         self.entry.close()
         for task in tasks:
@@ -320,8 +321,8 @@ class Executor:
             await asyncio.sleep(TICK)
 
     async def _asked_to_stop(self, parts: Iterable[asyncio.Task[None]]) -> None:
-        """Return when somebody has asked. Loops never end: one that does takes the process along,
-        which is then started again."""
+        """Return when a stop was requested. Loops never end: if one does, this raises RuntimeError
+        and the process ends and is restarted."""
         asked = asyncio.create_task(self._stopping.wait())
         done, _ = await asyncio.wait({asked, *parts}, return_when=asyncio.FIRST_COMPLETED)
         if asked not in done:
@@ -338,7 +339,7 @@ class Executor:
         self.poller.close()
         self.cancels.close()
         await self.calls.close()
-        # What its pace kept back has provably not left: the next owner sends it at once.
+        # Orders held back by pacing have provably not left: the next owner sends them at once.
         self.accounts.close()
         with contextlib.suppress(DatabaseDown):
             await self.rounds.flush()
@@ -354,7 +355,7 @@ class Executor:
         log.info("executor_stopped", owner=self.ownership.owner)
 
     async def _guard(self, loop: Callable[[], Awaitable[None]]) -> None:
-        """A part that crashes is reported and started again: the others' orders go on."""
+        """Run a part; log a crash and restart it, while the other parts go on."""
         while True:
             try:
                 await loop()

@@ -25,15 +25,16 @@ from quantleap.settings.process import ProcessKind
 
 WANTED_FILES: Final = 65_536
 SWITCH_INTERVAL: Final = 0.001
-#: Seconds between two signs of life.
+#: Seconds between two pulses to the worker.
 PULSE: Final = 0.5
-#: Seconds that an orphan has for its clean stop; the worker's own patience for it is the same.
+#: Seconds that an orphan has for a clean stop, the same as its worker would wait.
 ORPHANED_FOR: Final = 15.0
 DIED: Final = 1
 
 
 def raise_file_limit() -> int:
-    """Two sockets per account: raise the soft limit as far as the hard one allows."""
+    """Raise the soft limit of open files (two sockets per account) towards WANTED_FILES, as far as
+    the hard limit allows; return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
     if soft < wanted:
@@ -42,7 +43,7 @@ def raise_file_limit() -> int:
 
 
 class Lifeline:
-    """The executor's end of the socket to its worker. Everything runs in the loop's thread."""
+    """The executor's end of the socket to its worker. Used in the loop's thread only."""
 
     def __init__(self, fileno: int, stop: Callable[[], None]) -> None:
         """``stop`` asks the executor to hand over."""
@@ -57,7 +58,7 @@ class Lifeline:
         try:
             self._socket.send(b".")
         except BlockingIOError:
-            pass  # the worker is frozen, or slow; what lies there tells it enough
+            pass  # the worker is frozen or slow; the unread pulses are enough for it
         except OSError:
             self._orphaned()
             return
@@ -74,7 +75,7 @@ class Lifeline:
             self._orphaned()
 
     def _orphaned(self) -> None:
-        """The worker is dead: hand over, and end in any case."""
+        """The worker is dead: hand over, and end in any case after a time limit."""
         self._loop.remove_reader(self._socket.fileno())
         self._stop()
         self._loop.call_later(ORPHANED_FOR, os._exit, DIED)
@@ -92,13 +93,13 @@ async def _live(lifeline: int | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until asked to stop; the exit status."""
+    """Run until asked to stop; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lifeline", type=int, default=None, help="number of the worker's socket")
     options = parser.parse_args(arguments)
     if options.lifeline is not None:
         die_with_parent(signal.SIGTERM)
-    # Ctrl-C reaches the whole group of processes; the worker decides the order in which they stop.
+    # Ctrl-C reaches the whole process group; the worker decides the order in which they stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     refuse_to_start(ProcessKind.EXECUTOR)
     import structlog
@@ -108,16 +109,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     log = structlog.get_logger(__name__)
     log.info("executor_files", limit=raise_file_limit())
-    # The database's threads may hold the interpreter 1 ms, not 5.
+    # Database threads may hold the interpreter for 1 ms, not 5.
     sys.setswitchinterval(SWITCH_INTERVAL)
-    # What has been imported until now lives as long as the process: leave it out of every later
-    # collection of garbage, which then takes a millisecond instead of tens.
+    # Everything imported so far lives as long as the process: exclude it from later garbage
+    # collections, which then take a millisecond instead of tens.
     gc.collect()
     gc.freeze()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_live(options.lifeline))
-    except Exception:  # the process boundary: said in the log's own format, then the end
+    except Exception:  # process boundary: log it in the log's own format, then end
         log.exception("executor_died")
         return DIED
     finally:
@@ -129,5 +130,5 @@ if __name__ == "__main__":
     status = main()
     logging.shutdown()
     sys.stdout.flush()
-    # No thread that still waits for somebody may keep the process from its end.
+    # No thread that is still waiting may keep the process from ending.
     os._exit(status)

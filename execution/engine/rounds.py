@@ -1,6 +1,6 @@
-"""One round: ask what is next, write it, act on what the database granted.
+"""One round: compute the next steps, write them, act on what the database granted.
 
-All of it runs in the executor's loop thread; only the writing itself leaves it.
+Everything runs in the executor's loop thread except the writing itself.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
 PERIOD: Final = 0.02
-#: Who had something to do is asked again after so many seconds, whatever became of it.
+#: An execution with steps to do is evaluated again after this many seconds in any case.
 AGAIN: Final = 0.25
-#: Everybody is asked at least so often, in seconds, should a moment have been forgotten.
+#: Every execution is evaluated at least this often, in seconds, in case a moment was missed.
 SWEEP: Final = 5.0
-#: What was answered and moves nothing is written within so many seconds: where the fill that does
-#: move something follows an answer closely, both are one transaction.
+#: An answer that leads to no step is written within this many seconds: if the fill that does lead
+#: to one follows closely, both are written in one transaction.
 PATIENCE: Final = 0.2
-#: From so many executions on a round has the interpreter to itself: a line of the log is a tenth of
-#: a millisecond, and there are eight for each account of four legs.
+#: A round of at least this many executions delays the log, to have the interpreter to itself: a log
+#: line takes a tenth of a millisecond, and an account with four legs has eight.
 MANY: Final = 50
-#: Executions of one round: some ten milliseconds of deciding, and a transaction that the first of
-#: them need not wait long for.
+#: Most executions per round: some ten milliseconds of deciding, and a transaction for which the
+#: first of them does not wait long.
 AT_ONCE: Final = 1000
 
 
 class Rounds:
-    """Takes what was noticed, decides it, and carries the consequences in batches."""
+    """Takes the work list, decides next steps, and writes and executes them in batches."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Rounds:
         work: WorkList,
         doubts: Doubts,
     ) -> None:
-        """``control_age``: seconds for which a reading of the kill switches is good."""
+        """``control_age``: seconds for which a reading of the kill switches is valid."""
         self._day = day
         self._ownership = ownership
         self._db = db
@@ -99,10 +99,10 @@ class Rounds:
         self._refused_until: dict[int, float] = {}
 
     def touch_due(self) -> None:
-        """Ask again for those whom time, a decision or a switch may have moved since the last tick.
+        """Schedule executions that time, a decision or a switch may affect since the last tick.
 
-        Not for everybody: 5,000 executions took 76 ms of every 250, and every order had to wait for
-        that. One part in twenty is asked for anyhow, so that nothing is forgotten for long.
+        Not all of them: 5,000 executions took 76 ms of every 250, and every order had to wait for
+        that. One in twenty is scheduled in any case, so that none is missed for long.
         """
         self._sender.unfence()
         self._quiet.hold(self._queue.is_busy)
@@ -134,7 +134,7 @@ class Rounds:
 
     # -- the loop ----------------------------------------------------------------------------
     async def loop(self) -> None:
-        """Rounds for ever: at once when something happened, else every tick's touch."""
+        """Run rounds for ever: at once when something happened, else when a tick schedules one."""
         while True:
             await self._work.wait()
             await self._quiet.over()
@@ -145,16 +145,16 @@ class Rounds:
             await asyncio.sleep(PERIOD)
 
     async def once(self, *, patient: bool = False) -> None:
-        """One round over everything touched; ``patient`` leaves for a moment what nobody waits for.
+        """Run one round; ``patient`` delays writes that no next step depends on.
 
-        Seen with 500 accounts on a busy machine: the answers of the bought legs took a second to be
-        written, and the sold legs, whose fills had come meanwhile, left only after that.
+        Observed with 500 accounts on a busy machine: the answers of the bought legs took a second
+        to be written, and the sold legs, whose fills had come meanwhile, left only after that.
         """
         self._quiet.hold(self._queue.is_busy)
         left = self._sender.note_sent()
         self._work.add_dirty(left)
         self._queue.have_left(left)
-        # After those to whom something has happened: what was begun is finished first.
+        # Behind executions that are already scheduled: started entries are finished first.
         self._work.touched.update(dict.fromkeys(self._queue.begin()))
         touched, dirty = self._work.take(AT_ONCE)
         self.is_busy = len(touched) >= MANY
@@ -167,7 +167,7 @@ class Rounds:
             self.is_busy = False
 
     def _put_off(self, dirty: dict[str, LiveIntent], moved: Collection[int]) -> None:
-        """Take out of ``dirty`` what may wait for the next round."""
+        """Remove from ``dirty`` what may wait for a later round."""
         waiting = {c: i for c, i in dirty.items() if i.execution_id not in moved}
         now = clock.monotonic()
         if not waiting:
@@ -248,11 +248,11 @@ class Rounds:
                 now=now,
             )
         except BaseException:
-            self._work.alarms.give_back(batch)  # an alarm does not get lost with the database
+            self._work.alarms.give_back(batch)  # an alarm must not be lost with the connection
             raise
 
     def _tell(self, intents: Iterable[LiveIntent], written: Written) -> None:
-        """What is written now stands in the log, too."""
+        """Log what has now been written."""
         for intent in intents:
             if intent.shard in written.shards:
                 facts.told(self._day.executions.get(intent.execution_id), intent)
@@ -298,7 +298,7 @@ class Rounds:
             )
 
     def _refused(self, written: Written, now_mono: float) -> None:
-        """What the database will not take stays unwritten, and is not asked for in every round."""
+        """Note rows that the database refused: they stay unwritten and are retried more slowly."""
         for one in written.refused:
             execution = self._day.executions.get(one.execution_id)
             if execution is None:
@@ -314,7 +314,7 @@ class Rounds:
     def _granted(self, batch: Batch, written: Written, now: dt.datetime) -> None:
         for intent, tag in batch.sending:
             if intent.code in written.sending and intent.state == lifecycle.PLANNED:
-                # Else an earlier send has turned out to be alive while this one was written down.
+                # Otherwise an earlier send was found alive while this one was being written.
                 intent.state = lifecycle.SENDING
                 intent.sent_mono = 0.0
                 intent.sends += 1
@@ -327,7 +327,7 @@ class Rounds:
             if execution.id in refused:
                 continue
             if execution.id not in written.statuses:
-                # Ours but not granted: an earlier commit whose answer was lost has done it.
+                # Ours but not granted: an earlier commit whose answer was lost has changed it.
                 self._doubts.doubt(execution)
                 continue
             execution.status = change.status or execution.status
@@ -339,7 +339,7 @@ class Rounds:
                 self._work.touch([execution])
 
     async def flush(self) -> None:
-        """Write what has come of the orders, and decide nothing more (before the executor ends)."""
+        """Write the results of orders without deciding next steps (before the executor ends)."""
         self._work.add_dirty(self._sender.note_sent())
         dirty = self._work.take_dirty()
         if dirty:
@@ -355,10 +355,11 @@ class Rounds:
 
 
 def _behind(batch: Batch) -> set[str]:
-    """Results that are told after the sends that they made possible: a fact takes a moment, and the
-    sold legs of a thousand accounts would wait for those of their bought ones.
+    """Codes of results to log after the sends that they made possible: logging takes a moment, and
+    the sold legs of a thousand accounts would wait for it.
 
-    Not of what is sent again itself, which has another state by then, nor of what may be over.
+    Not those of intents that are sent again, which have another state by then, nor of executions
+    that may be over.
     """
     sent = {intent.code for intent, _ in batch.sending}
     ids = {intent.execution_id for intent, _ in batch.sending}

@@ -1,10 +1,10 @@
-"""The worker's side of the executor: a process of its own, started, watched and started again.
+"""The worker's side of the executor: starts its process, watches it, and restarts it.
 
-The Celery worker of the queue ``execution`` starts it before it looks for its message broker, and
-keeps it running for as long as the worker lives, with Redis or without. Between the two there is a
-socket, the lifeline: the executor's loop sends a pulse through it, and reads its end when the
-worker has died in whatever way. A loop that does not pulse for as long as its fence lasts sends
-nothing any more; it is killed before its leases run out, so it cannot wake up beside its successor.
+The Celery worker of the queue ``execution`` starts it before connecting to its message broker, and
+keeps it running for as long as the worker lives, with or without Redis. A socket connects the two,
+the lifeline: the executor's loop sends a pulse through it, and reads end-of-file when the worker
+has died, however it died. A loop without a pulse for as long as its fence lasts sends no orders any
+more; it is killed before its leases run out, so it cannot wake up beside its successor.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from quantleap.supervisor.backoff import BackOff
 log = structlog.get_logger(__name__)
 QUEUE: Final = "execution"
 COMMAND: Final = (sys.executable, "-m", "execution.engine.process")
-#: Seconds: an entry that is about to fire is waited for.
+#: Seconds for a clean stop, which waits for an entry that is about to fire.
 STOPPED_WITHIN: Final = 15.0
-#: Seconds until the first pulse: a machine that is very busy imports slowly.
+#: Seconds until the first pulse: a very busy machine imports slowly.
 STARTED_WITHIN: Final = 120.0
 _LOOK: Final = 0.2
 
@@ -41,7 +41,7 @@ class ExecutorHost:
     """Keeps one executor process running until stopped.
 
     ``command`` is started with ``--lifeline`` and the number of an inherited socket. ``silence`` is
-    how many seconds it may go without a pulse before it is killed.
+    the number of seconds without a pulse after which it is killed.
     """
 
     def __init__(self, command: Sequence[str] = COMMAND, *, silence: float | None = None) -> None:
@@ -51,28 +51,28 @@ class ExecutorHost:
         self._back_off = BackOff()
         self._stopping = False
         self._child: subprocess.Popen[bytes] | None = None
-        # One thread for the whole life: the kernel's death signal belongs to the thread that forks.
+        # One thread for all children: the kernel's death signal is tied to the thread that forks.
         self._thread = threading.Thread(target=self._run, name="executor-host", daemon=True)
 
     @property
     def pid(self) -> int | None:
-        """The executor's process id; None while there is none."""
+        """The executor's process id; None while none is running."""
         child = self._child
         return None if child is None or child.poll() is not None else child.pid
 
     def start(self) -> None:
-        """Begin to keep it running."""
+        """Start the thread that keeps the executor running."""
         self._thread.start()
 
     def ask_to_stop(self) -> None:
-        """Let the executor hand over; returns at once (a signal handler may call it)."""
+        """Ask the executor to hand over; returns at once (safe in a signal handler)."""
         self._stopping = True
         child = self._child
         if child is not None:
             child.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
-        """Let the executor hand over and return when it has ended, by force if need be."""
+        """Ask the executor to hand over; return when it has ended, by force if need be."""
         self.ask_to_stop()
         if self._thread.ident is not None:
             self._thread.join()
@@ -82,7 +82,7 @@ class ExecutorHost:
             begun = time.monotonic()
             try:
                 status = self._one_life()
-            except OSError as error:  # no memory or no process left on this machine
+            except OSError as error:  # no memory or no free process slot on this machine
                 log.error("executor_not_started", reason=str(error))
                 status = 1
             self._pause(status, time.monotonic() - begun)
@@ -117,18 +117,18 @@ class ExecutorHost:
         return -signal.SIGKILL if status is None else status
 
     def _watch(self, child: subprocess.Popen[bytes], lifeline: socket.socket) -> None:
-        """Return when the child has ended, or has to be ended."""
+        """Return when the child has ended or must be killed."""
         lifeline.settimeout(_LOOK)
         silent, limit, stopping = 0.0, STARTED_WITHIN, 0.0
         looked = time.monotonic()
         while child.poll() is None:
             pulse = _pulse(lifeline)
             now = time.monotonic()
-            # A frozen machine freezes both of us: only what we have watched counts as silence.
+            # A frozen machine freezes both of us: only time that we watched counts as silence.
             watched, looked = min(now - looked, 2 * _LOOK), now
             if self._stopping:
                 if not stopping:
-                    child.send_signal(signal.SIGTERM)  # it may have been born after the asking
+                    child.send_signal(signal.SIGTERM)  # it may have started after the request
                 stopping += watched
             silent = 0.0 if pulse else silent + watched
             limit = self._silence if pulse else limit
@@ -141,7 +141,7 @@ class ExecutorHost:
 
 
 def _pulse(lifeline: socket.socket) -> bool:
-    """Whether the child's loop has run since the last look; waits for it a moment."""
+    """Whether the child's loop has run since the last call; waits briefly for a pulse."""
     try:
         if lifeline.recv(1024):
             return True
@@ -149,17 +149,17 @@ def _pulse(lifeline: socket.socket) -> bool:
         return False
     except OSError:
         pass
-    time.sleep(_LOOK / 10)  # it has closed its end, and is about to end
+    time.sleep(_LOOK / 10)  # it has closed its end of the socket, and is about to end
     return False
 
 
 def _path() -> str:
-    """The child finds the project wherever the worker was started from."""
+    """PYTHONPATH with which the child finds the project, wherever the worker was started."""
     return os.pathsep.join(filter(None, (str(settings.BASE_DIR), os.environ.get("PYTHONPATH"))))
 
 
 class ExecutorStep(bootsteps.StartStopStep):
-    """Of a worker that consumes the queue ``execution``: it hosts an executor.
+    """Celery step: a worker that consumes the queue ``execution`` hosts an executor.
 
     Celery starts its steps before it connects to the message broker, and stops them at the end,
     waiting for each.
@@ -173,7 +173,7 @@ class ExecutorStep(bootsteps.StartStopStep):
         return QUEUE in worker.app.amqp.queues.consume_from
 
     def create(self, worker: Any) -> ExecutorHost:  # type: ignore[override]  # as Celery's own do
-        """Whom Celery starts and stops."""
+        """The object that Celery starts and stops."""
         ExecutorStep.host = ExecutorHost()
         return ExecutorStep.host
 

@@ -1,1 +1,1 @@
-"""What brokers say became of orders: their books, their updates, how late both are."""
+"""Brokers' reports on orders: order books, order updates, and how late both are."""

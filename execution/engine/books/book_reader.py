@@ -1,6 +1,6 @@
-"""What one book says: fills, rejections, duplicates, and what becomes of UNKNOWN.
+"""Reads one order book: fills, rejections, duplicates, and the outcome of UNKNOWN orders.
 
-Here I3 (no second send without proof) finds its proof.
+The proof for I3 (no second send without proof) is found here.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from execution.tags import parse_tag
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
-#: Orders of one account and day; brokers take 3,000. Longer books are nobody's day.
+#: Most orders of one account and day; brokers take 3,000. A longer book cannot be genuine.
 MOST_ORDERS: Final = 10_000
-#: Seconds from one cancel of an order that should not be there to the next, doubled up to the last.
+#: Seconds between two cancels of an order that should not be there, doubled up to the second value.
 STRAY_FIRST: Final = 3.0
 STRAY_LAST: Final = 30.0
-#: In place of the moment at which a send left: the book has shown it.
+#: Instead of the moment at which a send left: the book has shown it.
 SEEN: Final = -1.0
 
 
 class BookReader:
-    """Reads an account's book or positions, and notes what they say of our own orders."""
+    """Reads an account's book or positions, and applies the book to our own orders."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class BookReader:
 
     # -- reading ---------------------------------------------------------------------------------
     async def read(self, channel: Channel, urgency: Urgency) -> BookRead:
-        """One look at the order book, noted with our own orders."""
+        """Read the order book once and apply it to our own orders."""
         actor = self._day.actors.of(channel.real, channel.account_id)
         await actor.rested()
         await channel.paced(Call.READ, urgency)
@@ -97,20 +97,20 @@ class BookReader:
         return book
 
     async def orders(self, actor: Actor) -> Sequence[OrderReport] | None:
-        """The whole order book now, other people's orders included; None when it was not read.
+        """The whole order book now, including orders that are not ours; None if it was not read.
 
-        What it says of our own orders is noted before it is returned.
+        It is applied to our own orders before it is returned.
         """
         while (channel := actor.reader()) is not None:
             book = await self.read(channel, EXITS)  # an exit waits for it
             if book.ok:
                 return book.orders
             if channel is actor.channels.get(channel.account_id):
-                return None  # it was not its session that ended: nobody else's is any better
+                return None  # its session has not ended: another session would not help
         return None
 
     async def positions(self, actor: Actor) -> PositionRead | None:
-        """Net positions of an account; None when nobody is logged in or there was no answer."""
+        """Net positions of an account; None without a session or an answer."""
         while (channel := actor.reader()) is not None:
             await actor.rested()
             await channel.paced(Call.READ, EXITS)  # an exit waits for it
@@ -125,7 +125,7 @@ class BookReader:
             self._sessions.forget_channel(channel)
         return None
 
-    # -- what a book says --------------------------------------------------------------------
+    # -- applying a book ---------------------------------------------------------------------
     def _apply(self, channel: Channel, orders: Sequence[OrderReport], started: float) -> None:
         now, now_mono = clock.now(), clock.monotonic()
         by_code: dict[str, list[tuple[int, OrderReport]]] = defaultdict(list)
@@ -172,7 +172,7 @@ class BookReader:
         now: dt.datetime,
         now_mono: float,
     ) -> bool:
-        """The book does not show the order: whether that changes what we know of it."""
+        """Apply a book without the order; return whether that changed the intent."""
         self._note_missing(intent, started, now_mono)
         return transitions.apply_absence(
             intent,
@@ -184,7 +184,7 @@ class BookReader:
         )
 
     def _note_missing(self, intent: LiveIntent, started: float, now_mono: float) -> None:
-        """A successful read without the order: by this it is measured how late the book is."""
+        """Note a successful read without the order, to measure how late the book is."""
         last = max(intent.sent_mono, intent.unknown_since_mono)
         if intent.state in lifecycle.MAY_REST and 0 < last <= started:
             intent.hidden.setdefault(intent.sends, last)
@@ -193,7 +193,7 @@ class BookReader:
             and intent.sent_mono
             and now_mono - intent.sent_mono > STUCK_AFTER
         ):
-            # Accepted, and yet the book has never shown it: a person has to ask.
+            # Accepted, yet the book has never shown it: a person has to ask the broker.
             self._work.alarm(
                 intent.execution_id, "UNRESOLVED", leg=intent.leg_key, order=intent.tag
             )
@@ -205,7 +205,7 @@ class BookReader:
         reports: Sequence[tuple[int, OrderReport]],
         started: float,
     ) -> None:
-        """An order that an earlier read lacked is there now: so late is this broker's book."""
+        """Measure the book's delay by an order that an earlier read lacked."""
         for attempt, _ in reports:
             left = intent.hidden.get(attempt, 0.0)
             intent.hidden[attempt] = SEEN
@@ -213,7 +213,8 @@ class BookReader:
                 self._visibility.seen_after(channel.adapter, started - left, intent.tag)
 
     def _note_duplicates(self, channel: Channel, intent: LiveIntent, found: Found) -> bool:
-        """Whether another order of this intent has filled; what rests is cancelled."""
+        """Note other orders of this intent and cancel those that rest; return whether the surplus
+        grew."""
         changed = duplicates.note(intent, found)
         if found.others:
             self._work.alarm(

@@ -1,11 +1,11 @@
-"""Order updates: what brokers tell by themselves, heard before their books are read.
+"""Order updates: what brokers push, received before their books are read.
 
-One stream for each real account, beside everything else: nothing waits for it. An update goes
-through the same function as a row of the book (:func:`execution.transitions.apply_report`), so
-late, double and lost ones do no harm; whatever is not plainly the newest send of one of our orders
-is left to the book, which shows all of an account's orders side by side. Books are read every few
-seconds where a stream is alive, at once where it is not, and a stream that keeps something to
-itself is not trusted for a while (docs/adr/0042-order-updates-first-books-reconcile.md).
+One stream per real account; nothing waits for it. An update goes through the same function as a row
+of the book (:func:`execution.transitions.apply_report`), so late, double and lost updates do no
+harm. An update that is not clearly about the newest send of one of our orders is left to the book,
+which shows all orders of an account side by side. With a live stream books are read every few
+seconds, without one at once, and a stream that misses something is distrusted for a while
+(docs/adr/0042-order-updates-first-books-reconcile.md).
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between two looks at whose updates are wanted.
+#: Seconds between two checks of which accounts need a stream.
 EVERY: Final = 0.5
-#: Handshakes in the making.
+#: Most handshakes under way at once.
 AT_ONCE: Final = 32
-#: Seconds by which a stream may be behind the book.
+#: Seconds by which a stream may lag behind the book.
 BEHIND: Final = 1.0
-#: Seconds for which a stream that kept something to itself is not trusted.
+#: Seconds for which a stream that missed something is distrusted.
 DISTRUST: Final = 60.0
 
 
 class UpdateStreams:
-    """Keeps the streams, and hands on what they tell."""
+    """Keeps the streams open and applies their updates."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class UpdateStreams:
         reading: ReadingList,
         is_busy: Callable[[], bool],
     ) -> None:
-        """``is_busy``: whether so many entries are followed up that opening streams can wait."""
+        """``is_busy``: whether so many entries are followed up that opening streams must wait."""
         self._actors = actors
         self._quiet = quiet
         self._trusted = streams
@@ -76,7 +76,7 @@ class UpdateStreams:
         self._slots = CallSlots(AT_ONCE)
 
     async def loop(self) -> None:
-        """Keep one stream for every account that is worked with, for ever."""
+        """Keep one stream open for every account with a session, for ever."""
         while True:
             await self._quiet.over()
             if not self._is_busy():
@@ -84,7 +84,7 @@ class UpdateStreams:
             await asyncio.sleep(EVERY)
 
     async def close(self) -> None:
-        """End every stream."""
+        """Close every stream."""
         for heard in self._streams.values():
             heard.stream.close()
         self._streams.clear()
@@ -92,7 +92,7 @@ class UpdateStreams:
 
     # -- which streams ---------------------------------------------------------------------------
     def _reconcile(self) -> None:
-        """One stream for each account with a session, by any session of it that lives."""
+        """Open and close streams: one per account with a session, by any live session of it."""
         wanted = {actor: list(actor.channels.values()) for actor in self._actors}
         for actor, heard in list(self._streams.items()):
             if not any(_is_of(heard, channel) for channel in wanted.get(actor, ())):
@@ -119,13 +119,13 @@ class UpdateStreams:
         self._streams[actor] = Told(stream, channel.route.source)
 
     def _turned(self, actor: Actor) -> None:
-        """A stream begins, or has ended: the book says what was not heard meanwhile."""
+        """A stream begins or has ended: the book shows what was missed in between."""
         heard = self._streams.get(actor)
         if heard is not None:
             heard.filled.clear()
             self._reading.at_once(actor)
 
-    # -- what they tell --------------------------------------------------------------------------
+    # -- updates ---------------------------------------------------------------------------------
     def _heard(self, actor: Actor, report: OrderReport) -> None:
         heard, tag = self._streams.get(actor), parse_tag(report.tag)
         if heard is None or tag is None:
@@ -141,7 +141,7 @@ class UpdateStreams:
             return
         known = intent.broker_order_id
         if attempt != intent.sends or (known and known != report.broker_order_id):
-            # Another order of ours than the one that counts: the book shows them side by side.
+            # Not the order of ours that counts: the book shows them side by side.
             delay = self._visibility.delay(get_adapter(actor.real.broker))
             duplicates.watch(intent, delay, clock.monotonic())
             self._reading.at_once(actor)
@@ -160,9 +160,9 @@ class UpdateStreams:
                 )
             self._work.changed(intent)
 
-    # -- whether they tell everything ------------------------------------------------------------
+    # -- missed updates --------------------------------------------------------------------------
     def compare(self, actor: Actor, report: OrderReport) -> None:
-        """The book shows fills of ours that we did not know: the stream has a moment to say so."""
+        """The book shows new fills of ours: check a moment later that the stream reports them."""
         if self._trusted.trusts(actor):
             loop = asyncio.get_running_loop()
             loop.call_later(BEHIND, self._was_told, actor, report)
@@ -177,7 +177,7 @@ class UpdateStreams:
 
 
 def _is_of(heard: Told, channel: Channel) -> bool:
-    """Whether the stream is of this very session and way out."""
+    """Whether the stream uses this channel's session and source address."""
     mine, theirs = heard.stream.session, channel.session
     same = (mine.api_key, mine.access_token) == (theirs.api_key, theirs.access_token)
     return same and heard.source == channel.route.source

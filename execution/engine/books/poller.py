@@ -1,4 +1,4 @@
-"""When the brokers' books are read: while somebody's order is unfinished there, at its pace."""
+"""Decides when to read brokers' order books: while orders are unfinished, within the read rate."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
 PERIOD: Final = 0.05
-#: Every unfinished order is looked at so often, in seconds; those that a book was asked for sooner.
+#: Seconds between two checks of all unfinished orders; a requested book is read sooner.
 CHECK_EVERY: Final = 0.5
-#: Reads that are begun before the loop turns to what has come in meanwhile.
+#: Reads started before the loop yields to whatever has arrived.
 AT_A_TIME: Final = 16
 UNKNOWN_EVERY: Final = 1.5
 REST_EVERY: Final = 2.0
-#: Seconds from one look to the next where order updates come by themselves.
+#: Seconds between two reads of a book whose account has order updates.
 RECONCILED_EVERY: Final = 5.0
 STRANDED_AFTER: Final = 5.0
 STALE_SENDING: Final = 2.0
 
 
 class BookPoller:
-    """Reads a book when somebody's order is unfinished there, within the broker's read budget."""
+    """Reads the books of accounts with unfinished orders, within each broker's read rate."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class BookPoller:
         reading: ReadingList,
         answer_timeout: float,
     ) -> None:
-        """``answer_timeout``: seconds for which an order's answer is waited for."""
+        """``answer_timeout``: seconds to wait for the answer to an order."""
         self._day = day
         self._quiet = quiet
         self._sessions = sessions
@@ -76,14 +76,14 @@ class BookPoller:
 
     # -- the loop ----------------------------------------------------------------------------
     async def loop(self) -> None:
-        """Read what is due, for ever."""
+        """Read the books that are due, for ever."""
         while True:
             await self._quiet.over()
             await self._look()
             await asyncio.sleep(PERIOD)
 
     async def _look(self) -> None:
-        """Begin the reads that are due now."""
+        """Start the reads that are due now."""
         now = clock.monotonic()
         if now - self._checked_at >= CHECK_EVERY:
             self._checked_at = now
@@ -100,11 +100,11 @@ class BookPoller:
         await self._open_missing(due)
         for number, (actor, intents) in enumerate(due.items(), start=1):
             self._start(actor, intents)
-            if number % AT_A_TIME == 0:  # five thousand in one go would hold up every answer
+            if number % AT_A_TIME == 0:  # five thousand in one go would delay every answer
                 await asyncio.sleep(0)
 
     def _check(self, now: float) -> None:
-        """Look at everything unfinished: what was lost on its way, and whose book is to be read."""
+        """Check all unfinished orders: settle lost sends, and list the books to read."""
         for intent in list(self._day.unfinished.values()):
             if intent.is_final:
                 del self._day.unfinished[intent.code]
@@ -123,8 +123,8 @@ class BookPoller:
                     self._reading.watched.add(actor)
 
     def _is_stranded(self, intent: LiveIntent) -> bool:
-        """Whether an order of ours is past its time and waits nowhere to be sent: whatever lost it,
-        it has provably not left. Seen: 12 orders SENDING for ever, without a cause or an alarm."""
+        """Whether an order is overdue and in no queue: however it was lost, it has provably not
+        left. Observed: 12 orders SENDING for ever, without a cause or an alarm."""
         if intent.state != lifecycle.SENDING or intent.sent_mono:
             return False
         if (clock.now() - intent.due_at).total_seconds() < STRANDED_AFTER:
@@ -134,7 +134,7 @@ class BookPoller:
         return not waits and not self._sender.is_fenced(intent)
 
     async def _open_missing(self, waiting: Mapping[Actor, Sequence[LiveIntent]]) -> None:
-        """Look again for the sessions of rows that have none, of all of them at once."""
+        """Look up the sessions of account rows without one, all at once."""
         owners = {
             intent.execution_id
             for actor, intents in waiting.items()

@@ -1,8 +1,7 @@
-"""How long brokers leave an accepted order out of their books: measured, kept, and bounded.
+"""How long brokers take to show an accepted order in their books: measured, stored, bounded.
 
-Absence is proven only after that long, for I3 (no second send without proof). What an adapter
-declares is the least; a broker that was seen to take longer is believed to take longer again, in
-all executors, for a week.
+Absence is proven only after that long, for I3 (no second send without proof). The adapter declares
+the minimum; a longer delay that was measured applies in all executors for a week.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from execution.engine.runtime.database_pool import DatabaseDown, DatabasePool
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
-#: What was measured once may be a little longer the next time.
+#: Factor on a measured delay: it may be a little longer the next time.
 MARGIN: Final = 1.5
-#: Seconds. No book is waited for longer, or an exit that is not there would never be sent again.
+#: Longest delay in seconds; otherwise an exit that is not there might never be sent again.
 LONGEST: Final = 30.0
-#: For so long a delay counts that was seen once.
+#: How long a measured delay counts.
 KEPT: Final = dt.timedelta(days=7)
-#: How often what other executors have measured is read, in seconds.
+#: Seconds between two reads of what other executors have measured.
 READ_EVERY: Final = 30.0
 
 
 class Visibility:
-    """The delay of each broker, in seconds. ``least``: what is declared, or set for all."""
+    """The delay of each broker in seconds. ``least``: the declared minimum, or the setting."""
 
     def __init__(self, db: DatabasePool, least: Callable[[Capabilities], float]) -> None:
         self._db = db
@@ -40,7 +39,7 @@ class Visibility:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def delay(self, adapter: BrokerAdapter) -> float:
-        """After how long an order that is not in the book is not there."""
+        """Seconds after which an order's absence from the book counts as proof."""
         seen = self._longest(adapter.capabilities.kind)
         return max(self._least(adapter.capabilities), min(seen * MARGIN, LONGEST))
 
@@ -49,7 +48,7 @@ class Visibility:
         return seconds if clock.now() - at < KEPT else 0.0
 
     def seen_after(self, adapter: BrokerAdapter, seconds: float, tag: str) -> None:
-        """An order was in the book only ``seconds`` after its last byte could have left."""
+        """Note an order that appeared in the book ``seconds`` after its last byte could leave."""
         broker = adapter.capabilities.kind
         if seconds <= self._longest(broker):
             return
@@ -63,10 +62,10 @@ class Visibility:
         try:
             await self._db.run(note_lag, broker, seconds, tag, now=clock.now(), kept=KEPT)
         except DatabaseDown:
-            log.warning("book_lag_not_kept", broker=broker)  # it is measured again
+            log.warning("book_lag_not_kept", broker=broker)  # it will be measured again
 
     async def loop(self) -> None:
-        """Read what was measured here and elsewhere, for ever."""
+        """Read the delays that all executors have measured, for ever."""
         while True:
             for broker, found in (await self._db.run(measured, clock.now() - KEPT)).items():
                 if found[0] >= self._longest(broker):

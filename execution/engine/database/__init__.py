@@ -1,1 +1,1 @@
-"""Every statement of the executor: leases, decisions, loading the day, writing it back."""
+"""Every SQL statement of the executor: leases, decisions, loading and writing the trading day."""

@@ -1,4 +1,4 @@
-"""Alarms as rows: raised once whoever raises them, ended by the fact that they tell of."""
+"""Writes alarm rows: raised once, whichever executor raises them, and cleared by a fact."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _COLUMNS: Final[Mapping[str, str]] = {
     "note": "text",
     "cleared_by": "text",
 }
-#: The constraint alarm_open_uniq: any other conflict is an error, that of a used id as well.
+#: The constraint alarm_open_uniq: any other conflict, even of a used id, is an error.
 _CONFLICT: Final = (
     f"(execution_id, run_id, account_id, cause, leg_key) WHERE {AlarmRow.OPEN_SQL} DO NOTHING"
 )
-#: What is over with its execution, by what the execution has become.
+#: Causes whose alarms end with the execution, by the execution's final status.
 _ENDED: Final[Mapping[str, frozenset[str]]] = {"CLOSED": CLOCK | ENDED_BY_CLOSING}
 
 
@@ -43,14 +43,14 @@ _ENDED: Final[Mapping[str, frozenset[str]]] = {"CLOSED": CLOCK | ENDED_BY_CLOSIN
 class About:
     """What an alarm is about: an execution, a run, or an account; exactly one of them.
 
-    ``shard`` is that of the execution or account: only its owner writes. None, for a run: anybody.
+    ``shard`` is that of the execution or account: only its owner writes. None: any executor may.
     """
 
     execution_id: int | None = None
     run_id: int | None = None
     account_id: int | None = None
     shard: int | None = None
-    #: How the log calls it.
+    #: Its name in the log.
     name: str = field(default="", compare=False)
 
     @classmethod
@@ -60,13 +60,13 @@ class About:
 
     @property
     def ids(self) -> tuple[int | None, int | None, int | None]:
-        """Execution, run, account."""
+        """Ids of execution, run and account."""
         return self.execution_id, self.run_id, self.account_id
 
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """An alarm to be written, and what it is about."""
+    """An alarm to write, and what it is about."""
 
     about: About
     alarm: Alarm
@@ -74,7 +74,7 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """What is over: the alarm's cause and leg, and the fact that ended it, in words."""
+    """An alarm to clear: its cause and leg, and the fact that ended it, as text."""
 
     about: About
     cause: str
@@ -83,7 +83,7 @@ class Cleared:
 
 
 def raise_at_once(raised: Raised, *, owner: str, now: dt.datetime) -> None:
-    """Write one alarm whoever owns its shard by now: what it tells of, only we know."""
+    """Write one alarm, even if its shard has another owner by now: only we know of its fact."""
     with transaction.atomic(), connection.cursor() as cursor:
         insert_alarms(cursor, [raised], owner=owner, now=now)
 
@@ -91,9 +91,9 @@ def raise_at_once(raised: Raised, *, owner: str, now: dt.datetime) -> None:
 def insert_alarms(
     cursor: Any, raised: Sequence[Raised], *, owner: str, now: dt.datetime
 ) -> tuple[Raised, ...]:
-    """INSERT alarms that are not open yet; those that were new.
+    """INSERT alarms that are not open yet; return those that were new.
 
-    In one order, so that two executors that raise the same wait for each other and never both.
+    In a fixed order, so that two executors that raise the same alarms do not deadlock.
     """
     by_key = {(*one.about.ids, *one.alarm.key): one for one in raised}
     found = sql_batch.insert(
@@ -129,7 +129,7 @@ def _row(one: Raised, owner: str, now: dt.datetime) -> tuple[Any, ...]:
 
 
 def log_alarms(raised: Sequence[Raised], cleared: Sequence[Cleared]) -> None:
-    """One line for each alarm that is open now and was not, and for each that is over."""
+    """Log one line for each newly opened alarm and for each cleared one."""
     for one in raised:
         facts.note(
             "alarm_raised",
@@ -147,7 +147,7 @@ def log_alarms(raised: Sequence[Raised], cleared: Sequence[Cleared]) -> None:
 
 
 def clear_alarms(cursor: Any, cleared: Sequence[Cleared], *, now: dt.datetime) -> None:
-    """Say of alarms, open or settled, that what they tell of is over."""
+    """Mark alarms, open or settled, as cleared: their facts are over."""
     if not cleared:
         return
     rows = [(*one.about.ids, one.cause, one.leg, plain(one.fact, 200)) for one in cleared]
@@ -165,9 +165,9 @@ def clear_alarms(cursor: Any, cleared: Sequence[Cleared], *, now: dt.datetime) -
 
 
 def clear_with_execution(cursor: Any, statuses: Mapping[int, str], *, now: dt.datetime) -> None:
-    """Executions that are over wait for nothing any more: ends the alarms that told of waiting.
+    """Clear the alarms about waits of executions that are over.
 
-    ``statuses``: what the executions have become, by id. What is for a person to settle stays.
+    ``statuses``: the new status by execution id. Alarms that a person must settle stay open.
     """
     for status in sorted(set(statuses.values()) & set(lifecycle.TERMINAL)):
         ids = [key for key, value in statuses.items() if value == status]

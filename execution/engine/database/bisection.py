@@ -1,9 +1,9 @@
-"""One poisoned row may not keep the others from being written: halve the batch until it is alone.
+"""Writes a batch in spite of a poisoned row: halves it until the bad row is alone.
 
-PostgreSQL refuses a statement as a whole, whatever row of it is wrong. A batch that it refuses for
-what is *in* it is cut in two, and each half is tried by itself, in order. One culprit among n costs
-about 2 log2(n) transactions. A batch that fails because the database cannot be reached is not cut:
-nothing is known of its rows then.
+PostgreSQL refuses a statement as a whole, whichever row is wrong. A batch that it refuses for its
+*content* is cut in two, and each half is tried by itself, in order. One culprit among n costs about
+2 log2(n) transactions. A batch that fails because the database cannot be reached is not cut: then
+nothing is known about its rows.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from django.db import DataError, IntegrityError
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: What the database says of a row that it will never take.
+#: Errors for a row that the database will never accept.
 REFUSALS: Final = (DataError, IntegrityError)
 
 
 @dataclass(slots=True)
 class Apart(Generic[T, R]):
-    """Results of the parts that were written, in order, and each culprit with the database's words.
+    """Results of the written parts, in order, and each culprit with the database's message.
 
     ``results`` is what ``attempt`` returned, one for each part.
     """
@@ -33,11 +33,11 @@ class Apart(Generic[T, R]):
 
 
 def write_apart(items: Sequence[T], attempt: Callable[[Sequence[T]], R]) -> Apart[T, R]:
-    """Write ``items`` with ``attempt``, in one part where the database takes them.
+    """Write ``items`` with ``attempt``, in one part if the database accepts them.
 
-    ``attempt`` writes what it is given in a transaction of its own, or raises and writes nothing.
-    An empty sequence is attempted too, once: a batch may consist of its locks. Other errors than
-    the database's refusals are raised as they are, after whatever parts were written before.
+    ``attempt`` writes its items in a transaction of its own, or raises and writes nothing. An empty
+    sequence is attempted too, once: a batch may consist of its locks. Errors other than
+    :data:`REFUSALS` are raised unchanged; parts written before stay written.
     """
     found: Apart[T, R] = Apart()
     parts: list[Sequence[T]] = [items]
@@ -57,5 +57,5 @@ def write_apart(items: Sequence[T], attempt: Callable[[Sequence[T]], R]) -> Apar
 
 
 def first_line(error: Exception) -> str:
-    """What the database said, for people: its first line."""
+    """The first line of the database's message."""
     return str(error).strip().split("\n")[0]

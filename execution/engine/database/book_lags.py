@@ -1,4 +1,4 @@
-"""The longest delays of brokers' books, in PostgreSQL: every executor's, over restarts."""
+"""The longest delays of brokers' books, stored for all executors and across restarts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from execution.models import BookLag
 
 
 def measured(since: dt.datetime) -> dict[str, tuple[float, dt.datetime]]:
-    """By broker: seconds, and when they were seen, of delays that were seen after ``since``."""
+    """By broker: the delay in seconds and when it was measured, if that was after ``since``."""
     rows = BookLag.objects.filter(seen_at__gte=since)
     return {row.broker: (float(row.seconds), row.seen_at) for row in rows}
 
@@ -19,7 +19,7 @@ def measured(since: dt.datetime) -> dict[str, tuple[float, dt.datetime]]:
 def note_lag(
     broker: str, seconds: float, tag: str, *, now: dt.datetime, kept: dt.timedelta
 ) -> None:
-    """Keep a delay if it is the longest of those that are ``kept`` still."""
+    """Store a delay (seconds) if it is the longest, or the stored one is older than ``kept``."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -1,4 +1,4 @@
-"""Writing down changes of orders that rest: before they are sent, and what became of them."""
+"""Writes price changes of resting orders: before they are sent, and their outcomes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from execution.engine.database import sql_batch
 from execution.price_changes import Change, to_json
 from execution.state import LiveIntent
 
-#: An order, with all changes of it that were asked for, the one to be sent included.
+#: An order with all its requested changes, including the one to be sent.
 Asking = tuple[LiveIntent, tuple[Change, ...]]
 _AT_BROKER: Final = sql_batch.names(lifecycle.AT_BROKER)
 _TABLE: Final = "execution_orderintent"
@@ -25,7 +25,7 @@ _CHANGED_COLUMNS: Final[Mapping[str, str]] = {
 
 
 def ask(cursor: Any, asking: Sequence[Asking]) -> frozenset[str]:
-    """Write changes down; codes of the orders that may be changed.
+    """Write changes; return the codes of the orders that may be changed.
 
     I2 (written before it is sent) holds for a change as for an order.
     """
@@ -36,8 +36,8 @@ def ask(cursor: Any, asking: Sequence[Asking]) -> frozenset[str]:
             "code",
             _ASKING_COLUMNS,
             [(intent.code, Jsonb(to_json(changes))) for intent, changes in asking],
-            # The next number; or the same one, by a commit of ours of which we never heard: whoever
-            # did not hear of it has sent nothing (leases.hold: nobody else has).
+            # The next number; or the same one, after a commit of ours whose answer was lost: then
+            # nothing was sent (leases.hold: no other executor can have written it).
             where=f"t.state IN ({_AT_BROKER}) AND jsonb_array_length(u.changes)"
             " - jsonb_array_length(t.changes) BETWEEN 0 AND 1",
         )
@@ -45,8 +45,8 @@ def ask(cursor: Any, asking: Sequence[Asking]) -> frozenset[str]:
 
 
 def write_changed(cursor: Any, intents: Sequence[LiveIntent]) -> None:
-    """What became of changes, and where the orders rest. Of one that is over as well: the answer
-    may be the last thing that is heard of it."""
+    """Write outcomes of changes and the orders' prices, also of final orders: the answer may arrive
+    last."""
     sql_batch.update(
         cursor,
         _TABLE,

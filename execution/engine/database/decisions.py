@@ -1,6 +1,6 @@
-"""Decisions taken once for all subscribers of a run: contracts and prices, triggers, its end.
+"""Decisions taken once for all subscribers of a run: contracts and prices, triggers, the end.
 
-The first executor to insert the row decides, the others read it (docs/adr/0021).
+The first executor to insert the row decides; the others read it (docs/adr/0021).
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from quantleap.core import clock
 from quantleap.core.inserts import insert_missing
 
 NOTIFY: Final = "quantleap_decision"
-#: How far the index may go between the level last heard and the one that decides.
+#: How far (as a fraction) the index may move from the last known level to the deciding one.
 AROUND: Final = Decimal("0.003")
 
 
 class NoQuote(Exception):
     """The run cannot be priced or resolved.
 
-    ``cause`` is NO_QUOTE, WIDE_QUOTE (its book is no price to trade at), NO_CONTRACT (nothing
-    listed fits) or CONTRACT_LIST (what is listed cannot be right); ``message`` names what, in
-    words for staff.
+    ``cause`` is NO_QUOTE, WIDE_QUOTE (its book is too wide to trade at), NO_CONTRACT (no listed
+    contract fits) or CONTRACT_LIST (the contract list cannot be right); ``message`` gives staff the
+    details.
     """
 
     def __init__(self, cause: NotPriced, message: str) -> None:
@@ -56,12 +56,12 @@ class NoQuote(Exception):
 
     @property
     def may_pass(self) -> bool:
-        """Whether the next quote may be better: a contract list does not change in the grace."""
+        """Whether a later quote may help: a contract list does not change within the grace."""
         return self.cause in ("NO_QUOTE", "WIDE_QUOTE")
 
 
 class Missed(Exception):
-    """The run is decided: nobody enters. ``cause`` and ``message`` as of :class:`NoQuote`."""
+    """The decision is that nobody enters. ``cause`` and ``message`` as in :class:`NoQuote`."""
 
     def __init__(self, cause: NotPriced, message: str) -> None:
         super().__init__(message)
@@ -73,9 +73,9 @@ def resolve_legs(run: LiveRun, *, now: dt.datetime, max_age: float) -> dict[str,
     """Contracts, dated data and prices of a run's legs from the platform's feed.
 
     A leg whose last trade is older than ``max_age`` seconds is priced by the middle of its book.
-    NoQuote when the index or a leg has no quote younger than that when the answer is there, or no
-    price by it, or when no listed contract fits. The level and every strike that may be meant are
-    one question; a second one follows only where the index has left them behind.
+    Raises NoQuote if, when the answer arrives, the index or a leg has no quote younger than that or
+    no usable price, or if no listed contract fits. One request covers the level and all likely
+    strikes; a second one follows only if the index has moved beyond them.
     """
     source, underlying = QUOTES.get(), run.strategy.underlying
     market = source.ask([underlying], _candidates(run), now=now, need=Need.TRADE)
@@ -117,7 +117,7 @@ def resolve_legs(run: LiveRun, *, now: dt.datetime, max_age: float) -> dict[str,
 
 
 def _check_book(leg: LegSpec, price: Decimal, quote: Quote, tick: Decimal) -> None:
-    """NoQuote(WIDE_QUOTE) where whoever is on the other side is too far away to trade with.
+    """Raise NoQuote(WIDE_QUOTE) if the other side of the book is too far away to trade at.
 
     All subscribers would pay that price, one after another.
     """
@@ -129,7 +129,7 @@ def _check_book(leg: LegSpec, price: Decimal, quote: Quote, tick: Decimal) -> No
 
 
 def _unpriced(label: str, quote: Quote) -> NoQuote:
-    """Why a fresh quote is no price, for staff."""
+    """The error for a fresh quote without a usable price, with a message for staff."""
     traded = "has not traded today"
     if quote.traded_at is not None:
         traded = f"last traded at {clock.to_ist(quote.traded_at):%d %b %H:%M:%S}"
@@ -143,12 +143,12 @@ def _unpriced(label: str, quote: Quote) -> NoQuote:
 
 
 def _missing(what: str, market: Market) -> str:
-    """What is missing and, feed by feed, why."""
+    """A message on what is missing and, by feed, why."""
     return f"no fresh {what}" + (f" ({market.trouble})" if market.trouble else "")
 
 
 def _candidates(run: LiveRun) -> set[int]:
-    """Contracts that the run's legs may mean at about the level last heard; none without one."""
+    """Ids of contracts that the legs may resolve to near the last known level; none without it."""
     underlying, day = run.strategy.underlying, run.trade_date
     level = QUOTES.get().last_level(underlying)
     found: set[int] = set()
@@ -160,7 +160,7 @@ def _candidates(run: LiveRun) -> set[int]:
             listed = marketplace.strikes(underlying, expiry, leg.option_type)
             near = strikes_around(listed, level, AROUND, leg.option_type, leg.strike)
         except (ExpiryError, StrikeError):
-            continue  # said where the leg is resolved
+            continue  # reported when the leg is resolved
         found.update(marketplace.contract_ids(underlying, expiry, leg.option_type, near))
     return found
 
@@ -186,9 +186,9 @@ def _contract(leg: LegSpec, run: LiveRun, spot: Quote) -> ContractInfo:
 def decide_entry(
     run: LiveRun, *, owner: str, max_age: float, now: dt.datetime
 ) -> dict[str, ResolvedLeg]:
-    """The run's ENTRY decision: ours if we are first, else the one that stands.
+    """The legs of the run's ENTRY decision: ours if we are first, else the stored one.
 
-    Missed when that one is to miss the run; NoQuote when it cannot be decided now.
+    Raises Missed if the stored decision is to miss the run, NoQuote if none can be taken now.
     """
     standing = RunDecision.objects.filter(run_id=run.id, kind="ENTRY").first()
     if standing is not None:
@@ -218,9 +218,9 @@ def decide_entry(
 def decide_missed(
     run: LiveRun, problem: NoQuote, *, owner: str, now: dt.datetime
 ) -> dict[str, ResolvedLeg]:
-    """Nobody enters, because of ``problem``: unless another executor has decided meanwhile.
+    """Decide that nobody enters, because of ``problem``, unless another executor decided first.
 
-    The legs that the other one has decided, or Missed with what stands.
+    Returns the legs that the other one decided; otherwise raises Missed.
     """
     insert_missing(
         [
@@ -267,9 +267,9 @@ def decide_trigger(
     owner: str,
     now: dt.datetime,
 ) -> bool:
-    """A stop or target was hit: decide it once, and move the other stops to cost with it.
+    """Decide once that a stop or target was hit, and move the other stops to cost with it.
 
-    True when this call decided (False: it had been decided already).
+    True if this call decided, False if it had been decided already.
     """
     complete = run.strategy.square_off == "COMPLETE"
     decision = "RUN_EXIT" if complete else f"LEG_EXIT:{watch.leg_key}"
@@ -316,9 +316,9 @@ def _move_stops(run: LiveRun, stopped: Watch, now: dt.datetime) -> None:
 
 
 def close_finished_run(run_id: int, now: dt.datetime) -> str:
-    """Move a run on when its executions have: ARMED -> ENTERED -> CLOSED, or MISSED.
+    """Advance a run's status with its executions: ARMED -> ENTERED -> CLOSED, or MISSED.
 
-    Conditional updates; any executor may call it as often as it likes. Returns the new status.
+    Conditional updates; any executor may call it at any time. Returns the new status, '' if none.
     """
     executions = Execution.objects.filter(run_id=run_id)
     if executions.filter(status="ARMED").exists():
@@ -333,7 +333,7 @@ def close_finished_run(run_id: int, now: dt.datetime) -> str:
 
 
 def prices_of(run: LiveRun, quotes: Mapping[int, Quote]) -> dict[str, Quote]:
-    """Quotes by leg for the legs of a run."""
+    """The quotes of a run's resolved legs, by leg key."""
     found: dict[str, Quote] = {}
     for leg_key, leg in run.resolved.items():
         quote = quotes.get(leg.contract_id)

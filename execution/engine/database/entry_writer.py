@@ -1,4 +1,4 @@
-"""Writing an entry: the commit before T, and the word to those who do not enter after all.
+"""Writes an entry: the commit before T, and the status of executions that do not enter.
 
 Locks our leases first, as everything in :mod:`execution.engine.database.writer` does.
 """
@@ -22,7 +22,7 @@ from execution.steps import StatusChange
 
 @dataclass(slots=True)
 class EntryPlan:
-    """One subscriber's entry as computed at T-2 s: intents, or why there are none."""
+    """One subscriber's entry as computed at T-2 s: its intents, or the cause why there are none."""
 
     execution: LiveExecution
     intents: list[LiveIntent] = field(default_factory=list)
@@ -41,9 +41,9 @@ def commit_entries(
     """The commit before T: ``ARMED -> COMMITTED`` and all intents, in one transaction.
 
     I2 (written before it is sent) and I7 (no entry outside its window) rest on it.
-    Returns the ids of the executions that are committed; whoever paused first is not among them.
-    Plans without intents become FAILED (or MISSED) and are told of. A plan that the database
-    refuses becomes FAILED and needs attention; the others are committed without it.
+    Returns the ids of the committed executions, without those that were paused first. Plans without
+    intents become FAILED (or MISSED), with events. A plan that the database refuses becomes FAILED
+    and raises an alarm; the others are committed without it.
     """
 
     def attempt(part: Sequence[EntryPlan]) -> frozenset[int]:
@@ -109,9 +109,9 @@ def miss_armed(
     now: dt.datetime,
     message: str = "",
 ) -> frozenset[int]:
-    """ARMED executions whose grace is over, or whose run cannot be priced: MISSED, and told.
+    """Make ARMED executions MISSED, with events: their grace is over, or their run has no price.
 
-    ``message`` says more than the cause does, to staff.
+    ``message`` gives staff more detail than ``cause``. Returns the ids that changed.
     """
 
     def attempt(part: Sequence[LiveExecution]) -> frozenset[int]:

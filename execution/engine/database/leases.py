@@ -4,9 +4,9 @@ No token can fence a broker, so the sender fences itself: an owner whose last su
 is older than the time to live less two seconds sends nothing more (docs/adr/0009).
 
 Leases run by the database's clock, because their owners' clocks differ: an executor whose clock was
-12 s fast took the leases of another one that was in good health. The times in these tables are that
-clock's, and are not moved with our origin (docs/adr/0022, 0040): a rehearsal that jumps a day ahead
-takes nobody's lease away. ``started_at`` alone is on our clock.
+12 s fast took the leases of a healthy one. The times in these tables are of that clock, and do not
+move with our origin (docs/adr/0022, 0040): a rehearsal that jumps a day ahead takes no lease away.
+Only ``started_at`` is on our clock.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ _ALL: Final = 2**15
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One shard taken: its fencing token and what happened to the rows found SENDING."""
+    """A claimed shard: its fencing token, and how many rows found SENDING became PLANNED
+    (``never_sent``) or UNKNOWN."""
 
     shard: int
     token: int
@@ -48,8 +49,8 @@ class Claim:
 
 
 def read_clock() -> Reading:
-    """How far our clock is from the database's. The error is half the round trip."""
-    with connection.cursor() as cursor:  # connects, if need be, before the clocks are read
+    """The offset of our clock from the database's. The error is half the round trip."""
+    with connection.cursor() as cursor:  # connects, if necessary, before the clocks are read
         wall, begun = clock.real_timestamp(), clock.monotonic()
         cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
         theirs = float(cursor.fetchone()[0])
@@ -58,7 +59,7 @@ def read_clock() -> Reading:
 
 
 def ensure_rows(shards: int) -> None:
-    """Make the lease rows 0 … shards-1 exist."""
+    """Create the missing lease rows of 0 … shards-1."""
     ShardLease.objects.bulk_create(
         [ShardLease(shard=number) for number in range(shards)], ignore_conflicts=True
     )
@@ -66,14 +67,14 @@ def ensure_rows(shards: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Living:
-    """Our clock, and how many executors live whose clocks let them decide (ours among them)."""
+    """Our clock offset, and the number of live executors whose clocks are right, ours included."""
 
     reading: Reading
     fit: int
 
 
 def announce(*, owner: str, started_at: dt.datetime, ttl: float) -> Living:
-    """Note that ``owner`` lives and how far its clock is off; who else does."""
+    """Record ``owner`` as alive, with its clock offset; remove rows older than ``ttl`` seconds."""
     reading = read_clock()
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
@@ -96,12 +97,12 @@ def announce(*, owner: str, started_at: dt.datetime, ttl: float) -> Living:
 
 
 def fair_share(shards: int, executors: int) -> int:
-    """How many shards one of ``executors`` may own."""
+    """The most shards that one of ``executors`` may own."""
     return math.ceil(shards / max(1, executors))
 
 
 def heartbeat(*, owner: str, tokens: Mapping[int, int], ttl: float) -> frozenset[int]:
-    """Extend the leases of ``tokens`` (shard -> token); the shards that are still ours."""
+    """Extend the leases of ``tokens`` (shard -> token) by ``ttl`` seconds; return our shards."""
     if not tokens:
         return frozenset()
     with connection.cursor() as cursor:
@@ -119,9 +120,9 @@ def heartbeat(*, owner: str, tokens: Mapping[int, int], ttl: float) -> frozenset
 
 
 def leave(*, owner: str, tokens: Mapping[int, int]) -> None:
-    """A clean stop: the leases go back, and nobody counts on ``owner`` any more.
+    """Release the leases and remove ``owner`` from the live executors, for a clean stop.
 
-    One transaction. An executor that has left and still counts as alive would keep the others'
+    One transaction. An executor that has left but still counts as alive would keep the others'
     share small, and its shards without an owner until its heartbeat is too old.
     """
     with transaction.atomic():
@@ -130,7 +131,7 @@ def leave(*, owner: str, tokens: Mapping[int, int]) -> None:
 
 
 def release(*, owner: str, tokens: Mapping[int, int]) -> None:
-    """Give leases back at once (more than a fair share)."""
+    """Release leases at once, for example those beyond a fair share."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -145,13 +146,13 @@ def release(*, owner: str, tokens: Mapping[int, int]) -> None:
 def claim(
     *, owner: str, wanted: int, ttl: float, shards: int | None = None, only_traded: bool = False
 ) -> list[Claim]:
-    """Take up to ``wanted`` free or lapsed shards, and settle what their last owner left SENDING.
+    """Claim up to ``wanted`` free or expired shards, and settle what their last owner left SENDING.
 
-    Shards with open positions come first. Of the numbers from ``shards`` on, which a smaller
-    ``QUANTLEAP_SHARDS`` has left behind, those with a live execution are work like any other. With
-    ``only_traded`` nothing but shards with open positions is taken.
+    Shards with open positions come first. Shard numbers from ``shards`` on, which a reduced
+    ``QUANTLEAP_SHARDS`` has left behind, are claimed like others if they have a live execution.
+    With ``only_traded``, only shards with open positions are claimed.
 
-    A row that was due only after the old lease had run out was provably never sent (the old owner
+    A row that was due only after the old lease had expired was provably never sent (the old owner
     had fenced itself): it is PLANNED again. Every other SENDING row is UNKNOWN, by definition.
     Claim and settlement are one transaction, so a second crash finds settled rows.
     """
@@ -175,7 +176,7 @@ def claim(
 
 
 def left_behind(shards: int) -> int:
-    """How many shards a smaller ``QUANTLEAP_SHARDS`` has left with executions that are not over."""
+    """The number of shards with unfinished executions that a smaller ``QUANTLEAP_SHARDS`` left."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT count(*) FROM execution_shardlease AS l WHERE l.shard >= %s AND {_LIVE}",  # noqa: S608
@@ -207,7 +208,7 @@ def _take(
             UPDATE execution_orderintent SET state = 'PLANNED', sends = sends - 1
              WHERE shard = %s AND state = 'SENDING' AND sent_at IS NULL AND due_at > %s
             """,
-            # Orders are due by our clock, leases by the world's.
+            # Orders are due by our clock, leases by the database's.
             [shard, old_expiry + dt.timedelta(seconds=clock.offset_seconds())],
         )
         never_sent = cursor.rowcount
@@ -219,9 +220,9 @@ def _take(
 
 
 def hold(cursor: Any, *, owner: str, tokens: Mapping[int, int]) -> frozenset[int]:
-    """Inside a transaction: lock our leases against being claimed; the shards we still own.
+    """Lock our leases against a claim, inside a transaction; return the shards that we still own.
 
-    What is written in this transaction for those shards is written by their owner.
+    Whatever this transaction writes for those shards is written by their owner.
     """
     cursor.execute(
         """

@@ -1,4 +1,4 @@
-"""Reading the trading day from Postgres into memory: when a shard is claimed, and each tick."""
+"""Loads the trading day from Postgres into memory: when a shard is claimed, and at each tick."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from marketplace.definition import StrategySpec, parse_definition
 
 
 def open_runs() -> list[Run]:
-    """Runs that are not over, of whatever day: what was left open yesterday is still somebody's."""
+    """Runs of any day that are not over: what was left open yesterday still needs an executor."""
     return list(
         Run.objects.exclude(status__in=Run.OVER)
         .select_related("version", "template")
@@ -34,7 +34,7 @@ def open_runs() -> list[Run]:
 
 
 def closing_times(runs: Collection[Run]) -> dict[int, dt.datetime]:
-    """When the session of each run's day closes (UTC), by run; what the calendar does not know is
+    """When the session of each run's day closes (UTC), by run id; days that the calendar lacks are
     left out. Four queries, whatever the number of runs."""
     calendar = marketplace.load_calendar()
     sessions = {
@@ -49,9 +49,9 @@ def _strategy(run: Run) -> StrategySpec:
 
 
 def live_run(run: Run, closes_at: dt.datetime | None = None) -> LiveRun:
-    """A run with its pinned strategy; decisions and watches come by :func:`refresh_decisions`.
+    """A run with its pinned strategy; :func:`refresh_decisions` loads decisions and watches.
 
-    ``closes_at`` as :func:`closing_times` says.
+    ``closes_at`` as returned by :func:`closing_times`.
     """
     strategy = _strategy(run)
     return LiveRun(
@@ -70,7 +70,7 @@ def live_run(run: Run, closes_at: dt.datetime | None = None) -> LiveRun:
 
 
 def resolved_json(legs: Iterable[ResolvedLeg]) -> dict[str, Any]:
-    """Payload of an ENTRY decision."""
+    """The payload of an ENTRY decision."""
     return {
         leg.leg_key: {
             "contract_id": leg.contract_id,
@@ -89,7 +89,7 @@ def resolved_json(legs: Iterable[ResolvedLeg]) -> dict[str, Any]:
 
 
 def resolved_legs(payload: Mapping[str, Any]) -> dict[str, ResolvedLeg]:
-    """Legs of an ENTRY decision's payload."""
+    """The legs in an ENTRY decision's payload."""
     return {
         key: ResolvedLeg(
             leg_key=key,
@@ -109,7 +109,7 @@ def resolved_legs(payload: Mapping[str, Any]) -> dict[str, ResolvedLeg]:
 
 
 def refresh_decisions(runs: Mapping[int, LiveRun]) -> None:
-    """Bring decisions and watches of ``runs`` up to date (2 queries)."""
+    """Update the decisions and watches of ``runs`` (2 queries)."""
     for decision in RunDecision.objects.filter(run_id__in=list(runs)).order_by("id"):
         run = runs[decision.run_id]
         if decision.kind == "ENTRY":
@@ -137,7 +137,7 @@ def load_executions(
     statuses: Collection[str],
     known: Collection[int] = (),
 ) -> list[LiveExecution]:
-    """Executions of ``shards`` in ``statuses``, with their intents; ``known`` ids are left out."""
+    """Executions of ``shards`` in ``statuses``, with their intents, except ``known`` ids."""
     rows = (
         Execution.objects.filter(
             run_id__in=list(runs), shard__in=list(shards), status__in=list(statuses)
@@ -150,14 +150,14 @@ def load_executions(
     if found and set(statuses) != {Execution.Status.ARMED}:
         for intent in OrderIntent.objects.filter(execution_id__in=list(found)).order_by("id"):
             found[intent.execution_id].intents.append(_live_intent(intent))
-        # One that somebody has settled is not raised again either, until its fact is over.
+        # A settled alarm is not raised again either until its fact is over.
         for alarm in Alarm.objects.filter(execution_id__in=list(found), cleared_at__isnull=True):
             found[alarm.execution_id].alarms.add((alarm.cause, alarm.leg_key))
     return list(found.values())
 
 
 def alarms_about(abouts: Collection[About]) -> list[tuple[About, Key]]:
-    """What was raised about accounts and runs, and is not over."""
+    """Alarms about these accounts and runs whose facts are not over."""
     by_ids = {(about.run_id, about.account_id): about for about in abouts}
     rows = Alarm.objects.filter(
         Q(run_id__in=[about.run_id for about in abouts if about.run_id])
@@ -172,7 +172,7 @@ def alarms_about(abouts: Collection[About]) -> list[tuple[About, Key]]:
 
 
 def armed_ids(run_id: int, shards: Collection[int]) -> set[int]:
-    """Executions of ``shards`` that are ARMED in a run, by id alone: a look costs little."""
+    """Ids of the ARMED executions of ``shards`` in a run: a cheap query."""
     rows = Execution.objects.filter(
         run_id=run_id, shard__in=list(shards), status=Execution.Status.ARMED
     )
@@ -226,8 +226,8 @@ def _read_intent(row: OrderIntent) -> LiveIntent:
         purpose=row.purpose,
         attempt_group=row.attempt_group,
         contract_id=row.contract_id,
-        # exchange and token are looked up again where the order is built; the symbol is enough
-        # to recognise it in the book
+        # exchange and token are looked up again when the order is built; the symbol is enough to
+        # recognise it in the book
         instrument=BrokerInstrument("", row.symbol, ""),
         side=Side(row.side),
         quantity=row.quantity,
@@ -256,7 +256,7 @@ def _read_intent(row: OrderIntent) -> LiveIntent:
 
 
 def requested_exits(execution_ids: Collection[int]) -> dict[int, str]:
-    """Executions among ``execution_ids`` whose exit somebody asked for (id -> reason)."""
+    """Executions among ``execution_ids`` whose exit was requested (id -> reason)."""
     rows = Execution.objects.filter(
         id__in=list(execution_ids), exit_requested_at__isnull=False
     ).values_list("id", "exit_reason")
@@ -273,11 +273,11 @@ def unfinished_codes(shards: Collection[int]) -> set[str]:
 
 
 def intents_by_code(codes: Collection[str]) -> list[LiveIntent]:
-    """Intents by code."""
+    """The intents with these codes."""
     return [_live_intent(row) for row in OrderIntent.objects.filter(code__in=list(codes))]
 
 
 def statuses_of(execution_ids: Collection[int]) -> dict[int, str]:
-    """Status of executions by id."""
+    """The status of executions by id."""
     rows = Execution.objects.filter(id__in=list(execution_ids)).values_list("id", "status")
     return dict(rows)

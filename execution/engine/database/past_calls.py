@@ -1,11 +1,11 @@
-"""What left for an account before this executor held it: its broker counts those calls, too.
+"""Calls of an account before this executor held it: its broker counts them, too.
 
-Read from the orders' rows before an account's first call leaves, so that an executor that takes a
-shard over, or has just started, goes on with the pace of the one before. Where a row does not say
-when something left, it counts as leaving at the last moment at which it may have.
+Read from the orders' rows before an account's first call leaves, so that an executor that takes
+over a shard, or has just started, continues the rate count of the one before. If a row does not say
+when a call left, it counts at the last moment at which it may have.
 
-A read has no row, nor has a cancel that came to nothing: what they have used of a window the broker
-tells, and it is obeyed (:meth:`brokers.pace.Pacer.refused`).
+Reads and cancels without effect have no row: the broker's refusals show what they have used of a
+window, and are obeyed (:meth:`brokers.pace.Pacer.refused`).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from brokers.realaccount import RealAccount
 from execution.models import OrderIntent, Run
 from execution.price_changes import KEPT, from_json
 
-#: The longest window of a broker: orders of a day.
+#: A broker's longest rate window: orders per day.
 LONGEST: Final = dt.timedelta(days=1)
-#: The longest one for which it matters at which moment of it a call left.
+#: The longest window for which the exact moment of a call matters.
 RECENT: Final = dt.timedelta(seconds=60)
 
 
@@ -43,7 +43,7 @@ class Past:
 def past_calls(
     reals: Collection[RealAccount], now: dt.datetime
 ) -> Mapping[RealAccount, Sequence[Past]]:
-    """By real account, the oldest first (2 queries, whatever their number)."""
+    """Past calls by real account, oldest first (2 queries, whatever the number of accounts)."""
     orders = _orders(reals, now)
     found: dict[RealAccount, list[Past]] = defaultdict(list)
     for order in _recent(orders, now):
@@ -59,7 +59,7 @@ def past_calls(
 
 
 def _orders(reals: Collection[RealAccount], now: dt.datetime) -> QuerySet[OrderIntent]:
-    """What has left, or may have, of runs that were not over a day ago."""
+    """Orders that have or may have left, of runs that were not over a day ago."""
     accounts = BrokerAccount.objects.filter(
         broker__in={real.broker for real in reals},
         client_id__in={real.client_id for real in reals},
@@ -75,7 +75,7 @@ def _orders(reals: Collection[RealAccount], now: dt.datetime) -> QuerySet[OrderI
 
 
 def _recent(orders: QuerySet[OrderIntent], now: dt.datetime) -> QuerySet[OrderIntent]:
-    """Those of which a call may have left within :data:`RECENT`."""
+    """Those with a call that may have left within :data:`RECENT`."""
     may_be_leaving = Q(state__in=OrderIntent.UNCERTAIN)
     is_being_changed = ~Q(state__in=OrderIntent.FINAL) & ~Q(changes=[])
     last = Greatest("due_at", "sent_at", "answered_at", "final_at")
@@ -96,8 +96,8 @@ def _calls(order: OrderIntent, now: dt.datetime) -> Iterator[Past]:
 
 
 def _left_by(order: OrderIntent, now: dt.datetime) -> dt.datetime:
-    """When the newest send had left at the latest. ``sent_at`` is of the first, ``due_at`` is when
-    the newest was granted."""
+    """The latest moment at which the newest send may have left. ``sent_at`` is that of the first
+    send, ``due_at`` is when the newest was granted."""
     if order.sends == 1 and order.sent_at is not None:
         return order.sent_at
     heard = order.answered_at or order.final_at
@@ -105,7 +105,7 @@ def _left_by(order: OrderIntent, now: dt.datetime) -> dt.datetime:
 
 
 def _age(at: dt.datetime, now: dt.datetime) -> float:
-    """Seconds; none are negative, though the machine that wrote it may be ahead of ours."""
+    """Age in seconds, never negative although the writer's clock may be ahead of ours."""
     return max(0.0, (now - at).total_seconds())
 
 

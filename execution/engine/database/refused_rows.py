@@ -1,4 +1,4 @@
-"""What the database will not take: its execution asks for a person, once it stands alone."""
+"""Rows that the database refuses: once isolated, they raise an alarm on their execution."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from execution.engine.database import leases
 from execution.engine.database.alarm_writer import About, Raised, insert_alarms
 
 log = structlog.get_logger(__name__)
-#: Seconds until something is written again that the database refused.
+#: Seconds until a refused write is tried again.
 REFUSED_AGAIN: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """One thing that the database will not take.
+    """One item that the database refused.
 
     ``what`` is its kind (result, sending, asking, insert, status, cleared, raised, entry), ``code``
-    that of its intent if it has one, ``message`` the database's words.
+    that of its intent if it has one, ``message`` the database's message.
     """
 
     what: str
@@ -36,10 +36,9 @@ class Refused:
 def ask_for_a_person(
     refused: Sequence[Refused], *, owner: str, tokens: Mapping[int, int], now: dt.datetime
 ) -> None:
-    """Raise the alarm of executions with what the database will not take.
+    """Raise an alarm on the executions of refused items.
 
-    Nothing of theirs is written with it but the alarm and the cause, so that it cannot be refused
-    for the same.
+    Only the alarm and the cause are written, so this cannot be refused for the same reason.
     """
     for one in refused:
         log.error(

@@ -3,8 +3,8 @@
 COPY does not work under row level security; arrays do, and 20,000 rows take about a quarter of a
 second. Table, column and type names come from our own code, never from outside.
 
-Arrays are written out here: the driver asks of every element how it is to be written, which is four
-times the work, by a thread that shares the interpreter with the orders.
+Array literals are built here: the driver looks up an adapter for every element, which is four times
+the work, in a thread that shares the interpreter with the orders.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Row = Sequence[Any]
 
 
 def literal(values: Iterable[Any]) -> str:
-    """An array as PostgreSQL reads it: of text, int, Decimal, datetime, Jsonb, or None.
+    """A PostgreSQL array literal of text, int, Decimal, datetime, Jsonb, or None.
 
-    https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO. TypeError for anything else.
+    https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO. Raises TypeError for other types.
     """
     return "{" + ",".join(map(_element, values)) + "}"
 
@@ -58,9 +58,9 @@ def _unnest(columns: Mapping[str, str]) -> str:
 
 
 def names(states: Iterable[str]) -> str:
-    """A set of states for an IN of a statement: ``'OPEN', 'EXITING'``.
+    """A set of states for an SQL IN: ``'OPEN', 'EXITING'``.
 
-    Constants of ours, never input: ValueError for what is no plain name.
+    Only our own constants, never input: raises ValueError for anything but plain names.
     """
     found = list(states)
     if not all(name.isidentifier() and name.isascii() for name in found):

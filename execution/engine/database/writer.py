@@ -1,7 +1,6 @@
-"""Writing the trading day back: batches in one transaction, by the shard's owner only.
+"""Writes the trading day back: batches in one transaction, by the shard's owner only.
 
-Every function here first locks our leases (leases.hold): what it writes is written by the owner,
-or not at all.
+Every write here first locks our leases (leases.hold): it is made by the owner, or not at all.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ from execution.steps import StatusChange
 _FINAL: Final = sql_batch.names(lifecycle.FINAL)
 _TERMINAL: Final = sql_batch.names(lifecycle.TERMINAL)
 
-#: Columns of a new order: name, SQL type, and the attribute whose value it gets, of the execution
-#: and of the intent.
+#: Columns of a new order: name, SQL type, and the attribute of the execution or intent with the
+#: value.
 _OF_EXECUTION: Final = (
     ("partner_id", "bigint", "partner_id"),
     ("environment", "text", "environment"),
@@ -84,8 +83,8 @@ _SENDING_COLUMNS: Final[Mapping[str, str]] = {
     "tag": "text",
     "due_at": "timestamptz",
 }
-#: Columns of what became of an order: name (the intent's attribute, too), SQL type, and how many
-#: characters it takes (None: all).
+#: Columns of an order's result: name (also the intent's attribute), SQL type, and the maximum
+#: number of characters (None: no limit).
 _RESULTS: Final = (
     ("code", "text", None),
     ("state", "text", None),
@@ -109,11 +108,11 @@ _LENGTHS: Final = tuple(most for _, _, most in _RESULTS)
 
 @dataclass(slots=True)
 class Batch:
-    """What one round of the executor wants written."""
+    """What one round of the executor wants to write."""
 
     results: list[LiveIntent] = field(default_factory=list)
     sending: list[tuple[LiveIntent, str]] = field(default_factory=list)
-    #: Changes of orders that rest, each with all that were asked for by then.
+    #: Changes of resting orders, each with all that were requested so far.
     asking: list[Asking] = field(default_factory=list)
     inserts: list[tuple[LiveExecution, LiveIntent]] = field(default_factory=list)
     cleared: list[Cleared] = field(default_factory=list)
@@ -124,7 +123,7 @@ class Batch:
         return any(getattr(self, one.name) for one in fields(self))
 
     def items(self) -> list[Item]:
-        """Everything in it, one by one, in the order of writing."""
+        """All items, in the order of writing."""
         return [
             *(("result", intent.execution_id, intent) for intent in self.results),
             *(("sending", intent.execution_id, (intent, tag)) for intent, tag in self.sending),
@@ -137,7 +136,7 @@ class Batch:
 
     @classmethod
     def of(cls, items: Sequence[Item]) -> Batch:
-        """A batch of these items."""
+        """The batch with these items."""
         kinds = ("result", "sending", "asking", "insert", "cleared", "raised", "status")
         found: dict[str, list[Any]] = {kind: [] for kind in kinds}
         for kind, _, what in items:
@@ -145,8 +144,8 @@ class Batch:
         return cls(*(found[kind] for kind in kinds))
 
 
-#: What is written (result, sending, asking, insert, cleared, raised, status), of which execution
-#: (0: of none), and the thing itself.
+#: The kind (result, sending, asking, insert, cleared, raised, status), the execution's id (0: none)
+#: and the item itself.
 Item = tuple[str, int, Any]
 
 
@@ -154,7 +153,7 @@ Item = tuple[str, int, Any]
 class Written:
     """What the database granted: only these may be acted upon.
 
-    ``refused`` is what it would not take; their executions ask for a person now.
+    ``refused`` is what it refused; their executions have an alarm now.
     """
 
     shards: frozenset[int]
@@ -171,7 +170,7 @@ def _insert_row(execution: LiveExecution, intent: LiveIntent) -> tuple[Any, ...]
 
 
 def insert_intents(cursor: Any, rows: Sequence[tuple[LiveExecution, LiveIntent]]) -> frozenset[str]:
-    """INSERT intents; codes of those that were new.
+    """INSERT intents; return the codes of those that were new.
 
     The database keeps I1 (one intent per place in the plan).
     """
@@ -187,10 +186,10 @@ def insert_intents(cursor: Any, rows: Sequence[tuple[LiveExecution, LiveIntent]]
 
 
 def write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datetime) -> Written:
-    """Write a batch; says what was granted.
+    """Write a batch; return what was granted.
 
     In one transaction, unless the database refuses something in it: then everything else is
-    written, and the execution of what was refused needs attention.
+    written, and the execution of the refused item gets an alarm.
     """
 
     def attempt(items: Sequence[Item]) -> Written:
@@ -217,7 +216,7 @@ def write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.dateti
 
 
 def _code_of(what: Any) -> str:
-    """Code of the intent in an item; '' of a status."""
+    """The code of the intent in an item; '' if it has none."""
     found = next(
         (w for w in (what if isinstance(what, tuple) else (what,)) if hasattr(w, "code")), None
     )
@@ -225,7 +224,7 @@ def _code_of(what: Any) -> str:
 
 
 def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datetime) -> Written:
-    """Write a batch in one transaction; says what was granted."""
+    """Write a batch in one transaction; return what was granted."""
     with transaction.atomic(), connection.cursor() as cursor:
         shards = leases.hold(cursor, owner=owner, tokens=tokens)
         written = Written(shards)
@@ -236,8 +235,8 @@ def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datet
             "code",
             _RESULT_COLUMNS,
             [_result_row(intent) for intent in results],
-            # A final row changes only by a late fill, its own or a duplicate's: the book knew more
-            # than its last word said.
+            # A final row changes only by a late fill, its own or a duplicate's: the book showed it
+            # after the order was final.
             where=f"t.state NOT IN ({_FINAL}) OR t.filled_quantity < u.filled_quantity"
             " OR t.surplus_quantity < u.surplus_quantity",
         )
@@ -255,14 +254,14 @@ def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datet
                 "code",
                 _SENDING_COLUMNS,
                 sending,
-                # SENDING with this very tag: our own commit whose answer was lost with the
-                # connection. Nobody else can have written it (leases.hold), and we act only once.
+                # SENDING with the same tag: our own commit whose answer was lost with the
+                # connection. No other executor can have written it (leases.hold), and we act once.
                 where="t.state = 'PLANNED' OR (t.state = 'SENDING' AND t.tag = u.tag)",
             )
         )
         inserts = [(e, i) for e, i in batch.inserts if e.shard in shards]
         written.inserted = insert_intents(cursor, inserts)
-        # Before the statuses: whoever is over by this batch waits for nothing any more.
+        # Before the statuses: an execution that ends with this batch waits for nothing any more.
         mine = {None, *shards}
         clear_alarms(cursor, [c for c in batch.cleared if c.about.shard in mine], now=now)
         raised = [r for r in batch.raised if r.about.shard in mine]
@@ -280,7 +279,7 @@ def _result_row(intent: LiveIntent) -> tuple[Any, ...]:
 def write_statuses(
     cursor: Any, changes: Sequence[StatusChange], *, now: dt.datetime
 ) -> frozenset[int]:
-    """Conditional status changes with their webhooks; ids of the rows that changed."""
+    """Write conditional status changes and their events; return the ids of the changed rows."""
     rows = [
         (
             change.execution.id,
@@ -311,7 +310,7 @@ def write_statuses(
 
 
 def _log_statuses(changes: Sequence[StatusChange], changed: frozenset[int]) -> None:
-    """What became of executions, for the log: only what the rows say now."""
+    """Log the new statuses of executions whose rows changed."""
     for change in changes:
         if change.execution.id not in changed:
             continue
@@ -320,7 +319,7 @@ def _log_statuses(changes: Sequence[StatusChange], changed: frozenset[int]) -> N
 
 
 def _update_statuses(cursor: Any, rows: Sequence[tuple[Any, ...]]) -> list[int]:
-    """Writes what changed and nothing else; alarms are rows of their own."""
+    """Update only what changed; alarms have rows of their own."""
     arrays = [sql_batch.literal([row[index] for row in rows]) for index in range(8)]
     cursor.execute(
         f"""

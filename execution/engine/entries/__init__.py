@@ -1,1 +1,1 @@
-"""The entry of a run: planned, committed, in the queue, fired at its second."""
+"""The entry of a run: planned, committed, queued, fired at its second."""

@@ -1,7 +1,7 @@
-"""The second itself: the first orders of a committed entry, from their queues to the last byte.
+"""Sends the first orders of a committed entry at its second, from their queues to the last byte.
 
-What is sent here was committed and serialised before. Nothing is awaited between the last look at
-an order and its byte, and as little as possible is looked at (docs/adr/0010).
+They were committed and serialised before. Nothing is awaited between the last check of an order and
+its first byte, and as little as possible is checked (docs/adr/0010).
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from execution.state import LiveRun
 from quantleap.core import clock
 
 SPIN: Final = 0.002
-#: What it takes to aim one account's first order, at most.
+#: Most seconds to aim one account's first order.
 AIM_EACH: Final = 0.00002
 #: Seconds before T until which garbage may be collected, and as many more for each execution held.
 COLLECT: Final = 0.5
 COLLECT_EACH: Final = 0.0002
 AFTERMATH: Final = 0.25
-#: One account of so many may have orders left when the quiet ends.
+#: One account in this many may have orders left when the quiet window ends.
 LAST_FEW: Final = 20
 STEP_LIMIT: Final = 0.05
 
 
 class Burst:
-    """Loads, aims and fires. Used in the loop's thread alone."""
+    """Loads, aims and fires. Used in the loop's thread only."""
 
     def __init__(
         self,
@@ -53,14 +53,14 @@ class Burst:
         self._self_trades = self_trades
 
     def deadline(self, run: LiveRun) -> float:
-        """T on the monotonic clock. The wall is read first, so a delay between the two readings
+        """T on the monotonic clock. The wall clock is read first, so a delay between the two reads
         can only make the deadline later, never earlier."""
         wall = clock.timestamp()
         return clock.monotonic() + max(0.0, run.entry_at.timestamp() - wall)
 
     def load(self, committed: Sequence[EntryPlan]) -> list[Channel]:
-        """Queue the first group of every account that begins at T; their channels in today's
-        rotation. Who stands in line has nothing to send yet."""
+        """Load the first group of every account that starts at T into its channel; return the
+        channels in today's rotation. Executions in the entry queue have nothing to send yet."""
         channels = self._sessions.channels
         loaded: dict[int, Channel] = {}
         for plan in rotated(committed):
@@ -75,7 +75,8 @@ class Burst:
         return list(loaded.values())
 
     def _cannot_send(self, plan: EntryPlan) -> None:
-        """The session went between the planning and the commit: named, and not sent for ever."""
+        """The session was lost between planning and commit: end its orders with a cause, instead of
+        leaving them SENDING for ever."""
         cause = self._sessions.problems.get(plan.execution.account_id, "")
         for intent in plan.intents:
             self._sender.on_not_sent(intent, cause or "SESSION_EXPIRED")
@@ -83,15 +84,15 @@ class Burst:
     async def wait_for(
         self, run: LiveRun, deadline: float, channels: Sequence[Channel]
     ) -> list[Shot]:
-        """Return at T, with the first order of every account that may leave then."""
+        """Return at T with the first order of every account that may leave then."""
         if deadline - clock.monotonic() > COLLECT + COLLECT_EACH * len(self._day.executions):
             self._quiet.collect()
         await self._sleep_to(deadline - quiet_window.LEAD)
         self._quiet.begin(run.id)
         await self._sleep_to(deadline - SPIN - AIM_EACH * len(channels))
-        # From here to the last byte the loop runs nothing else, so what has been looked at stays
-        # as it was, but for the clock and the switch. And all of it lies in the processor's caches:
-        # without that, a thousand orders wait more for memory than for the broker.
+        # From here to the last byte the loop runs nothing else, so what was checked stays valid,
+        # except for the clock and the kill switch. It also stays in the processor's caches:
+        # otherwise a thousand orders wait longer for memory than for the broker.
         is_alone = self._self_trades.is_alone
         shots = [s for channel in channels if (s := channel.aim(run)) and is_alone(s.intent)]
         while clock.monotonic() < deadline:
@@ -100,12 +101,13 @@ class Burst:
         return shots
 
     def _wait_for_wall(self, run: LiveRun) -> None:
-        """Never before T on the wall either; a wall that was stepped away is not believed."""
+        """Never send before T by the wall clock either, unless it was stepped (STEP_LIMIT)."""
         while 0 < run.entry_unix - clock.timestamp() < STEP_LIMIT:
             pass
 
     def fire(self, shots: Sequence[Shot]) -> None:
-        """What does not leave here its channel looks at once more: it leaves then, or is named."""
+        """Send the shots that still may leave; the channel checks the others again, and sends them
+        or reports a cause."""
         may_still_send = self._sender.may_still_send
         for shot in shots:
             now = clock.monotonic()
@@ -120,10 +122,10 @@ class Burst:
 
     @staticmethod
     async def until_nearly_all_left(channels: Sequence[Channel], deadline: float) -> None:
-        """More orders on an account than connections leave as the answers come: a moment more of
-        quiet for them, not for those that their pace keeps back. And not for an account without a
-        connection, or for the last few: seen, one that hung kept two hundred others' next steps
-        back by a quarter of a second."""
+        """Wait a moment longer for accounts with more orders than connections, whose orders leave
+        as answers arrive; not for orders held back by pacing, for accounts without a connection, or
+        for the last few. Observed: one hanging account delayed the next steps of two hundred others
+        by a quarter of a second."""
         few = len(channels) // LAST_FEW
         while clock.monotonic() < deadline + AFTERMATH:
             if sum(channel.is_waiting and channel.is_connected for channel in channels) <= few:

@@ -1,7 +1,7 @@
 """The entry of a run: connect, resolve, compute, commit, fire (docs/trading-day.md).
 
-One flow per run before T; after T the same steps at once for what a takeover finds ARMED inside
-the grace. The row decides who trades: only what the commit granted is sent.
+One flow per run before T; after T the same steps at once for executions that a takeover finds ARMED
+inside the grace. The row decides who trades: only what the commit granted is sent.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ from quantleap.core import clock
 from subscriptions.capacity import EntryPace
 
 log = structlog.get_logger(__name__)
-#: Seconds that the commit may take for each order on a busy machine: many commit earlier.
+#: Seconds per order that the commit may take on a busy machine: large entries commit earlier.
 COMMIT_EACH: Final = 0.0004
-#: Seconds that a last look at an account takes, beyond so many that need no more than the usual.
+#: Seconds per account of the last read, for accounts beyond the first FEW.
 READ_EACH: Final = 0.0008
-#: Seconds that planning takes for each account beyond those.
+#: Seconds per account of planning, for accounts beyond the first FEW.
 PLAN_EACH: Final = 0.0002
 FEW: Final = 1000
-#: Accounts that are planned at a time: some 5 ms in which nothing else happens.
+#: Accounts planned at a time: some 5 ms in which nothing else runs.
 PORTION: Final = 50
-#: Accounts of one commit, of those who stand in line.
+#: Queued accounts per commit.
 WAVE: Final = 250
-#: How often a run that has fired is looked at for latecomers inside the grace.
+#: Seconds between two checks of a fired run for latecomers inside the grace.
 AGAIN: Final = 1.0
 RETRY: Final = 0.1
-#: Seconds before T from which on an executor that is asked to stop fires first.
+#: Seconds before T from which on a stop waits until the entry has fired.
 NO_STOP: Final = 3.0
-#: Seconds after T until the first group has been answered; nobody waits for what comes later.
+#: Seconds after T until the first group has been answered; a stop waits no longer.
 SETTLED: Final = 1.0
-#: Seconds of the grace that a run without a price leaves for its orders.
+#: Seconds at the end of the grace that a run without a price reserves for its orders.
 LAST_CALL: Final = 2.0
 
 
@@ -107,11 +107,11 @@ class EntryFlows:
         self._again: dict[int, float] = {}
 
     async def tick(self) -> None:
-        """Start flows that are due; miss what is too late; close runs that are over."""
+        """Start flows that are due, miss executions that are too late, close runs that are over."""
         now = clock.now()
         for run in list(self._day.runs.values()):
             if run.status == "ARMED" and self._ownership.clock_is_off:
-                continue  # when it enters, or is too late, is not for this clock to say
+                continue  # our clock must not decide when it enters or is too late
             until = (run.entry_at - now).total_seconds()
             flow = self._flows.get(run.id)
             if flow is not None and not flow.done():
@@ -126,12 +126,12 @@ class EntryFlows:
                 await self._db.run(close_finished_run, run.id, now)
 
     async def fired(self) -> None:
-        """Return when no entry is about to fire or firing: a clean stop waits for these seconds."""
+        """Return when no entry is about to fire or firing, for a clean stop."""
         while self.is_near():
             await asyncio.sleep(AFTERMATH / 5)
 
     def is_near(self) -> bool:
-        """Whether an entry is about to fire, firing, or standing in line."""
+        """Whether an entry is about to fire, firing, or queued."""
         near = any(self._is_near(run_id) for run_id in list(self._flows))
         return near or self._queue.is_near()
 
@@ -142,7 +142,7 @@ class EntryFlows:
         return -SETTLED <= run.entry_unix - clock.timestamp() <= NO_STOP
 
     def close(self) -> None:
-        """End the flows of later entries: nothing of theirs has been committed."""
+        """Cancel the flows of later entries, of which nothing has been committed."""
         for flow in self._flows.values():
             flow.cancel()
 
@@ -157,8 +157,8 @@ class EntryFlows:
     async def _still_armed(
         self, run: LiveRun, known: Sequence[LiveExecution]
     ) -> list[LiveExecution]:
-        """Those of ``known`` that are ARMED still, and who has joined since. Close to T only the
-        ids are read again: everything else of an execution is fixed when it is armed."""
+        """Those of ``known`` that are still ARMED, and those that have joined since. Close to T
+        only ids are read again: everything else is fixed when an execution is armed."""
         ids = await self._db.run(loader.armed_ids, run.id, list(self._ownership.tokens))
         still = [execution for execution in known if execution.id in ids]
         if len(still) == len(ids):
@@ -192,8 +192,8 @@ class EntryFlows:
             await self._enter(run)
             self._again[run.id] = clock.monotonic() + AGAIN
         except DatabaseDown as error:
-            # Nothing was granted, so nothing was sent. The next tick begins again; should the
-            # commit have gone through after all, recovery finds it.
+            # Nothing was granted, so nothing was sent. The next tick starts over; if the commit
+            # succeeded after all, recovery finds it.
             log.warning("entry_waits_for_database", run=run.public_id, reason=str(error))
             self._doubts.suspect()
         except Exception:  # process boundary of one run: others go on, the tick tries again
@@ -215,7 +215,7 @@ class EntryFlows:
         await self._connect(executions)
         await self._sleep_until(run, resolve_lead)
         if self._ownership.clock_is_off:
-            return  # it stays armed, for whoever has the right time
+            return  # it stays ARMED for an executor with the right time
         if not await self._resolve(run, executions):
             return
         self._queue.expect(run, len(executions))
@@ -225,7 +225,7 @@ class EntryFlows:
             await self._sleep_until(run, self._commit_lead(plans))
             await self._commit_and_fire(run, first, waves)
         finally:
-            # Nothing of theirs is committed: they are entered anew, or are too late.
+            # Not committed: the next flow enters them, or they are too late.
             self._queue.forget(
                 plan.execution.id for plan in plans if plan.execution.status == "ARMED"
             )
@@ -233,8 +233,8 @@ class EntryFlows:
     async def _commit_and_fire(
         self, run: LiveRun, first: Sequence[EntryPlan], waves: list[Sequence[EntryPlan]]
     ) -> None:
-        """``first`` leaves at T; ``waves`` stand in line, and are committed before T where there
-        is time for it, else when ``first`` has left: ten thousand rows make nobody late."""
+        """Send ``first`` at T. ``waves`` are queued, and committed before T if there is time, else
+        after ``first`` has left: ten thousand rows must not make any order late."""
         committed = await self._commit(first)
         while waves and self._takes(waves[0]) < run.entry_unix - clock.timestamp():
             self._fired(await self._commit(waves.pop(0)))
@@ -255,14 +255,14 @@ class EntryFlows:
             committed_before_s=round(deadline - ready, 3),
         )
         for wave in waves:
-            # Not all of them at once: the rows of those who begin in five seconds would keep back
-            # the sold legs of those who have begun.
+            # Not all at once: writing the rows of entries that start in five seconds would delay
+            # the sold legs of entries that have started.
             while self._queue.is_supplied(run):
                 await asyncio.sleep(AFTERMATH / 10)
             self._fired(await self._commit(wave))
 
     def _waves(self, run: LiveRun, plans: Sequence[EntryPlan]) -> list[Sequence[EntryPlan]]:
-        """Who begins at T, with all that will not enter; then those who stand in line, in turn."""
+        """The plans that start at T and those that will not enter; then the queued ones in turn."""
         line = self._queue
         line.line_up(run, ordered := rotated(plans))
         waiting = [plan for plan in ordered if line.is_waiting(plan)]
@@ -273,7 +273,7 @@ class EntryFlows:
 
     @staticmethod
     def _takes(plans: Sequence[EntryPlan]) -> float:
-        """Seconds that a commit of these may take, and getting ready for T after it."""
+        """Seconds that a commit of these may take, including getting ready for T after it."""
         return COMMIT_EACH * sum(len(plan.intents) for plan in plans) + COLLECT
 
     async def _connect(self, executions: Sequence[LiveExecution]) -> None:
@@ -286,10 +286,9 @@ class EntryFlows:
             await asyncio.sleep(wait)
 
     async def _resolve(self, run: LiveRun, executions: Sequence[LiveExecution]) -> bool:
-        """The one decision for all subscribers.
+        """Take the one decision for all subscribers; False if the run is MISSED.
 
-        Without a quote to trade at it waits for a better one, inside the grace; then the run is
-        MISSED.
+        Without a usable quote it waits for one inside the grace; then the run is MISSED.
         """
         try:
             while not run.resolved:
@@ -329,7 +328,8 @@ class EntryFlows:
         return True
 
     def _give_up_at(self, run: LiveRun, error: NoQuote) -> dt.datetime:
-        """Prices may come back until the grace ends; a contract list does not mend itself."""
+        """When to give up waiting: prices may return until the grace ends, but a wrong contract
+        list does not repair itself."""
         lead = self._timing.commit_lead
         if error.may_pass:
             return run.grace_until - dt.timedelta(seconds=lead + LAST_CALL)
@@ -370,7 +370,7 @@ class EntryFlows:
 
     @staticmethod
     def _pace(execution: LiveExecution, now: dt.datetime) -> EntryPace:
-        """What is left of the grace, at the pace of the account's broker."""
+        """The seconds of grace left, with the rate windows of the account's broker."""
         run = execution.run
         left = (run.grace_until - max(now, run.entry_at)).total_seconds()
         return EntryPace(get_adapter(execution.broker).capabilities.windows, left)
@@ -378,7 +378,7 @@ class EntryFlows:
     def _intents(
         self, execution: LiveExecution, orders: Sequence[PlannedOrder], now: dt.datetime
     ) -> list[LiveIntent]:
-        """Everything that a subscriber's entry sends, one intent an order."""
+        """All intents of a subscriber's entry, one per order."""
         return [self._intent(execution, order, now) for order in orders]
 
     def _intent(
@@ -425,7 +425,7 @@ class EntryFlows:
         )
 
     def _fired(self, committed: Sequence[EntryPlan]) -> None:
-        """What follows once the first group has left: asking what is next."""
+        """Log the orders of executions that have fired, and schedule their next steps."""
         for plan in committed:
             for intent in plan.intents:
                 facts.ordered(plan.execution, intent)

@@ -1,8 +1,8 @@
-"""The line in front of an entry: who begins at T, and who when others have been followed up.
+"""The queue of entries: which start at T, and which when others have been followed up.
 
-:mod:`execution.admission` decides; the queue knows the clock, the executions and the books. Whoever
-stands in line is COMMITTED, and every order of theirs is PLANNED: provably not at the broker, so
-that whoever takes the shard over may send it at once (docs/adr/0046).
+:mod:`execution.admission` decides; the queue adds the clock, the executions and the streams. A
+queued execution is COMMITTED and all its orders are PLANNED: provably not at the broker, so that an
+executor that takes over the shard may send them at once (docs/adr/0046).
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ from marketplace.ordering import order_groups
 from quantleap.core import clock
 from subscriptions.capacity import GROUP_CHANGE, RESERVE
 
-#: Seconds after T for which a clean stop waits for those who stand in line; who stands there still
-#: is handed over, having sent nothing.
+#: Seconds after T for which a clean stop waits for queued entries; those still queued then are
+#: handed over with nothing sent.
 NO_STOP: Final = 5.0
-#: So many committed accounts in line are enough for a moment.
+#: More committed accounts than this in the queue are enough for a moment.
 ENOUGH: Final = 100
-#: From so many entries under way on, whatever can wait does; and for so many seconds after T.
+#: With at least this many entries under way, deferrable work waits; and for this many seconds
+#: after T at most.
 MANY: Final = 50
 HUSH: Final = 10.0
 
 
 class EntryQueue:
-    """Keeps the line of one executor, for all of its runs. Used in the loop's thread alone."""
+    """The queue of one executor, for all of its runs. Used in the loop's thread only."""
 
     def __init__(self, day: TradingDay, streams: Streams, work: WorkList) -> None:
         self._day = day
@@ -49,15 +50,16 @@ class EntryQueue:
 
     # -- an entry that is about to be committed --------------------------------------------------
     def expect(self, run: LiveRun, count: int) -> None:
-        """So many executions of a run are about to be planned: what can wait does from now on."""
+        """Announce that ``count`` executions of a run will be planned: if they are many, deferrable
+        work waits from now on."""
         if count >= MANY and any(order_groups(run.strategy.legs, run.strategy.order_rule)):
             start = self._starts(run)
             self._hush_until = max(self._hush_until, start + HUSH)
             self._calm_from = max(self._calm_from, start + admission.PATIENCE)
 
     def line_up(self, run: LiveRun, plans: Sequence[EntryPlan]) -> None:
-        """Before the commit: those of ``plans`` (in today's order) for whom there is no room at
-        the run's second get PLANNED first orders. Entries of one group stand in no line."""
+        """Before the commit, queue ``plans`` (in today's order): those without room at the run's
+        second get PLANNED first orders. Entries with one order group are not queued."""
         several = [plan for plan in plans if any(intent.group for intent in plan.intents)]
         if not several:
             return
@@ -73,11 +75,11 @@ class EntryQueue:
                     intent.state, intent.sends = lifecycle.PLANNED, 0
 
     def is_waiting(self, plan: EntryPlan) -> bool:
-        """Whether this one stands in line."""
+        """Whether this plan's execution is in the queue."""
         return self._line.is_waiting(plan.execution.id)
 
     def is_supplied(self, run: LiveRun) -> bool:
-        """Whether enough committed ones of a run stand in line to go on with."""
+        """Whether enough committed executions of a run are in the queue for now."""
         waiting = sum(self._line.is_waiting(one.id) for one in self._day.of_run(run.id))
         return waiting > ENOUGH
 
@@ -85,7 +87,7 @@ class EntryQueue:
         return len(self._line)
 
     def forget(self, numbers: Iterable[int]) -> None:
-        """These executions are over, somebody else's, or were not committed after all."""
+        """Forget executions that are over, belong to another executor, or were not committed."""
         for number in numbers:
             self._forget(number)
 
@@ -95,7 +97,7 @@ class EntryQueue:
 
     # -- in the rounds ---------------------------------------------------------------------------
     def begin(self) -> list[int]:
-        """Who begins now, in their order."""
+        """Start the entries that may start now; return their ids in order."""
         self._join_unknown()
         now = clock.monotonic()
         begun = self._line.admit(now, self._is_ours)
@@ -104,10 +106,10 @@ class EntryQueue:
         return begun
 
     def may_send(self, execution: LiveExecution) -> bool:
-        """Whether the next orders of an execution may leave, as far as the line goes.
+        """Whether the queue lets the next orders of an execution leave.
 
-        One that was never heard of here and of which nothing was ever sent (an executor that takes
-        over) stands in line as well, from :meth:`begin` on.
+        An execution that is new here and of which nothing was ever sent (after a takeover) is
+        queued too, from the next :meth:`begin` on.
         """
         if self._line.has_begun(execution.id):
             return True
@@ -119,7 +121,7 @@ class EntryQueue:
         return False
 
     def look(self, execution: LiveExecution) -> None:
-        """Something has happened to an execution: is there anything left to do for its entry?"""
+        """Free the place of an execution whose entry needs no more follow-up."""
         if execution.id in self._line.under_way and (
             execution.status != "COMMITTED"
             or admission.is_followed_up(list(execution.of(lifecycle.ENTRY)))
@@ -127,7 +129,7 @@ class EntryQueue:
             self._line.done(execution.id)
 
     def have_left(self, intents: Iterable[LiveIntent]) -> None:
-        """First bytes of these orders have left."""
+        """Update the queue for orders whose first bytes have left."""
         executions = self._day.executions
         under_way = self._line.under_way
         for number in {i.execution_id for i in intents if i.execution_id in under_way}:
@@ -135,29 +137,29 @@ class EntryQueue:
                 self.look(executions[number])
 
     def has_news(self, *, sent: bool) -> bool:
-        """Whether :meth:`begin` may have somebody since the last time; ``sent``: whether any order
-        has left, which makes room."""
+        """Whether :meth:`begin` may start an entry; ``sent``: whether any order has left, which
+        makes room."""
         return bool(self._unknown) or (sent and bool(self._line))
 
     def is_due(self, now_mono: float) -> bool:
-        """Whether somebody may begin by now, though nothing has happened."""
+        """Whether an entry may start now merely because time has passed."""
         return bool(self._unknown) or self._line.is_due(now_mono)
 
     # -- while many are followed up --------------------------------------------------------------
     @property
     def is_busy(self) -> bool:
-        """Whether many entries are being followed up, so that what can wait does (any thread may
-        ask): lines of the log, the collection of garbage, a look at whose streams are wanted."""
+        """Whether many entries are being followed up, so that deferrable work waits: log lines,
+        garbage collection, opening streams. Any thread may call it."""
         return clock.monotonic() < min(self._calm_from, self._hush_until)
 
     def _hush(self, mono: float) -> None:
-        """Somebody begins at ``mono``."""
+        """Note that entries start at ``mono`` (monotonic seconds)."""
         if len(self._line.under_way) >= MANY:
             self._calm_from = mono + admission.PATIENCE
 
     # -- a clean stop ----------------------------------------------------------------------------
     def is_near(self) -> bool:
-        """Whether a stop should wait for entries under way or in line a moment longer."""
+        """Whether a stop should wait a moment longer for entries under way or queued."""
         now = clock.monotonic()
         if now >= self._busy_until:
             return False
@@ -176,7 +178,7 @@ class EntryQueue:
     def _join(
         self, run: LiveRun, entering: Sequence[tuple[LiveExecution, Sequence[LiveIntent]]]
     ) -> float:
-        """Put entries of a run in line, in this order; from when on they may begin (monotonic)."""
+        """Queue entries of a run in this order; return their earliest start (monotonic seconds)."""
         start = self._starts(run)
         end = clock.monotonic() + run.grace_unix - clock.timestamp()
         paces: dict[tuple[str, tuple[int, ...]], float] = {}
@@ -195,11 +197,11 @@ class EntryQueue:
 
     @staticmethod
     def _starts(run: LiveRun) -> float:
-        """From when on its entries may begin: T, or now (monotonic seconds)."""
+        """The earliest start of a run's entries: T, or now if later (monotonic seconds)."""
         return clock.monotonic() + max(0.0, run.entry_unix - clock.timestamp())
 
     def _is_told(self, execution: LiveExecution) -> bool:
-        """Whether fills of this account are heard of without its book being read."""
+        """Whether fills of this account are reported without reading its book."""
         if keeps_own_book(execution.broker):
             return True
         return self._streams.trusts(self._day.actors.of(execution.real, execution.account_id))
@@ -219,6 +221,6 @@ def _by_group(intents: Collection[LiveIntent]) -> tuple[int, ...]:
 
 
 def _takes(broker: str, counts: tuple[int, ...], grace: float) -> float:
-    """Seconds from an entry's first order to its last, at the account's own pace."""
+    """Seconds from an entry's first order to its last, at the account's order rate."""
     windows = get_adapter(broker).capabilities.windows
     return RESERVE + last_entry_leaves(windows, counts, GROUP_CHANGE, grace)

@@ -1,4 +1,4 @@
-"""In which order the accounts of a run begin: another customer first every day."""
+"""The order in which the accounts of a run enter: another customer is first every day."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from execution.engine.database.entry_writer import EntryPlan
 
 
 def rotated(plans: Sequence[EntryPlan]) -> list[EntryPlan]:
-    """Dispatch order: one customer's by priority, and another customer first every day.
+    """Dispatch order: each customer's plans by priority, and another customer first every day.
 
-    Whole customers are turned. Turning the list of all their allocations left a customer's
-    priorities at 2, 3, 1, 1, 2.
+    Whole customers are rotated: rotating the list of all allocations gave one customer the
+    priorities 2, 3, 1, 1, 2.
     """
     customers: dict[tuple[int | None, str], list[EntryPlan]] = {}
     for plan in sorted(plans, key=lambda p: (p.execution.priority, p.execution.account_id)):

@@ -1,1 +1,1 @@
-"""Leaving: how much may be closed and at what price; price changes of what rests."""
+"""Exits: how much may be closed, at what price, and price changes of resting exits."""

@@ -1,4 +1,4 @@
-"""The account's own quotes, for exits that no feed prices: its session, its pace, few calls."""
+"""Quotes from the account's own broker for exits that no feed prices: own session, few calls."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from quantleap.core import clock
 log = structlog.get_logger(__name__)
 #: Seconds for which an exit waits for its account's own quote.
 WITHIN: Final = 1.0
-#: Seconds for which an answer is used again: an exit that waits asks in every round.
+#: Seconds for which an answer is reused: a waiting exit asks in every round.
 AGAIN: Final = 1.0
-#: Calls at most: at Noren every contract is one, out of what exits and cancels share.
+#: Most calls per request: at Noren each contract needs one, and they share the rate of exits and
+#: cancels.
 CALLS: Final = 4
 
 
@@ -33,7 +34,7 @@ class _Asked:
 
 
 class AccountQuotes:
-    """Asks the broker where the position is."""
+    """Reads quotes from the broker that holds the position."""
 
     def __init__(self, names: ContractNames, calls: BrokerCalls) -> None:
         self._names = names
@@ -41,7 +42,7 @@ class AccountQuotes:
         self._asked: dict[RealAccount, _Asked] = {}
 
     async def of(self, actor: Actor, contract_ids: Collection[int]) -> Mapping[int, Quote]:
-        """Quotes by contract, as many as come in time; never an exception."""
+        """Quotes by contract, as many as arrive in time; never raises."""
         now = clock.monotonic()
         asked = self._asked.get(actor.real)
         if asked is None or now - asked.at >= AGAIN:

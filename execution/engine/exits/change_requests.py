@@ -1,10 +1,10 @@
-"""Gives exits that rest another price: witnesses, price, the row, the gate, the broker.
+"""Changes the price of resting exits: witnesses, price, row, send gate, broker.
 
 I2 (written before it is sent) and I5 (never more than planned or held) hold for changes too.
 
-As with a new exit nothing leaves that is not written down, on an old grant, or beyond what the
-account still holds; unlike one, whatever becomes of it, no more can fill than the order was for
-(:mod:`execution.price_changes`). What a change came to is told by the book, which is read after it.
+As for a new exit, nothing leaves unwritten, on an old grant, or beyond what the account still
+holds. Unlike a new exit, a change can never fill more than the order was for, whatever its outcome
+(:mod:`execution.price_changes`). The book, which is read afterwards, shows the outcome.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Resting = tuple[LiveExecution, LiveIntent]
 
 
 class ChangeRequests:
-    """Asks for at most one change of an order at a time; each real account for itself."""
+    """Requests at most one change per order at a time; each real account independently."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class ChangeRequests:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self, resting: Iterable[Resting]) -> None:
-        """Begin to change these; orders that are being worked on are left alone."""
+        """Start changing these orders; skip those that are already being worked on."""
         fresh = [(e, i) for e, i in resting if i.code not in self._busy]
         for _, intent in fresh:
             price_changes.note_wanted(intent, clock.monotonic())
@@ -100,7 +100,7 @@ class ChangeRequests:
         task.add_done_callback(self._tasks.discard)
 
     async def _begin(self, resting: Sequence[Resting]) -> None:
-        """Names for all at once; from there on every real account for itself."""
+        """Load names for all orders together, then handle each real account alone."""
         try:
             for broker in {execution.broker for execution, _ in resting}:
                 ids = {i.contract_id for e, i in resting if e.broker == broker}
@@ -140,12 +140,12 @@ class ChangeRequests:
             self._busy.discard(intent.code)
             self._work.touch([execution])
 
-    # -- what is asked -------------------------------------------------------------------------
+    # -- requests ------------------------------------------------------------------------------
     def _wanted(
         self, resting: Sequence[Resting], held: set[str], heard: Heard
     ) -> list[tuple[LiveExecution, LiveIntent, Change]]:
-        """The changes to ask for. Of an order of which nobody says that the leg holds as much, or
-        whose price would stay as it is, there is none: it is withdrawn."""
+        """The changes to request. None for an order whose leg is not known to hold as much, or
+        whose price would stay the same: such an order is cancelled."""
         now_mono = clock.monotonic()
         found = []
         for execution, intent in resting:
@@ -184,7 +184,7 @@ class ChangeRequests:
             else:
                 price_changes.note_none(intent, now_mono)
 
-    # -- what becomes of it --------------------------------------------------------------------
+    # -- sending -------------------------------------------------------------------------------
     async def _send(self, execution: LiveExecution, intent: LiveIntent, number: int) -> None:
         try:
             await self._ask(execution, intent, number)
@@ -216,7 +216,7 @@ class ChangeRequests:
         price_changes.note_answer(intent, number, result, at=clock.now(), now_mono=now_mono)
 
     def _why_not(self, intent: LiveIntent, price: Decimal, now_mono: float) -> str:
-        """'' when this order may get another price now, else why not: asked at the last moment."""
+        """'' if this order may get another price now, else why not; called at the last moment."""
         execution = self._day.executions.get(intent.execution_id)
         if execution is None:
             return "STALE"
@@ -228,7 +228,7 @@ class ChangeRequests:
         return kept or (SELF_TRADE if self._self_trades.is_blocked_at(intent, price) else "")
 
     async def _answer(self, channel: Channel, request: HttpRequest) -> SendResult:
-        """What the broker said. No answer in time proves nothing: it may be applied yet."""
+        """The broker's answer. UNKNOWN if none came in time: the change may still be applied."""
         response = await self._calls.fetched(channel, request)
         if response is None:
             return SendResult(Outcome.UNKNOWN, message="no answer in time")
@@ -249,7 +249,7 @@ def _is_on_its_way(intent: LiveIntent) -> bool:
 
 
 def _as_order(intent: LiveIntent) -> ExitOrder:
-    """What the exit was asked for as: whoever prices it wants leg and side."""
+    """The resting exit as an ExitOrder, for pricing, which needs leg and side."""
     return ExitOrder(
         leg_key=intent.leg_key,
         side=intent.side,

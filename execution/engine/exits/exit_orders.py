@@ -1,6 +1,6 @@
-"""Exits: how much may be closed, at what price, written and sent.
+"""Creates exits: decides how much may be closed and at what price, writes and sends them.
 
-No exit is made for more than the account holds: I5 (never more than planned or held).
+No exit closes more than the account holds: I5 (never more than planned or held).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
 AGAIN_AFTER: Final = 0.4
-#: Seconds until the positions are asked again about units that nobody has seen filled.
+#: Seconds until the positions are read again for units whose fill is unreported.
 PERHAPS_AGAIN: Final = 1.5
 Exit = tuple[LiveExecution, ExitOrder]
 
@@ -79,13 +79,14 @@ class ExitOrders:
         self._work = work
         self._doubts = doubts
         self._busy: set[tuple[int, str]] = set()
-        #: Legs whose exit the database refused, and legs that no witness spoke of: until when.
+        #: Monotonic seconds until which to skip legs whose exit the database refused, and legs for
+        #: which there was no witness.
         self._unwritable_until: dict[Leg, float] = {}
         self._unseen_until: dict[Leg, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open_exits(self, exits: Iterable[Exit]) -> None:
-        """Start closing these legs; legs already being worked on are left alone."""
+        """Start closing these legs; skip legs that are already being worked on."""
         now_mono = clock.monotonic()
         fresh = [
             (execution, order)
@@ -98,7 +99,7 @@ class ExitOrders:
         self._spawn(self._close(fresh))
 
     def _may_begin(self, execution: LiveExecution, order: ExitOrder, now_mono: float) -> bool:
-        """Whether this leg may begin to be closed now."""
+        """Whether closing this leg may start now."""
         leg = (execution.id, order.leg_key)
         return (
             leg not in self._busy
@@ -117,7 +118,7 @@ class ExitOrders:
         task.add_done_callback(self._tasks.discard)
 
     async def _close(self, exits: Sequence[Exit]) -> None:
-        """Names and channels for all at once; from there on every real account for itself."""
+        """Load names and channels for all exits together, then handle each real account alone."""
         try:
             for broker in {execution.broker for execution, _ in exits}:
                 ids = {self._leg(e, o).contract_id for e, o in exits if e.broker == broker}
@@ -143,15 +144,15 @@ class ExitOrders:
                 self._spawn(self._close_account(mine, quotes))
 
     def _is_asked_again(self, exits: Iterable[Exit]) -> bool:
-        """Whether no witness spoke of any of these when they last wanted to leave."""
+        """Whether all of these were held back at their last try."""
         return all((e.id, order.leg_key) in self._unseen_until for e, order in exits)
 
     def _contracts(self, exits: Iterable[Exit]) -> set[int]:
         return {self._leg(execution, order).contract_id for execution, order in exits}
 
     def _reachable(self, exits: Sequence[Exit]) -> list[Exit]:
-        """Exits that have a way out. The others wait for a login, and a person has been told:
-        nothing is written that could not be sent."""
+        """Exits whose account has a channel. The others wait for a login, with an alarm: nothing
+        is written that could not be sent."""
         channels = self._sessions.channels
         there: list[Exit] = []
         lost: list[Exit] = []
@@ -178,7 +179,8 @@ class ExitOrders:
     async def _close_account(
         self, exits: Sequence[Exit], quotes: asyncio.Future[Quotes] | None
     ) -> None:
-        """Seen: one account's positions hung, and everybody else's exits left 17.6 s late."""
+        """Close the legs of one real account, independently of the others. Observed: one account's
+        positions hung, and the exits of all other accounts left 17.6 s late."""
         first = exits[0][0]
         actor = self._day.actors.of(first.real, first.account_id)
         try:
@@ -196,14 +198,14 @@ class ExitOrders:
     async def _allowed_and_heard(
         self, actor: Actor, exits: Sequence[Exit], quotes: asyncio.Future[Quotes] | None
     ) -> tuple[Mapping[Leg, Grant | None], Heard]:
-        """How much may be closed, and prices for it; both at once where it is the first try."""
+        """How much may be closed, and the prices; both are read at once on the first try."""
         if quotes is not None:
             legs = [self._leg(execution, order) for execution, order in exits]
             return await asyncio.gather(
                 self._allowed(exits), self._prices.heard(actor, quotes, legs)
             )
-        # It asks in every round, for minutes: a feed that may be asked once a second would have no
-        # second left for the exits of everybody else.
+        # A repeated exit comes here in every round, for minutes: a feed that takes one request a
+        # second would have none left for the exits of other accounts.
         allowed = await self._allowed(exits)
         leaving = [
             (execution, order)
@@ -265,8 +267,8 @@ class ExitOrders:
 
     @staticmethod
     def _note_outside(batch: Batch, written: Written) -> None:
-        """What was written is what we hold. Not a moment before: an execution that is flat in
-        memory is closed by the next round, and its alarm was then written to no avail."""
+        """Note outside closures in memory once they are written, not before: the next round closes
+        an execution that is flat in memory, and its alarm would then be written in vain."""
         for change in batch.statuses:
             execution = change.execution
             if execution.id in written.statuses and change.closed_outside is not None:
@@ -275,7 +277,7 @@ class ExitOrders:
     def _dispatch(self, intents: Sequence[LiveIntent], written: Written) -> None:
         for intent in intents:
             execution = self._day.executions.get(intent.execution_id)
-            # Whose shard went meanwhile is the next owner's: the row is written, and never sent.
+            # If the shard was lost meanwhile, its next owner handles the row; we never send it.
             if intent.code in written.inserted and execution is not None:
                 execution.intents.append(intent)
                 self._day.hold(intent)
@@ -283,9 +285,9 @@ class ExitOrders:
                 self._sender.dispatch(intent)
 
     def _hold_refused(self, exits: Sequence[Exit], written: Written) -> None:
-        """An exit that the database will not take cannot be sent: I2 (written before it is sent).
+        """Delay exits that the database refused: I2 (written before it is sent) forbids a send.
 
-        A person was asked, and it is tried again at a slower pace, with the prices of then.
+        An alarm is raised, and the exit is tried again more slowly, with new prices.
         """
         refused = {one.execution_id for one in written.refused}
         until = clock.monotonic() + REFUSED_AGAIN
@@ -315,7 +317,7 @@ class ExitOrders:
         index = next(
             i for i, spec in enumerate(execution.run.strategy.legs) if spec.key == order.leg_key
         )
-        # Units are whole lots by construction; what somebody else left may not be.
+        # Units are whole lots by construction; what others' trades left may not be.
         lot = leg.lot_size if quantity % leg.lot_size == 0 else 1
         pieces = slices(quantity, lot, leg.freeze_quantity, execution.max_lots_per_order)
         purpose = Purpose(order.purpose, order.attempt_group, order.reason)
@@ -345,7 +347,7 @@ class ExitOrders:
 
     # -- how much ------------------------------------------------------------------------------
     async def _allowed(self, exits: Sequence[Exit]) -> Mapping[Leg, Grant | None]:
-        """Units each leg of one real account may close; None: nobody knows yet."""
+        """Units that each leg of one real account may close; None: not known yet."""
         asked = {(e.id, o.leg_key): self._leg(e, o).contract_id for e, o in exits}
         first = exits[0][0]
         actor = self._day.actors.of(first.real, first.account_id)
@@ -353,15 +355,16 @@ class ExitOrders:
 
 
 def _closing(order: ExitOrder, grant: Grant | None) -> Closing | None:
-    """What of an exit may leave; None: nothing yet, or nobody knows."""
+    """What of an exit may be closed; None: nothing yet, or not known."""
     return None if grant is None else to_close(order, grant)
 
 
 def _is_stale(execution: LiveExecution, order: ExitOrder) -> bool:
     """Whether the leg has had this exit since it was decided.
 
-    A round writes between deciding and asking, and a slow write lets an exit that was under way
-    then leave and fill. Seen: 352 legs "closed outside" though every exit had filled.
+    A round writes between deciding and opening exits, and during a slow write an exit that was
+    under way may leave and fill. Observed: 352 legs "closed outside" although every exit had
+    filled.
     """
     tries = exit_tries(execution, order.leg_key)
     return any(intent.attempt_group >= order.attempt_group for intent in tries)
@@ -377,7 +380,7 @@ def _outside_change(execution: LiveExecution) -> StatusChange:
 
 
 def _close_outside(change: StatusChange, order: ExitOrder, units: int) -> None:
-    """Somebody else closed ``units`` of the leg: take them off our books."""
+    """Add ``units`` of the leg, which somebody else has closed, to ``change``."""
     change.closed_outside = with_outside(change.closed_outside or {}, order, units)
     log.error(
         "closed_outside",

@@ -1,4 +1,4 @@
-"""Exits of many accounts become ready one by one; they are written a few at a time.
+"""Writes the exits of many accounts, which become ready one by one, in batches.
 
 An exit that waits here has not been sent: I2 (written before it is sent).
 """
@@ -13,13 +13,14 @@ from execution.engine.memory.ownership import Ownership
 from execution.engine.runtime.database_pool import DatabasePool
 from quantleap.core import clock
 
-#: At an exit second a thousand accounts are ready within a moment of each other. A transaction for
-#: each would take seconds; whoever waits for the last one waits for a hanging broker.
+#: Seconds to collect exits. At an exit second a thousand accounts become ready almost together. A
+#: transaction for each would take seconds; waiting for the last one means waiting for a hanging
+#: broker.
 GATHER: Final = 0.01
 
 
 class ExitWriter:
-    """Writes what is ready at the same moment in one transaction."""
+    """Writes what is ready at about the same time in one transaction."""
 
     def __init__(self, db: DatabasePool, ownership: Ownership) -> None:
         self._db = db
@@ -28,9 +29,9 @@ class ExitWriter:
         self._flush: asyncio.Task[None] | None = None
 
     async def write(self, batch: Batch) -> Written:
-        """What the database granted of ``batch``, and of those it was written with.
+        """Write ``batch``, with others; return what the database granted of all of them.
 
-        DatabaseDown when it did not answer.
+        Raises DatabaseDown if it did not answer.
         """
         done: asyncio.Future[Written] = asyncio.get_running_loop().create_future()
         self._ready.append((batch, done))

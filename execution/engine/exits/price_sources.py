@@ -1,4 +1,4 @@
-"""What an exit is priced by: the feed, and the account's own broker where the feed is silent."""
+"""Prices of exits: from the feed, or from the account's own broker if the feed has none."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ Quotes = Mapping[int, Quote]
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was heard of the contracts of one account's exits, by contract."""
+    """Quotes received for one account's exits, by contract id."""
 
     feed: Quotes
     account: Quotes
 
 
 class PriceSources:
-    """Asks for prices, and says at which an exit leaves."""
+    """Reads quotes and computes the limit prices of exits."""
 
     def __init__(self, feeds: DatabasePool, own: AccountQuotes, max_age: float) -> None:
-        """``max_age``: seconds after which a quote is no price any more."""
+        """``max_age``: seconds after which a quote is too old to be used."""
         self._feeds = feeds
         self._own = own
         self._max_age = max_age
 
     def ask_feed(self, contract_ids: set[int]) -> asyncio.Future[Quotes]:
-        """Begin to ask the feed, once for the exits of many accounts."""
+        """Start one request to the feed for the exits of many accounts."""
         return asyncio.ensure_future(self._feed(contract_ids))
 
     async def _feed(self, contract_ids: set[int]) -> Quotes:
@@ -74,7 +74,7 @@ class PriceSources:
         feed: asyncio.Future[Quotes],
         legs: Collection[ResolvedLeg],
     ) -> Heard:
-        """The feed's quotes if they come soon, and the account's own for what it does not price."""
+        """The feed's quotes if they arrive soon, and the account's own for legs without a price."""
         quotes = await _in_time(feed)
         now = clock.now()
         oldest = self._oldest(now)
@@ -98,8 +98,8 @@ class PriceSources:
         position: Decimal | None,
         resting: LiveIntent | None = None,
     ) -> tuple[Decimal, Reference]:
-        """Limit of one exit in rupees per unit, and what it follows. ``position``: the last price
-        in the account's list of positions. ``resting``: the exit that is to get another price."""
+        """Limit of one exit in rupees per unit, and the price that it follows. ``position``: the
+        last price in the account's list of positions. ``resting``: the exit to be changed."""
         now = clock.now()
         fill, filled_at = _filled(execution, order.leg_key)
         known = Known(
@@ -117,7 +117,7 @@ class PriceSources:
 
 
 def _filled(execution: LiveExecution, leg_key: str) -> tuple[Decimal | None, dt.datetime | None]:
-    """Average price and time of a leg's entry."""
+    """Average price (rupees per unit) and time (UTC) of a leg's entry; None without fills."""
     entries = [
         i for i in execution.of(lifecycle.ENTRY) if i.leg_key == leg_key and i.filled_quantity
     ]
@@ -130,9 +130,9 @@ def _filled(execution: LiveExecution, leg_key: str) -> tuple[Decimal | None, dt.
 
 
 def _tries(exits: Collection[LiveIntent], side: Side, resting: LiveIntent | None = None) -> Tries:
-    """What the earlier exits of a leg tell of its price; one that filled tells nothing.
+    """The earlier tries to close a leg; exits that filled do not count.
 
-    Every price at which one has rested is a try of its own, ``resting``'s too.
+    Every price at which an exit has rested counts as a try, including those of ``resting``.
     """
     same = [i for i in exits if i.side is side]
     rested = [i for i in same if i.state == lifecycle.CANCELLED and i.cause != PRICE_BAND]
@@ -160,7 +160,7 @@ def _is_refused(change: price_changes.Change) -> bool:
 def _note_far_touch(
     execution: LiveExecution, order: ExitOrder, ref: Reference, leg: ResolvedLeg
 ) -> None:
-    """Say that whoever is on the other side is too far away, and that we do not follow."""
+    """Log that the other side of the book is too far away to trade at."""
     quote = ref.book
     there = quote and (quote.ask if order.side is Side.BUY else quote.bid)
     if quote is None or not there:
@@ -177,7 +177,7 @@ def _note_far_touch(
 
 
 async def _in_time(quotes: asyncio.Future[Quotes]) -> Quotes:
-    """The quotes if they come soon, else none: a feed that hangs keeps no exit back."""
+    """The quotes if they arrive soon, else none: a hanging feed must not delay an exit."""
     try:
         return await asyncio.wait_for(asyncio.shield(quotes), WITHIN)
     except TimeoutError:

@@ -1,10 +1,10 @@
-"""How much of a leg may be closed now: asks the account's own broker, twice over.
+"""How much of a leg may be closed now, by two reads from the account's own broker.
 
 Without a witness nothing is closed: I5 (never more than planned or held).
 
-The list of positions and the order book are read side by side; :func:`execution.exit_limits.share`
-says what to make of them. Who has no answer to act upon waits here for nobody: the exit is asked
-for again in the next round, and after seconds a person is told.
+The list of positions and the order book are read in parallel; :func:`execution.exit_limits.share`
+evaluates them. An exit without a usable answer does not wait here: it is requested again in the
+next round, and after seconds an alarm is raised.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from execution.state import LiveIntent
 from execution.witnesses import Leg, Settling, grants, net_of_orders, net_of_positions
 from quantleap.core import clock
 
-#: An exit that has had no witness for so long raises an alarm.
+#: Seconds without a witness after which an exit raises an alarm.
 ALARM_AFTER: Final = 3.0
 
-#: Seconds for which the prices in a list of positions are those of now.
+#: Seconds for which the prices in a list of positions count as current.
 HEARD_WITHIN: Final = 5.0
 
-#: Seconds by which one witness may answer later than the other and still be heard.
+#: Seconds to wait for the second witness after the first has answered.
 SECOND_WITNESS: Final = 1.0
 
 T = TypeVar("T")
 
 
 class WitnessReads:
-    """Remembers of each real account and contract since when something does not fit."""
+    """Reads the witnesses, and remembers since when they show the same for each contract."""
 
     def __init__(self, reader: BookReader, names: ContractNames, work: WorkList) -> None:
         self._reader = reader
@@ -51,7 +51,7 @@ class WitnessReads:
         self._reads: dict[tuple[str, RealAccount], asyncio.Task[Any]] = {}
 
     async def allowed(self, actor: Actor, legs: Mapping[Leg, int]) -> dict[Leg, Grant | None]:
-        """What each leg may close; None: nobody knows yet. ``legs``: their contracts."""
+        """What each leg may close; None: not known yet. ``legs``: leg to contract id."""
         positions, orders = await self._look(actor)
         allowed: dict[Leg, Grant | None] = {}
         for contract_id in set(legs.values()):
@@ -63,8 +63,8 @@ class WitnessReads:
         return allowed
 
     async def held(self, actor: Actor, exits: Sequence[LiveIntent]) -> set[str]:
-        """Codes of those of ``exits``, which rest, whose legs still hold what they would close:
-        what would be granted for each of them, were it asked for now."""
+        """Codes of those resting ``exits`` whose legs still hold what they would close: each would
+        be granted if it were requested now."""
         positions, orders = await self._look(actor)
         found = set()
         for intent in exits:
@@ -78,7 +78,7 @@ class WitnessReads:
     async def _look(
         self, actor: Actor
     ) -> tuple[Sequence[NetPosition] | None, Sequence[OrderReport] | None]:
-        """Positions and order book, read side by side; None for one that did not answer."""
+        """Positions and order book, read in parallel; None for one that did not answer."""
         read = self._begin("positions", actor, self._reader.positions)
         book = self._begin("book", actor, self._reader.orders)
         await self._heard({read, book})
@@ -88,7 +88,7 @@ class WitnessReads:
     def _begin(
         self, what: str, actor: Actor, ask: Callable[[Actor], Awaitable[T]]
     ) -> asyncio.Task[T]:
-        """The read under way, or a new one: a broker that hangs is not asked more and more."""
+        """The read under way, or a new one: a hanging broker does not get more and more reads."""
         key = what, actor.real
         task = self._reads.get(key)
         if task is None:
@@ -99,7 +99,7 @@ class WitnessReads:
 
     @staticmethod
     async def _heard(reads: set[asyncio.Task[Any]]) -> None:
-        """Wait for both; not for the second one much longer where the first has answered."""
+        """Wait for both reads; for the second at most SECOND_WITNESS if the first has answered."""
         await asyncio.wait(reads, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait(reads, timeout=SECOND_WITNESS)
         if all(_answer(read) is None for read in reads):
@@ -113,11 +113,12 @@ class WitnessReads:
         orders: Sequence[OrderReport] | None,
         without: str = "",
     ) -> dict[Leg, Grant | None]:
-        """``without``: code of an order that is looked at as if it were not under way."""
-        # Of all rows that stand for this account: the broker's net is that of all together.
+        """Grants of all legs in a contract. ``without``: code of an order to treat as if it were
+        not under way."""
+        # All rows of this real account: the broker's net covers all of them.
         mine = list(actor.executions.values())
         if not mine:
-            return {}  # over since we asked
+            return {}  # over since the read began
         name = self._names.of(actor.real.broker, contract_id)
         if positions is not None and name is not None:
             self._note_last_price((actor.real, contract_id), positions, name)
@@ -128,7 +129,7 @@ class WitnessReads:
             positions=None if positions is None or not name else net_of_positions(positions, name),
             book=None if orders is None or name is None else net_of_orders(orders, name, known),
             settling=self._settling,
-            # Looked at without it, the same is said once more: that must not count twice.
+            # A separate place for ``without``: the same read must not count twice.
             place=(actor.real, contract_id, without),
             now=clock.monotonic(),
             without=(without,) if without else (),
@@ -145,7 +146,7 @@ class WitnessReads:
                 self._last_prices[place] = position.last_price, clock.monotonic()
 
     def last_price(self, actor: Actor, contract_id: int) -> Decimal | None:
-        """What the list of positions gave as the last price, if it was read a moment ago."""
+        """The last price (rupees) in the list of positions, if it was read a moment ago."""
         price, at = self._last_prices.get((actor.real, contract_id), (None, 0.0))
         return price if clock.monotonic() - at <= HEARD_WITHIN else None
 
@@ -162,7 +163,7 @@ class WitnessReads:
 
 
 def _answer(read: asyncio.Task[T | None]) -> T | None:
-    """What a read has brought; None while it is under way, and where it failed."""
+    """The result of a read; None while it is under way or if it failed."""
     if not read.done() or read.cancelled() or read.exception() is not None:
         return None
     return read.result()

@@ -1,1 +1,1 @@
-"""What this executor holds, one class for each thing that several parts share."""
+"""State that several parts of the executor share, one class for each kind."""

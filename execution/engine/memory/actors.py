@@ -1,10 +1,10 @@
-"""One actor for each real broker account: everything that is held of it, in one place.
+"""One actor per real broker account: everything the executor holds of it, in one place.
 
 The broker knows one account where we may have several rows: the same person at two partners, or
-two strategies in one row. Its executions, orders, readings of its book and doubts about it are
-therefore kept by the real account (:mod:`brokers.realaccount`); a row of ours adds a session and
-the way its orders leave (a :class:`~execution.engine.wire.channel.Channel`). All rows of a real
-account have one shard, so that no other process holds any of it (docs/adr/0038).
+two strategies in one row. Its executions, orders and book reads are therefore kept by the real
+account (:mod:`brokers.realaccount`); each row of ours adds a session and a route for its orders
+(a :class:`~execution.engine.wire.channel.Channel`). All rows of a real account have the same shard,
+so no other process holds any part of it (docs/adr/0038).
 """
 
 from __future__ import annotations
@@ -18,45 +18,45 @@ from execution.engine.wire.channel import Channel
 from execution.state import LiveExecution, LiveIntent
 from quantleap.core import clock
 
-#: Seconds that an account rests for each second that an answer of its broker took to understand,
-#: and at most: a twentieth of a core for whoever sends mountains.
+#: Seconds that an account rests for each second that its broker's answer took to parse, and the
+#: maximum: a broker with huge answers gets a twentieth of a core.
 RESTS: Final = 20.0
 LONGEST_REST: Final = 5.0
 
 
 class Actor:
-    """What an executor holds of one real account. Used in the loop's thread alone."""
+    """What an executor holds of one real account. Used in the loop's thread only."""
 
     def __init__(self, real: RealAccount) -> None:
         self.real = real
-        #: Living sessions by our account row; orders leave by their own row's.
+        #: Live sessions by our account row; an order leaves by its own row's session.
         self.channels: dict[int, Channel] = {}
         self.executions: dict[int, LiveExecution] = {}
-        #: Every order of the executions by its code, whichever row it was sent for.
+        #: Every order of the executions by its code, for all rows.
         self.intents: dict[str, LiveIntent] = {}
         self._working: dict[int, dict[str, LiveIntent]] = {}
-        # the reading of its book, managed by the poller
+        # state of its book reads, managed by the poller
         self.next_read_mono = 0.0
         self.reads = 0
         self.reading = False
-        #: When its newest successful read began (monotonic seconds); None: there was none.
+        #: When its newest successful book read began (monotonic seconds); None: there was none.
         self.read_mono: float | None = None
         self._rests_until = 0.0
 
     async def rested(self) -> None:
-        """Return when the account may be read again, after an answer that was a lot of work."""
+        """Return when the account may be read again after an expensive answer."""
         wait = self._rests_until - clock.monotonic()
         if wait > 0:
             await asyncio.sleep(wait)
 
     def worked(self, seconds: float) -> None:
-        """What it took to understand an answer: no account gets more than its share of a core."""
+        """Note the CPU seconds of parsing an answer: no account exceeds its share of a core."""
         self._rests_until = clock.monotonic() + min(LONGEST_REST, RESTS * seconds)
 
     def reader(self) -> Channel | None:
-        """The session to read the account with: any that lives, first one that was answered.
+        """The session to read the account with: any live one, preferably one that was answered.
 
-        Books and positions are the same by all of them. None: nobody is logged in.
+        Books and positions are the same in all sessions. None: there is no session.
         """
         return min(
             self.channels.values(),
@@ -65,24 +65,24 @@ class Actor:
         )
 
     def changer(self, account_id: int) -> Channel | None:
-        """The session to cancel an order with: its own row's, else any that lives."""
+        """The session to cancel or change an order with: its own row's, else any live one."""
         return self.channels.get(account_id) or self.reader()
 
     def hold(self, intent: LiveIntent) -> None:
-        """Hold an order; while it is unfinished, by its contract too."""
+        """Hold an order; while it is unfinished, index it by contract too."""
         self.intents[intent.code] = intent
         if not intent.is_final:
             self._working.setdefault(intent.contract_id, {})[intent.code] = intent
 
     def drop(self, execution: LiveExecution) -> None:
-        """Hold an execution and its orders no longer."""
+        """Drop an execution and its orders."""
         self.executions.pop(execution.id, None)
         for intent in execution.intents:
             self.intents.pop(intent.code, None)
             self._working.get(intent.contract_id, {}).pop(intent.code, None)
 
     def beside(self, intent: LiveIntent) -> Iterable[LiveIntent]:
-        """Orders in the contract of ``intent`` that are unfinished; cheap where there are none."""
+        """Other unfinished orders in the contract of ``intent``; cheap if there are none."""
         held = self._working.get(intent.contract_id)
         if held is None or (len(held) == 1 and intent.code in held):
             return ()
@@ -92,7 +92,7 @@ class Actor:
 
 
 class Actors:
-    """The actors of an executor: by real account, and by the rows that stand for it."""
+    """The actors of an executor, by real account and by our account rows."""
 
     def __init__(self) -> None:
         self._actors: dict[RealAccount, Actor] = {}
@@ -102,7 +102,7 @@ class Actors:
         return iter(self._actors.values())
 
     def of(self, real: RealAccount, account_id: int) -> Actor:
-        """The actor of a real account, for which our row ``account_id`` stands."""
+        """The actor of a real account, created if missing and linked to our row ``account_id``."""
         actor = self._actors.get(real)
         if actor is None:
             actor = self._actors[real] = Actor(real)
@@ -110,5 +110,5 @@ class Actors:
         return actor
 
     def at(self, account_id: int) -> Actor | None:
-        """The actor that a row of ours stands for; None when nothing of it is held."""
+        """The actor of one of our account rows; None if nothing of it is held."""
         return self._by_row.get(account_id)

@@ -1,4 +1,4 @@
-"""What the database may know and we do not: commits unheard of, changes that it did not grant."""
+"""Doubts about memory: commits of unknown outcome, and changes that the database did not grant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOOK_SOON: Final = 0.5
 
 
 class Doubts:
-    """Noted by whoever has them, settled by the recovery."""
+    """Noted by any part, settled by the recovery."""
 
     def __init__(self) -> None:
         #: When memory is compared with the database next (monotonic seconds).
@@ -20,15 +20,15 @@ class Doubts:
         self._executions: set[int] = set()
 
     def suspect(self) -> None:
-        """A commit may have gone through unheard: look soon."""
+        """Note that a commit may have succeeded without an answer: compare soon."""
         self.next_look = min(self.next_look, clock.monotonic() + LOOK_SOON)
 
     def doubt(self, execution: LiveExecution) -> None:
-        """The database did not let us change this execution: read what it says."""
+        """Note that the database did not let us change this execution: read its row."""
         self._executions.add(execution.id)
         self.suspect()
 
     def take(self) -> set[int]:
-        """Ids of the executions in doubt; they are none any more."""
+        """Return and clear the ids of the executions in doubt."""
         taken, self._executions = self._executions, set()
         return taken

@@ -1,9 +1,9 @@
-"""The fence of an executor: whether its leases may be somebody else's by now (docs/adr/0009, 0040).
+"""The fence of an executor: whether its leases may have a new owner by now (docs/adr/0009, 0040).
 
-An age has as many answers as there are clocks, and each stands still in some kind of sleep: the
-monotonic one while the machine is suspended, all but the wall in some pauses of a virtual machine.
-So the oldest answer counts. A wall that was set forward closes the fence until the next heartbeat,
-a second later; one that was set back says nothing.
+The age of a heartbeat depends on the clock, and each clock stops in some kind of sleep: the
+monotonic one while the machine is suspended, all but the wall clock in some pauses of a virtual
+machine. So the oldest age counts. A wall clock that was set forward closes the fence until the next
+heartbeat, a second later; one that was set back has no effect.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LONG_AGO: Final = -1e9
 
 
 class Moment(NamedTuple):
-    """One reading of three clocks, in seconds."""
+    """One reading of the three clocks, in seconds."""
 
     mono: float
     boot: float
@@ -29,7 +29,7 @@ def moment() -> Moment:
 
 
 class Fence:
-    """Open for ``after`` seconds from the moment *before* the last heartbeat that succeeded."""
+    """Open for ``after`` seconds from the moment *before* the last successful heartbeat."""
 
     __slots__ = ("_after", "last")
 
@@ -38,17 +38,17 @@ class Fence:
         self.last = Moment(LONG_AGO, LONG_AGO, LONG_AGO)
 
     def renewed(self, before: Moment) -> None:
-        """A heartbeat has succeeded whose statement was begun after ``before``: it is what the
-        database can have counted from."""
+        """Note a successful heartbeat whose statement began after ``before``, the earliest moment
+        from which the database can count the lease."""
         self.last = before
 
     def is_young(self, now_mono: float) -> bool:
-        """:meth:`is_open` by the monotonic clock alone, where all three were asked milliseconds
-        ago: in a burst of a thousand orders two more clocks each are a twentieth of its time."""
+        """:meth:`is_open` by the monotonic clock alone, if all three were read milliseconds ago:
+        in a burst of a thousand orders, the two other clocks would cost a twentieth of its time."""
         return now_mono - self.last.mono <= self._after
 
     def is_open(self, now_mono: float) -> bool:
-        """Whether our leases are certainly still ours (``now_mono`` was read a moment ago)."""
+        """Whether our leases are certainly still ours; ``now_mono`` was read a moment ago."""
         last, after = self.last, self._after
         return (
             now_mono - last.mono <= after

@@ -1,4 +1,4 @@
-"""Which shards are ours, by which tokens, and for how long nobody else can have taken them."""
+"""Which shards are ours, by which tokens, and how long no other executor can have taken them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from quantleap.core import clock
 
 
 class Ownership:
-    """Leases as this executor knows them. The lease keeper changes it, everybody else asks."""
+    """Leases as this executor knows them. Changed by the lease keeper only."""
 
     def __init__(self, owner: str, fence: Fence) -> None:
-        """``owner`` is the name that stands in the leases and in what is written under them."""
+        """``owner`` is the name stored in the leases and in rows written under them."""
         self.owner = owner
         self.fence = fence
         #: Fencing tokens by shard.
@@ -20,21 +20,21 @@ class Ownership:
 
     @property
     def heartbeat_mono(self) -> float:
-        """When our last successful heartbeat began, on the monotonic clock."""
+        """When our last successful heartbeat began (monotonic seconds)."""
         return self.fence.last.mono
 
     def fenced(self) -> bool:
-        """Whether our leases may already be somebody else's: then nothing is sent."""
+        """Whether our leases may already have a new owner: then nothing is sent."""
         return not self.fence.is_open(clock.monotonic())
 
     def owns(self, shard: int) -> bool:
-        """Whether a shard is ours and our heartbeat is fresh."""
+        """Whether a shard is ours and our fence is open."""
         return self.owns_at(shard, clock.monotonic())
 
     def owns_at(self, shard: int, now_mono: float) -> bool:
-        """:meth:`owns`, where the caller has just read the monotonic clock (every single send)."""
+        """:meth:`owns` for a caller that has just read the monotonic clock (every single send)."""
         return shard in self.tokens and self.fence.is_open(now_mono)
 
     def still_owns_at(self, shard: int, now_mono: float) -> bool:
-        """:meth:`owns_at` once more, where it was asked milliseconds ago."""
+        """:meth:`owns_at` for a caller that called it milliseconds ago."""
         return shard in self.tokens and self.fence.is_young(now_mono)

@@ -1,4 +1,4 @@
-"""Whose order books are worth reading, and from when on."""
+"""Which accounts' order books to read, and from when on."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from execution.engine.memory.streams import Streams
 from execution.state import LiveIntent
 from quantleap.core import clock
 
-#: Seconds from an answer to the first look for its fill.
+#: Seconds from an order's answer to the first read that looks for its fill.
 FIRST_READ: Final = 0.12
-#: The same where order updates come by themselves.
+#: The same for an account with order updates.
 CHECKED_AFTER: Final = 1.5
 
 
 class ReadingList:
-    """Filled by whoever expects something in a book, gone through by the poller."""
+    """Filled by any part that expects news in a book; the poller works through it."""
 
     def __init__(self, actors: Actors, streams: Streams) -> None:
         self._actors = actors
@@ -25,7 +25,7 @@ class ReadingList:
         self.watched: set[Actor] = set()
 
     def soon(self, account_id: int) -> None:
-        """An order of this account was just answered: its fill should be in the book shortly."""
+        """Read the book shortly: an order of this account was answered, its fill should follow."""
         actor = self._actors.at(account_id)
         if actor is not None:
             self.watched.add(actor)
@@ -34,20 +34,20 @@ class ReadingList:
             actor.next_read_mono = max(actor.next_read_mono, soon)
 
     def _first_look(self, actor: Actor) -> float:
-        """Seconds until a book is worth reading: later where fills are told without being asked
-        for, unless something is unknown, which nobody tells."""
+        """Seconds until the first read: later if a stream reports fills, unless an order is
+        UNKNOWN, for which only the book has proof."""
         told = self._streams.trusts(actor)
         unknown = any(intent.state == lifecycle.UNKNOWN for intent in actor.intents.values())
         return CHECKED_AFTER if told and not unknown else FIRST_READ
 
     def at_once(self, actor: Actor) -> None:
-        """Something of this account may have happened unheard: read its book."""
+        """Read this account's book now: something may have happened unreported."""
         self.watched.add(actor)
         actor.reads = 0
         actor.next_read_mono = min(actor.next_read_mono, clock.monotonic())
 
     def watch(self, intent: LiveIntent) -> None:
-        """Read this intent's book for as long as another order of it may turn up there."""
+        """Read this intent's book while another order of it may turn up there."""
         actor = self._actors.at(intent.account_id)
         if actor is not None:
             self.watched.add(actor)

@@ -1,4 +1,4 @@
-"""The sessions that orders leave by: a channel for each account's row, or why there is none."""
+"""Sessions for sending orders: a channel for each account row, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from execution.state import LiveExecution, LiveIntent
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
-#: Seconds until an account without a usable session is looked at again.
+#: Seconds until an account without a usable session is checked again.
 LOOK_AGAIN: Final = 3.0
-#: Seconds until a session that the broker refused is tried once more: it may have been mistaken.
+#: Seconds until a session that the broker refused is tried again: the broker may have been wrong.
 DEAD_FOR: Final = 60.0
 
 
@@ -29,15 +29,15 @@ class Sessions:
         self._day = day
         self._work = work
         self.channels: dict[int, Channel] = {}
-        #: Why an account enters nothing; '' where it does. It may have a channel all the same.
+        #: Why an account enters nothing; '' if it may enter. It may still have a channel.
         self.problems: dict[int, str] = {}
         self._look_again: dict[int, float] = {}
         self._dead: dict[int, tuple[str, float]] = {}
         self._retired: list[Channel] = []
 
-    # -- asking ----------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------------------------
     def submit(self, execution: LiveExecution, intent: LiveIntent) -> bool:
-        """Hand a committed order to its account's channel; False when there is none."""
+        """Pass a committed order to its account's channel; False if there is none."""
         channel = self.channels.get(execution.account_id)
         if channel is None:
             return False
@@ -45,19 +45,19 @@ class Sessions:
         return True
 
     def is_to_be_looked_for(self, account_id: int, now_mono: float) -> bool:
-        """Whether an account has no channel, and was not looked at in vain a moment ago."""
+        """Whether an account has no channel and no failed check a moment ago."""
         return account_id not in self.channels and now_mono >= self._look_again.get(account_id, 0.0)
 
     def is_dead(self, account_id: int, session: Session) -> bool:
-        """Whether the broker has refused this very session before."""
+        """Whether the broker has refused this same session recently."""
         token, until = self._dead.get(account_id, ("", 0.0))
         return token == session.access_token and clock.monotonic() < until
 
     def tell(self, executions: Iterable[LiveExecution]) -> None:
-        """Ask for a person where something is at the broker and its account cannot be reached."""
+        """Raise an alarm for each execution that has something open at an unreachable broker."""
         for execution in executions:
             problem = self.problems.get(execution.account_id, "")
-            # A disabled account with a living session is left all the same.
+            # A disabled account with a live session can still be exited.
             cause = problem if problem in UNREACHABLE else SESSION_EXPIRED
             if (
                 problem
@@ -68,7 +68,7 @@ class Sessions:
 
     # -- opening ---------------------------------------------------------------------------------
     def keep(self, channel: Channel) -> None:
-        """Orders of this channel's account leave by it from now on."""
+        """Use this channel for its account's orders from now on."""
         self.channels[channel.account_id] = channel
         actor = self._day.actors.of(channel.real, channel.account_id)
         actor.channels[channel.account_id] = channel
@@ -77,17 +77,17 @@ class Sessions:
                 self._work.calm(execution.id, cause, fact="the account can be reached again")
 
     def look_later(self, account_id: int) -> None:
-        """Nothing was found for an account: it is not asked about again for a while."""
+        """Do not check an account again for :data:`LOOK_AGAIN` seconds: it has no session."""
         self._look_again[account_id] = clock.monotonic() + LOOK_AGAIN
 
     # -- closing ---------------------------------------------------------------------------------
     def forget(self, account_id: int) -> None:
-        """The broker has refused the session: nothing is asked with it again.
+        """Stop using a session that the broker has refused.
 
-        A newer login may be there already, because a broker ends the first session of a day with
-        the second: it is looked for at once, and people are told when there is none
-        (:meth:`tell`). A later one is found within :data:`LOOK_AGAIN` seconds. Seen: 20,823 reads
-        with a dead token; exits 4 s late and an alarm for whoever had logged in again at noon.
+        A newer login may exist already, because a broker ends the first session of a day with the
+        second: it is looked up at once, and an alarm is raised if there is none (:meth:`tell`). A
+        later one is found within :data:`LOOK_AGAIN` seconds. Observed: 20,823 reads with a dead
+        token; exits 4 s late and an alarm for customers who had logged in again at noon.
         """
         channel = self.channels.get(account_id)
         if channel is None:
@@ -99,12 +99,12 @@ class Sessions:
         log.info("session_refused", account=account_id)
 
     def forget_channel(self, channel: Channel) -> None:
-        """Its session has ended, unless another one has taken its place meanwhile."""
+        """Forget the channel's session, unless another one has replaced it meanwhile."""
         if self.channels.get(channel.account_id) is channel:
             self.forget(channel.account_id)
 
     def retire(self, account_id: int) -> None:
-        """No new call through this channel; answers under way are heard."""
+        """Make no new call through this account's channel; still receive answers under way."""
         channel = self._let_go(account_id)
         if channel is not None:
             channel.retire()
@@ -125,7 +125,7 @@ class Sessions:
             self.problems.pop(channel.account_id, None)
 
     def close(self) -> None:
-        """Close every channel, those that were retired too."""
+        """Close every channel, including retired ones."""
         for channel in list(self.channels.values()):
             self._let_go(channel.account_id)
             channel.close()

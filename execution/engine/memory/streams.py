@@ -1,4 +1,4 @@
-"""The order streams that are open, what each has told, and which of them are believed."""
+"""The open order streams, what each has reported, and which are trusted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quantleap.core import clock
 
 @dataclass(slots=True)
 class Told:
-    """A stream, by which way it is reached, and what it has told: units filled, by order."""
+    """A stream, its source address, and what it has reported: units filled, by order."""
 
     stream: OrderStream
     source: str
@@ -21,13 +21,13 @@ class Told:
 
 
 class Streams:
-    """At most one stream for each real account."""
+    """At most one stream per real account."""
 
     def __init__(self) -> None:
         self.by_actor: dict[Actor, Told] = {}
 
     def trusts(self, actor: Actor) -> bool:
-        """Whether this account's fills are told by its stream."""
+        """Whether this account has a healthy stream that reports its fills."""
         told = self.by_actor.get(actor)
         if told is None:
             return False

@@ -1,4 +1,4 @@
-"""What the next round has to decide and to write, and the bell that begins it."""
+"""What the next round has to decide and write, and the event that starts it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from execution.state import LiveExecution, LiveIntent
 
 
 class WorkList:
-    """Filled by whoever notices something, emptied by the rounds. In the loop's thread alone."""
+    """Filled by all parts, emptied by the rounds. Used in the loop's thread only."""
 
     def __init__(self, day: TradingDay) -> None:
         self._day = day
-        #: Executions to decide, by id, in order: who was first is decided first.
+        #: Ids of executions to decide, in order of arrival.
         self.touched: dict[int, None] = {}
         #: Intents to write, by code.
         self.dirty: dict[str, LiveIntent] = {}
@@ -26,17 +26,17 @@ class WorkList:
 
     # -- noticing ----------------------------------------------------------------------------
     def touch(self, executions: Iterable[LiveExecution]) -> None:
-        """Ask again what is next for these executions."""
+        """Schedule these executions for the next round."""
         self.ask(execution.id for execution in executions)
 
     def ask(self, numbers: Iterable[int]) -> None:
-        """:meth:`touch` by the executions' numbers."""
+        """:meth:`touch` by the executions' ids."""
         self.touched.update(dict.fromkeys(numbers))
         if self.touched:
             self._bell.set()
 
     def changed(self, intent: LiveIntent) -> None:
-        """An intent has something to write; its execution has something to decide."""
+        """Schedule an intent to be written and its execution to be decided."""
         self.dirty[intent.code] = intent
         self.touched[intent.execution_id] = None
         self._bell.set()
@@ -51,11 +51,11 @@ class WorkList:
         order: str = "",
         again: bool = False,
     ) -> None:
-        """A person has to look at an execution: a cause of :mod:`execution.alarms`, and of what.
+        """Raise an alarm about an execution, with a cause of :mod:`execution.alarms`.
 
-        ``leg`` is a leg's key, ``words`` the broker's, ``order`` a tag. Written with the next
-        round, and said once for each cause and leg until :meth:`calm`: whoever sees the same again
-        may say it again. ``again``: this is a new fact, told even if the one before was settled.
+        ``leg`` is a leg's key, ``words`` the broker's text, ``order`` a tag. Written with the next
+        round, once for each cause and leg until :meth:`calm`; repeated calls are harmless.
+        ``again``: this is a new fact, raised even if the alarm before was settled.
         """
         execution = self._day.executions.get(execution_id)
         alarm = Alarm(cause, leg, words, order, again)
@@ -63,30 +63,30 @@ class WorkList:
             self.touch([execution])
 
     def calm(self, execution_id: int, cause: str, *, leg: str = "", fact: str) -> None:
-        """What :meth:`alarm` told of is over, by this fact (in words): the alarm is cleared.
+        """Clear an alarm raised by :meth:`alarm`; ``fact`` (text) says what ended it.
 
-        Nothing happens where there is none; the same cause raises a new one afterwards.
+        Does nothing if there is none; the same cause raises a new alarm afterwards.
         """
         execution = self._day.executions.get(execution_id)
         if execution is not None and self.alarms.clear_on(execution, cause, leg, fact):
             self.touch([execution])
 
     def wake(self) -> None:
-        """Write what is to be written, though no execution has changed."""
+        """Start a round although no execution has changed."""
         self._bell.set()
 
     # -- the rounds' side --------------------------------------------------------------------
     async def wait(self) -> None:
-        """Return when there is something to decide or to write."""
+        """Return when there is something to decide or write."""
         await self._bell.wait()
 
     def silence(self) -> None:
-        """A round begins: whoever notices something from here on rings for the next one."""
+        """Reset the event as a round begins: from here on, news starts the next round."""
         self._bell.clear()
 
     def take(self, at_most: int) -> tuple[dict[int, None], dict[str, LiveIntent]]:
-        """The part that one round decides and writes: who came first. The bell rings for what is
-        left of it."""
+        """Take the first ``at_most`` executions and their intents to write. If some are left, the
+        next round starts at once."""
         if len(self.touched) <= at_most:
             touched, self.touched = self.touched, {}
             dirty, self.dirty = self.dirty, {}
@@ -101,20 +101,20 @@ class WorkList:
         return touched, dirty
 
     def take_dirty(self) -> dict[str, LiveIntent]:
-        """All intents that are to be written."""
+        """Take all intents that are to be written."""
         taken, self.dirty = self.dirty, {}
         return taken
 
     def add_dirty(self, intents: Iterable[LiveIntent]) -> None:
-        """More to write with the next round, which this alone does not begin."""
+        """Add intents to write with the next round, without starting one."""
         self.dirty.update((intent.code, intent) for intent in intents)
 
     def put_off(self, intents: dict[str, LiveIntent]) -> None:
-        """Write these in a later round; what has been noticed since stands before them."""
+        """Write these in a later round; what was noted since takes precedence."""
         self.dirty = intents | self.dirty
 
     def give_back(self, touched: dict[int, None], dirty: dict[str, LiveIntent]) -> None:
-        """A round has failed: nothing of it is assumed written, everything is tried again."""
+        """Take back the work of a failed round: nothing is assumed written, all is tried again."""
         self.touched = touched | self.touched
         self.dirty = dirty | self.dirty
         self._bell.set()

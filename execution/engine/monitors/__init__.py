@@ -1,1 +1,1 @@
-"""What looks every second or so: leases, runs, risk levels, overdue waits, what went unheard."""
+"""Periodic checks: leases, runs, risk levels, overdue waits, lost commits."""

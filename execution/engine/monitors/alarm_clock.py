@@ -1,4 +1,4 @@
-"""The clock of the alarms: once a second it asks what has waited too long, and needs no answer."""
+"""Raises alarms for what has waited too long: checked once a second, without any broker's help."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from execution.state import LiveExecution, LiveIntent, LiveRun
 from quantleap.core import clock
 
 EVERY: Final = 1.0
-#: Executions that are looked at in one go, before whoever has an order to send gets their turn.
+#: Executions checked in one go before the loop may send orders.
 AT_ONCE: Final = 250
 
 
 class AlarmClock:
-    """Looks at everything that this executor holds, whether or not anything happens."""
+    """Checks everything that this executor holds, whether or not anything happens."""
 
     def __init__(
         self,
@@ -50,16 +50,16 @@ class AlarmClock:
         self._known: set[About] = set()
 
     async def loop(self) -> None:
-        """Look once a second, for ever."""
+        """Check once a second, for ever."""
         while True:
             await self._quiet.over()
             await self.once()
             await asyncio.sleep(EVERY)
 
     async def once(self) -> None:
-        """One look at all executions, then at their accounts and runs."""
+        """Check all executions once, then their accounts and runs."""
         if self._ownership.fenced():
-            return  # whose these are nobody knows; the next owner's clock finds them
+            return  # they may have another owner, whose own check then finds them
         now, now_mono = clock.now(), clock.monotonic()
         for number, execution in enumerate(list(self._day.executions.values()), start=1):
             if execution.shard in self._ownership.tokens:
@@ -99,8 +99,8 @@ class AlarmClock:
             self._work.calm(execution.id, cause, leg=leg, fact=fact)
 
     def _waiting(self) -> dict[int, list[LiveIntent]]:
-        """Orders that only a book can tell of, by account: unfinished ones, and such as were given
-        up and may turn up all the same."""
+        """Orders whose outcome only a book can show, by account: unfinished ones, and those that
+        were given up and may still turn up."""
         found: dict[int, list[LiveIntent]] = defaultdict(list)
         for intent in self._day.unfinished.values():
             if intent.state in lifecycle.MAY_REST:
@@ -112,14 +112,14 @@ class AlarmClock:
         return found
 
     def _abouts(self) -> set[About]:
-        """Accounts and runs that are ours to look at."""
+        """Accounts and runs of the executions in our shards."""
         held = [e for e in self._day.executions.values() if e.shard in self._ownership.tokens]
         accounts = {About(account_id=e.account_id, shard=e.shard) for e in held}
         runs = {e.run.id: e.run for e in held if e.run.id in self._day.runs}
         return accounts | {About(run_id=run.id, name=run.public_id) for run in runs.values()}
 
     async def _adopt(self) -> None:
-        """Learn what was raised about accounts and runs before they were ours."""
+        """Load alarms that were raised about accounts and runs before they were ours."""
         mine = self._abouts()
         fresh, self._known = mine - self._known, mine
         if fresh:

@@ -1,8 +1,8 @@
-"""What a process says that stood still at the worst moment: between its check and an order's byte.
+"""Alarms for orders of a process that froze between the last check and the order's first byte.
 
-Nothing can be done about that byte (docs/adr/0040). Where somebody else owns the shard by now, they
-may have sent the order themselves, and their execution may be over when this one fills; then nobody
-reads the account's book for its sake. So the only one who knows raises the alarm.
+Nothing can be done about that byte (docs/adr/0040). If another executor owns the shard by now, it
+may have sent the order itself, and its execution may be over when this one fills; then the
+account's book is no longer read for it. So the only process that knows raises the alarm.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AGAIN: Final = 0.25
 
 
 class LateSends:
-    """Hears from channels of orders that left long after they were allowed to."""
+    """Receives from channels the orders that left long after their last check."""
 
     def __init__(self, day: TradingDay, ownership: Ownership, db: DatabasePool) -> None:
         self._day = day
@@ -34,10 +34,11 @@ class LateSends:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def left_late(self, intent: LiveIntent, mono: float) -> None:
-        """An order left at ``mono`` (monotonic seconds), the process having stood still."""
+        """Raise an alarm for an order that left at ``mono`` (monotonic seconds) after a freeze, if
+        its shard may have had another owner by then."""
         execution = self._day.executions.get(intent.execution_id)
         if execution is None or self._ownership.owns_at(intent.shard, mono):
-            return  # our lease has outlasted the pause: nobody has sent it in our place
+            return  # our lease outlasted the pause: no other executor has sent it
         log.error("order_left_late", execution=execution.public_id, tag=intent.tag)
         alarm = Alarm(LEFT_LATE, intent.leg_key, order=intent.tag)
         task = asyncio.create_task(self._say(Raised(About.of(execution), alarm)))

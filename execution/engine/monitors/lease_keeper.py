@@ -1,4 +1,4 @@
-"""Which shards are ours: leases are claimed, renewed, and given back when others have too few."""
+"""Keeps our shards: claims and renews leases, and releases them when others have too few."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 class LeaseKeeper:
-    """Keeps the heartbeat, and a fair share of the shards."""
+    """Sends heartbeats and keeps a fair share of the shards."""
 
     def __init__(
         self,
@@ -39,8 +39,8 @@ class LeaseKeeper:
         work: WorkList,
         is_entry_near: Callable[[], bool],
     ) -> None:
-        """``beats`` is the pool of the heartbeats alone; ``is_entry_near`` says whether an entry is
-        about to fire, which is waited for before its shards go."""
+        """``beats`` is the pool for heartbeats only; ``is_entry_near``: whether an entry is about
+        to fire, for which a release of its shards waits."""
         self._timing = timing
         self._beats = beats
         self._db = db
@@ -54,7 +54,7 @@ class LeaseKeeper:
         self._fit = 1
 
     async def ensure_rows(self) -> None:
-        """Make the lease rows exist."""
+        """Create the lease rows that are missing."""
         await self._db.run(leases.ensure_rows, self._timing.shards)
 
     async def loop(self) -> None:
@@ -66,7 +66,7 @@ class LeaseKeeper:
             await asyncio.sleep(beat)
 
     async def leave(self) -> None:
-        """Hand every shard back: this executor ends."""
+        """Release every shard, because this executor ends."""
         ownership = self._ownership
         await self._db.run(leases.leave, owner=ownership.owner, tokens=dict(ownership.tokens))
 
@@ -127,10 +127,10 @@ class LeaseKeeper:
             )
 
     async def _stand_down(self) -> None:
-        """Our clock is off: everything goes to those whose clock is right.
+        """Our clock is off: release everything to executors whose clock is right.
 
-        Where there are none, positions stay with whoever has them, because a stop that is judged by
-        a wrong clock is better than no stop. Nobody else's are taken while their lease lasts.
+        If there are none, we keep our positions, because a stop that is evaluated by a wrong clock
+        is better than no stop. Other executors' shards are not taken while their leases last.
         """
         tokens = self._ownership.tokens
         await self._give_back(len(tokens))
@@ -140,10 +140,10 @@ class LeaseKeeper:
             await self._release(list(tokens))
 
     async def _give_back(self, surplus: int) -> None:
-        """More executors live than before: idle shards go, busy ones stay until they are idle."""
+        """Release up to ``surplus`` idle shards; busy ones stay until they are idle."""
         busy = {execution.shard for execution in self._day.executions.values()}
         if self._day.entering:
-            return  # what is being committed at this moment is nobody's to give away
+            return  # an entry is being committed: its shard must not be released
         idle = [shard for shard in self._ownership.tokens if shard not in busy]
         await self._release(idle[:surplus])
 
@@ -156,7 +156,7 @@ class LeaseKeeper:
         await self._db.run(leases.release, owner=self._ownership.owner, tokens=tokens)
 
     def lose(self, shard: int) -> None:
-        """A shard is somebody else's from now on: nothing of it is held any longer."""
+        """Forget everything of a shard that now belongs to another executor."""
         self._ownership.tokens.pop(shard, None)
         self._recovery.lost(shard)
         self._work.alarms.lose(shard)

@@ -1,9 +1,9 @@
-"""Finding again what a crash, a takeover or a lost commit left: memory follows the database.
+"""Recovery after a crash, a takeover or a lost commit: memory follows the database.
 
-Two cases. A shard was just claimed: everything unfinished in it is loaded (the claim has already
-settled what its last owner left SENDING). Or our own connection died under a commit: then the
-database may hold rows that we never heard were granted. We are their only owner and never acted
-upon them, so a SENDING row of that kind was provably not sent.
+There are two cases. A shard was just claimed: everything unfinished in it is loaded (the claim has
+already settled what its last owner left SENDING). Or our own connection died during a commit: then
+the database may hold rows that were granted without our knowledge. We are their only owner and
+never acted upon them, so such a SENDING row was provably not sent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LOOK_EVERY: Final = 5.0
 
 
 class Recovery:
-    """Loads claimed shards, and compares memory with the database now and then."""
+    """Loads claimed shards, and compares memory with the database every few seconds."""
 
     def __init__(
         self,
@@ -63,15 +63,15 @@ class Recovery:
         self._fresh: set[int] = set()
 
     def claimed(self, shard: int) -> None:
-        """A shard is ours since a moment ago."""
+        """Note a shard that was just claimed."""
         self._fresh.add(shard)
 
     def lost(self, shard: int) -> None:
-        """A shard is somebody else's now."""
+        """Note a shard that now belongs to another executor."""
         self._fresh.discard(shard)
 
     async def tick(self) -> None:
-        """Load what was claimed; look for differences when it is time."""
+        """Load claimed shards; compare memory with the database when it is time."""
         if self._fresh:
             await self._load()
         if clock.monotonic() >= self._doubts.next_look:
@@ -90,13 +90,13 @@ class Recovery:
         self._watch(loaded, now)
         self._work.touch(loaded)
         self._sessions.tell(loaded)
-        # A shard that was lost and claimed again while we read is loaded anew.
+        # A shard that was lost and claimed again during the read is loaded again.
         self._fresh -= {shard for shard, token in shards.items() if self._token(shard) == token}
         if loaded:
             log.info("executions_recovered", count=len(loaded), shards=sorted(shards))
 
     def _watch(self, loaded: Sequence[LiveExecution], now_mono: float) -> None:
-        """What an earlier process sent may turn up late: its duplicates are found again."""
+        """Watch for orders of an earlier process that may turn up late."""
         for execution in loaded:
             delay = self._visibility.delay(get_adapter(execution.broker))
             for intent in execution.intents:
@@ -131,7 +131,7 @@ class Recovery:
         shards = set(self._ownership.tokens) - self._fresh
         if not shards:
             return
-        # Memory first: what is granted while we read must not look forgotten.
+        # Database before memory: what is granted during the read must not look forgotten.
         await self._settle_doubts()
         stored = await self._db.run(loader.unfinished_codes, shards)
         held = {code for actor in self._day.actors for code in actor.intents}
@@ -141,8 +141,8 @@ class Recovery:
 
     async def _find(self, codes: set[str], shards: set[int]) -> None:
         loaded = await self._db.run(loader.intents_by_code, codes)
-        # A commit that was under way while we looked is not forgotten: it has been granted by now,
-        # or is under way still.
+        # A commit that was under way during the read is not forgotten: it has been granted by now,
+        # or is still under way.
         missing = [
             intent
             for intent in loaded
@@ -167,7 +167,7 @@ class Recovery:
         return actor is not None and intent.code in actor.intents
 
     def _unsent(self, intents: Sequence[LiveIntent]) -> None:
-        """Rows we committed without hearing of it: SENDING there, never sent by anybody."""
+        """Make SENDING rows that we committed without knowing it sendable: they were never sent."""
         now = clock.monotonic()
         for intent in intents:
             if intent.state == lifecycle.SENDING:

@@ -1,4 +1,4 @@
-"""Risk rules, once a second, on the platform's feed: one decision for all subscribers of a run."""
+"""Evaluates stops and targets once a second on the platform's feed, once for a whole run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EVERY: Final = 1.0
 
 
 class RiskMonitor:
-    """Compares fresh prices with the levels of every leg that is being held."""
+    """Compares fresh prices with the levels of every held leg."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class RiskMonitor:
         work: WorkList,
         decided: Callable[[], None],
     ) -> None:
-        """``decided`` is called when a decision was taken, or found: somebody has to leave."""
+        """``decided`` is called when an exit decision was taken, here or by another executor."""
         self._day = day
         self._timing = timing
         self._db = db
@@ -57,19 +57,19 @@ class RiskMonitor:
         )
 
     async def loop(self) -> None:
-        """Look once a second, for ever."""
+        """Evaluate once a second, for ever."""
         while True:
             await self.once()
             await asyncio.sleep(EVERY)
 
     async def requests_loop(self) -> None:
-        """Notice the exits that somebody asked for: no feed may keep them waiting."""
+        """Notice requested exits once a second, in a loop of its own: no feed may delay them."""
         while True:
             await self._requested()
             await asyncio.sleep(EVERY)
 
     async def once(self) -> None:
-        """One look."""
+        """Read prices once and take the decisions that they trigger."""
         held = [run for run in self._day.runs.values() if self.holds(run)]
         now = clock.now()
         coming = {
@@ -100,7 +100,7 @@ class RiskMonitor:
                 worth = mark(quote, oldest=oldest, tick=run.resolved[leg_key].tick_size)
                 if watch is None:
                     continue
-                if worth is None:  # an old trade under a book with one side: no rule can be judged
+                if worth is None:  # an old trade and a one-sided book: no rule can be evaluated
                     self._unpriced.begin(_about(run, leg_key))
                     continue
                 self._unpriced.end(_about(run, leg_key))
@@ -124,12 +124,12 @@ class RiskMonitor:
                 self._decided()
 
     def _near(self, run: LiveRun, now: dt.datetime) -> bool:
-        """Whether ``run`` enters soon: it will ask for the strikes around the level of then."""
+        """Whether ``run`` enters soon: it will need the strikes around the index level then."""
         lead = dt.timedelta(seconds=self._timing.connect_lead)
         return run.status == "ARMED" and not run.resolved and run.entry_at - lead <= now
 
     def holds(self, run: LiveRun) -> bool:
-        """Whether stops and targets of ``run`` are judged: it is held, and stays so."""
+        """Whether stops and targets of ``run`` are evaluated: it is held and not exiting."""
         return (
             bool(run.resolved)
             and not run.run_exit

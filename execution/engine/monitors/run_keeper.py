@@ -1,4 +1,4 @@
-"""The runs of the day: armed when their entry comes near, held as long as they are not over."""
+"""The runs of the day: armed shortly before their entry, held in memory until they are over."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ARM_NEAR: Final = 10.0
 
 
 class RunKeeper:
-    """Arms runs, and keeps those in memory that the database has open."""
+    """Arms runs, and keeps the database's open runs in memory."""
 
     def __init__(
         self, timing: Timing, db: DatabasePool, ownership: Ownership, day: TradingDay
@@ -30,7 +30,7 @@ class RunKeeper:
         self._armed: dict[str, float] = {}
 
     async def loop(self) -> None:
-        """Arm what is due, for ever; with a wrong clock nothing is."""
+        """Arm what is due, for ever; arm nothing while our clock is off."""
         while True:
             if not self._ownership.clock_is_off:
                 await self._db.run(
@@ -39,7 +39,8 @@ class RunKeeper:
             await asyncio.sleep(ARM_EVERY)
 
     def _armed_lately(self, due: DueStrategy) -> bool:
-        """Arming reads every subscriber: not in every second, more often near the entry."""
+        """Whether a strategy was armed a moment ago. Arming reads every subscriber, so it does not
+        run every second; more often near the entry."""
         now = clock.monotonic()
         near = abs((due.entry_at - clock.now()).total_seconds()) < ARM_NEAR
         if now - self._armed.get(due.strategy.key, -1e9) < (2 * ARM_EVERY if near else ARM_NEAR):
@@ -48,7 +49,7 @@ class RunKeeper:
         return False
 
     async def load(self) -> None:
-        """Bring the runs in memory up to date, their decisions included."""
+        """Update the runs in memory, including their decisions."""
         runs = self._day.runs
         found = await self._db.run(loader.open_runs)
         fresh = [row for row in found if row.id not in runs]

@@ -1,1 +1,1 @@
-"""One order on its way: its account's session, the last look, the send, the answer."""
+"""Sending one order: its account's session, the last check, the send, the answer."""

@@ -1,7 +1,7 @@
-"""The broker accounts an executor works with: it reads them, and opens their sessions.
+"""The broker accounts of an executor: reads their rows and opens their sessions.
 
-By our rows: each has a session, an egress and problems of its own. What rows share that stand for
-one account at the broker is in :mod:`execution.engine.memory.actors`.
+Organised by our account rows: each has its own session, egress and problems. What rows of the same
+real account share is in :mod:`execution.engine.memory.actors`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
 
-# Words of brokers.selectors.readiness, as causes of ours.
+# Codes of brokers.selectors.readiness, as causes of ours.
 _PROBLEMS: Final = {
     "no_login_today": "SESSION_EXPIRED",
     "session_expired": "SESSION_EXPIRED",
@@ -47,7 +47,7 @@ _PROBLEMS: Final = {
 
 
 class Accounts:
-    """Opens the sessions of accounts, and warms their connections up."""
+    """Opens the sessions of accounts and warms up their connections."""
 
     def __init__(
         self, db: DatabasePool, quiet: QuietWindow, sessions: Sessions, factory: ChannelFactory
@@ -57,15 +57,15 @@ class Accounts:
         self._sessions = sessions
         self._factory = factory
         self._ways: dict[int, Route] = {}
-        #: By shard: who gets it back counts anew, with what somebody else has sent meanwhile.
+        #: By shard: if a shard comes back, counting restarts with what others have sent meanwhile.
         self._pacers: dict[int, Pacers] = defaultdict(Pacers)
         self._warming: dict[Channel, asyncio.Task[None]] = {}
 
     async def open_for(self, executions: Collection[LiveExecution]) -> None:
-        """Have a channel (or a problem) for every account of ``executions`` that lacks one.
+        """Find a channel (or a problem) for every account of ``executions`` that lacks one.
 
-        Who had a problem a moment ago is not asked about again: an account that cannot be reached
-        costs a look every few seconds, not one in every round.
+        An account that had a problem a moment ago is skipped: an unreachable account costs a query
+        every few seconds, not one in every round.
         """
         now = clock.monotonic()
         self._open_own(executions)
@@ -79,10 +79,10 @@ class Accounts:
             self._sessions.tell(executions)
 
     async def refresh(self, executions: Iterable[LiveExecution]) -> None:
-        """Read the accounts of ``executions`` again: sessions, switches and egress as they are now.
+        """Read the accounts of ``executions`` again: their current sessions, switches and egress.
 
-        Seen: an executor lived overnight, everybody logged in next morning, and the whole entry
-        failed with the sessions of the day before.
+        Observed: an executor ran overnight, all customers logged in next morning, and the whole
+        entry failed with the sessions of the day before.
         """
         self._open_own(executions)
         wanted = {
@@ -94,7 +94,8 @@ class Accounts:
             await self._read(wanted)
 
     def _open_own(self, executions: Iterable[LiveExecution]) -> None:
-        """Where the book is in this process nobody logs in, and it is made of our own rows."""
+        """Open channels for brokers whose book is in this process: it needs no login, and is
+        rebuilt from our own rows."""
         for execution in executions:
             if not keeps_own_book(execution.broker):
                 continue
@@ -111,8 +112,8 @@ class Accounts:
         for account_id, shard in shards.items():
             account = found.get(account_id)
             self._sessions.problems[account_id] = self._problem(account)
-            # A disabled account, or one that is being removed, enters nothing; whoever has a
-            # position can be exited all the same.
+            # A disabled account, or one that is being removed, enters nothing; an open position
+            # can still be exited.
             session = account.session if account is not None else None
             if account is None or session is None or self._sessions.is_dead(account_id, session):
                 self._sessions.look_later(account_id)
@@ -134,10 +135,10 @@ class Accounts:
                 )
 
     async def _recall(self, found: Iterable[TradingAccount], shards: Mapping[int, int]) -> None:
-        """Count what has left of accounts before they were held here, by whomever.
+        """Count the calls of accounts that any process made before they were held here.
 
-        An executor that handed a shard over in the middle of a second would otherwise have sent
-        that second's ten orders, and the next one ten more.
+        Otherwise an executor that hands over a shard in the middle of a second may have sent that
+        second's ten orders, and the next owner would send ten more.
         """
         new: dict[RealAccount, Pacers] = {}
         for account in found:
@@ -156,11 +157,11 @@ class Accounts:
             pacers.begin(get_adapter(real.broker).capabilities, real.client_id, calls)
 
     def _way(self, account: TradingAccount) -> Route | None:
-        """How everything of this account leaves: as it says now, else as it last could.
+        """The route of all calls of this account: the current one, else the last usable one.
 
-        Somebody sets an egress that orders cannot take, or a broker is switched off: no entry
-        leaves (``problems``), and what is open is closed by the way that the broker knows. None:
-        there has been no such way since this process began, and a person is told.
+        If a person sets an egress that orders cannot use, or a broker is switched off, no entry
+        leaves (``problems``), and open positions are closed by the route that the broker knows.
+        None: there has been no usable route since this process started, and an alarm is raised.
         """
         route = _route(account) if is_enabled(account.broker) else None
         if route is not None:
@@ -168,8 +169,8 @@ class Accounts:
         return route or self._ways.get(account.account_id)
 
     def _is_current(self, account_id: int, session: Session, way: Route) -> bool:
-        """Whether the account's channel is as the account is now: its sockets are watched, so it
-        is replaced only where something has changed."""
+        """Whether the account's channel matches its current session and route. Its sockets are
+        watched, so it is replaced only if one of the two has changed."""
         channel = self._sessions.channels.get(account_id)
         return channel is not None and channel.session == session and channel.route == way
 
@@ -185,14 +186,14 @@ class Accounts:
         return "" if _route(account) is not None else "EGRESS"
 
     def _pacer(self, account: TradingAccount, shard: int) -> Pacer:
-        """Whose pace an account's calls keep: the real account's, whichever row is asked."""
+        """The pacer of the account's calls: one per real account, shared by all its rows."""
         return self._pacers[shard].of(get_adapter(account.broker).capabilities, account.client_id)
 
     def warm_up(self, account_ids: Iterable[int]) -> None:
-        """Begin to open the connections of accounts ahead of T; nobody waits for them.
+        """Start opening connections of accounts ahead of T, without waiting for them.
 
-        Whoever is not connected at T is connected, or reported as NotConnected, by the account's
-        own channel. The first connections of all come before anybody's second.
+        If an account is not connected at T, its own channel connects it or reports NotConnected.
+        Every account gets its first connection before any gets a second one.
         """
         for account_id in account_ids:
             channel = self._sessions.channels.get(account_id)
@@ -211,19 +212,19 @@ class Accounts:
                 return
 
     def drop_shard(self, shard: int) -> None:
-        """Close the channels of a shard that is no longer ours, and forget what they have sent."""
+        """Close the channels of a shard that is no longer ours, and forget its call counts."""
         self._sessions.drop_shard(shard)
         self._pacers.pop(shard, None)
 
     def close(self) -> None:
-        """Close every channel, and open no more."""
+        """Close every channel and stop warming up."""
         for task in self._warming.values():
             task.cancel()
         self._sessions.close()
 
 
 def _route(account: TradingAccount) -> Route | None:
-    """How everything of this account leaves; None where its orders cannot (through a proxy)."""
+    """The route of all calls of this account; None if orders cannot use it (through a proxy)."""
     try:
         route = Route.of(endpoints(account.broker).api, account.egress)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Calls beside the orders: reads and questions, each within its account's pace and in time."""
+"""Broker calls other than orders: reads and quotes, each paced by its account and time-limited."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
-#: Of a read: a day's book of 3,000 orders is some 3 MB. A larger answer is not read to its end.
+#: Limits of a read: a day's book of 3,000 orders is some 3 MB. A larger answer is not read fully.
 LIMITS: Final = Limits(connect=2.0, read=4.0, max_bytes=5 * 1024 * 1024)
-#: Bytes from which an answer is parsed beside the loop: a thousand orders take a tenth of a second.
+#: Bytes from which an answer is parsed in a thread: a thousand orders take a tenth of a second.
 LARGE: Final = 32 * 1024
 
 
 class BrokerCalls:
-    """Sends what is no order, and understands the answers. Nobody's order waits for it."""
+    """Sends calls other than orders and parses the answers. No order waits for them."""
 
     def __init__(self, quiet: QuietWindow) -> None:
         self._quiet = quiet
-        # No bound of its own on connections: those that hang would use it up.
+        # No limit on connections: hanging ones would use it up.
         self._clients = aio.Clients(connections=0)
         self._slots: dict[str, CallSlots] = {}
         self._failing: dict[int, str] = {}
         self._parser = ThreadPoolExecutor(1, "executor-books")
 
     async def close(self) -> None:
-        """Close the connections, and the thread that parses."""
+        """Close the connections and the parser thread."""
         await self._clients.close()
         self._parser.shutdown(wait=False, cancel_futures=True)
 
     async def quote(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
-        """The answer to a question for prices, within the account's pace; None: there was none."""
+        """The answer to a quote request, paced by the account; None if there was none."""
         await channel.paced(Call.QUOTE, EXITS)
         response, _ = await self.placed(channel, request, EXITS)
         return response
@@ -55,7 +55,7 @@ class BrokerCalls:
     async def placed(
         self, channel: Channel, request: HttpRequest, urgency: Urgency
     ) -> tuple[HttpResponse | None, float]:
-        """The answer to a read, and when it was asked (monotonic seconds)."""
+        """The answer to a read (None: none in time), and when it was sent (monotonic seconds)."""
 
         async def read() -> tuple[HttpResponse | None, float]:
             started = clock.monotonic()
@@ -70,11 +70,11 @@ class BrokerCalls:
         response: HttpResponse,
         actor: Actor | None = None,
     ) -> T:
-        """What an answer says. Large ones are understood beside the loop, one after another, and
-        their account rests afterwards."""
+        """Parse an answer. Large ones are parsed in a thread, one after another, and their account
+        rests afterwards."""
         if len(response.body) <= LARGE:
             return parse(response)
-        await self._quiet.over()  # a thread would take turns with the orders that leave
+        await self._quiet.over()  # a thread would compete with the orders that leave
         loop = asyncio.get_running_loop()
         found, seconds = await loop.run_in_executor(self._parser, _timed, parse, response)
         if actor is not None:
@@ -82,12 +82,12 @@ class BrokerCalls:
         return found
 
     async def fetched(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
-        """The answer, or None when there was none in time (which proves nothing)."""
+        """The answer, or None if there was none in time (which proves nothing)."""
         account_id = channel.account_id
         try:
             answer = await channel.fetch(self._clients, request, LIMITS)
         except TransportError as error:
-            # Said once, not with every reading: a broker that is away is one fact.
+            # Logged once, not with every read: a broker that is down is one fact.
             say = log.debug if self._failing.get(account_id) == error.message else log.warning
             say("broker_read_failed", account=account_id, reason=error.message)
             self._failing[account_id] = error.message
@@ -100,6 +100,6 @@ class BrokerCalls:
 
 
 def _timed(parse: Callable[[HttpResponse], T], response: HttpResponse) -> tuple[T, float]:
-    """What ``parse`` finds, and the seconds of a core that it took."""
+    """The result of ``parse``, and the CPU seconds that it took."""
     begun = time.thread_time()
     return parse(response), time.thread_time() - begun

@@ -1,4 +1,4 @@
-"""Cancels of orders that rest: paced, and sent for our own shards alone."""
+"""Cancels of resting orders: paced, and sent for our own shards only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from quantleap.core import clock
 
 
 class Cancels:
-    """Asks brokers to cancel; the book tells what came of it."""
+    """Sends cancels to brokers; the book shows the outcome."""
 
     def __init__(
         self, actors: Actors, ownership: Ownership, calls: BrokerCalls, reading: ReadingList
@@ -39,11 +39,11 @@ class Cancels:
         self._spawn(self.send(intent))
 
     def begin_stray(self, channel: Channel, order_id: str) -> None:
-        """Ask the broker to cancel an order that should not be there, by its own id of it."""
+        """Ask the broker to cancel an order that should not be there, by the broker's order id."""
         self._spawn(self._cancel(channel, order_id))
 
     def close(self) -> None:
-        """Stop asking."""
+        """Abandon all cancels under way."""
         for task in list(self._tasks):
             task.cancel()
 
@@ -53,7 +53,7 @@ class Cancels:
         task.add_done_callback(self._tasks.discard)
 
     async def send(self, intent: LiveIntent) -> None:
-        """Send a cancel and return when it was answered, or was not: the book is read next."""
+        """Send a cancel; return after its answer or time-out. The book is read next."""
         actor = self._actors.at(intent.account_id)
         channel = None if actor is None else actor.changer(intent.account_id)
         if channel is not None:
@@ -63,10 +63,10 @@ class Cancels:
         request = channel.adapter.cancel_order(channel.session, order_id)
         await channel.paced(Call.CHANGE, EXITS)
         if not self._ownership.owns(channel.shard):
-            return  # its order is somebody else's to cancel by now
+            return  # the order belongs to another executor by now
         response = await self._calls.fetched(channel, request)
         if response is not None:
-            # By what it says: Noren's "too many" comes with another status than Kite's.
+            # By the parsed cause: Noren's "too many" comes with another status than Kite's.
             said = channel.adapter.parse_cancel(response)
             if said.cause == "RATE_LIMIT":
                 channel.throttled(response, Call.CHANGE, said.message)

@@ -1,4 +1,4 @@
-"""How each broker names the contracts that are traded."""
+"""Each broker's names of the traded contracts."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ class ContractNames:
         )
 
     def of(self, broker: str, contract_id: int) -> BrokerInstrument | None:
-        """The broker's name of a contract loaded by :meth:`load`."""
+        """The broker's name of a contract loaded by :meth:`load`; None: it has none."""
         return self._names.get(broker, {}).get(contract_id)

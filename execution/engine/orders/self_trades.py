@@ -1,11 +1,11 @@
-"""Keeps the orders of one real account from trading with each other: who waits, and for how long.
+"""Keeps the orders of one real account from trading with each other.
 
-Two strategies of one person may want opposite things in one contract at the same second. The gate
-(:func:`execution.send_gate.in_the_way`) says what stands in an order's way; this module says what
-then. An entry waits as long as its grace lasts. An exit waits a moment for the other order to fill;
-then an entry in its way is withdrawn, because leaving goes before entering; and after
-:data:`HELD_AT_MOST` it leaves, a person is told, and the exchange decides which of the two it
-cancels.
+Two strategies of one person may want opposite sides of one contract at the same second.
+:func:`execution.send_gate.in_the_way` finds the orders in another order's way; this module decides
+what to do. An entry waits as long as its grace lasts. An exit waits a moment for the other order to
+fill; then an entry in its way is withdrawn, because exits have precedence; and after
+:data:`HELD_AT_MOST` the exit leaves, an alarm is raised, and the exchange decides which of the two
+it cancels.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from execution.send_gate import in_the_way
 from execution.state import LiveExecution, LiveIntent
 
 log = structlog.get_logger(__name__)
-#: Seconds after which an exit has the entry in its way withdrawn.
+#: Seconds after which the entry in an exit's way is withdrawn.
 PATIENCE: Final = 1.0
-#: Seconds after which an exit leaves all the same; less than its grant is good for.
+#: Seconds after which an exit leaves in any case; less than its grant is valid.
 HELD_AT_MOST: Final = 4.0
-#: A wait that nobody asked about for so many seconds is over.
+#: A wait that was not checked for this many seconds is over.
 FORGOTTEN: Final = 1.0
 
 
 class SelfTrades:
-    """Remembers since when a leg waits for an order of its own account."""
+    """Remembers since when a leg has been waiting for another order of its own account."""
 
     def __init__(self, day: TradingDay, work: WorkList, cancels: Cancels) -> None:
         self._day = day
@@ -47,7 +47,7 @@ class SelfTrades:
         self._waits: dict[tuple[int, str], tuple[float, float]] = {}
 
     def why_wait(self, execution: LiveExecution, intent: LiveIntent, now_mono: float) -> str:
-        """'' when ``intent`` may leave, WAITS while one of our own orders is in its way."""
+        """'' if ``intent`` may leave, WAITS while one of our own orders is in its way."""
         actor = self._actors.at(intent.account_id)
         beside = () if actor is None else actor.beside(intent)
         blocking = in_the_way(intent, beside) if beside else []
@@ -67,20 +67,20 @@ class SelfTrades:
         return WAITS
 
     def is_blocked_at(self, intent: LiveIntent, price: Decimal) -> bool:
-        """Whether ``intent``, which rests, would trade with an order of ours at another price
-        (rupees per unit)."""
+        """Whether the resting ``intent`` would trade with an order of ours at ``price`` (rupees per
+        unit)."""
         actor = self._actors.at(intent.account_id)
         beside = () if actor is None else actor.beside(intent)
         return bool(beside) and bool(in_the_way(replace(intent, price=price, changes=()), beside))
 
     def is_alone(self, intent: LiveIntent) -> bool:
-        """Whether no unfinished order of the real account goes the other way in this contract."""
+        """Whether no unfinished order of the real account is on the other side in this contract."""
         actor = self._actors.at(intent.account_id)
         beside = () if actor is None else actor.beside(intent)
         return all(other.side is intent.side for other in beside)
 
     def is_waiting(self, execution: LiveExecution, intent: LiveIntent) -> bool:
-        """Whether this is what keeps a leg's order back."""
+        """Whether a leg's order is held back for this reason."""
         return (execution.id, intent.leg_key) in self._waits
 
     def _since(
@@ -103,7 +103,7 @@ class SelfTrades:
         return since
 
     def _clear_the_way(self, blocking: Sequence[LiveIntent], now_mono: float) -> None:
-        """Have resting entries withdrawn; a resting exit is quoted again by its own rule."""
+        """Cancel resting entries; a resting exit gets a new price by its own rule."""
         for other in blocking:
             owner = self._day.executions.get(other.execution_id)
             waited = now_mono - other.cancel_sent_mono

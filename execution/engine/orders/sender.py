@@ -1,7 +1,7 @@
-"""Sending: what the database granted leaves, if it still may, and what came of it. The only sender.
+"""The only sender of orders: sends what the database granted, if it still may, and takes answers.
 
-All of it runs in the executor's loop thread. Channels ask :meth:`OrderSender.may_send` at the last
-moment and tell what left, what did not, and what the broker answered.
+Everything runs in the executor's loop thread. Channels call :meth:`OrderSender.may_send` at the
+last moment and report what left, what did not, and what the broker answered.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from quantleap.core import clock
 
 
 class OrderSender:
-    """Orders on their way to the brokers, from the committed row to the answer."""
+    """Handles orders from the committed row to the broker's answer."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class OrderSender:
         reading: ReadingList,
         random: Random,
     ) -> None:
-        """``control_age``: seconds for which a reading of the kill switches is good."""
+        """``control_age``: seconds for which a reading of the kill switches is valid."""
         self._day = day
         self._ownership = ownership
         self._sessions = sessions
@@ -73,9 +73,10 @@ class OrderSender:
             self.on_not_sent(intent, self._sessions.problems.get(intent.account_id, ""))
 
     def prepare(self, execution: LiveExecution, intent: LiveIntent) -> bool:
-        """Serialise the intent's next send; False when its account has no channel.
+        """Serialise the intent's next send; False if its account has no channel or the contract no
+        name.
 
-        An entry that was serialised before T, for this very channel, is as it was.
+        An entry that was serialised before T for the same channel and tag is kept.
         """
         channel = self._sessions.channels.get(execution.account_id)
         name = self._names.of(execution.broker, intent.contract_id)
@@ -93,7 +94,7 @@ class OrderSender:
         return True
 
     def may_send(self, intent: LiveIntent, now_mono: float) -> str:
-        """'' when this order may leave now, else why not. Asked at the last moment.
+        """'' if this order may leave now, else why not. Called at the last moment.
 
         The last guard of I5 (never more than planned or held) and I7 (no entry outside its window).
         """
@@ -114,8 +115,8 @@ class OrderSender:
         return kept or self._self_trades.why_wait(execution, intent, now_mono)
 
     def may_still_send(self, intent: LiveIntent, run: LiveRun, now_mono: float) -> str:
-        """:meth:`may_send` for an entry that was asked already, nothing having been awaited since:
-        what the clock, the lease and the switch say may have changed all the same."""
+        """:meth:`may_send` for an entry that passed it, with nothing awaited since: only clock,
+        lease and kill switch may have changed."""
         if not self._ownership.still_owns_at(intent.shard, now_mono):
             return "FENCED"
         return self._why_not_now(run, now_mono)
@@ -140,24 +141,25 @@ class OrderSender:
 
     @property
     def has_sent(self) -> bool:
-        """Whether something has left since :meth:`note_sent`."""
+        """Whether something has left since the last :meth:`note_sent`."""
         return bool(self._sent)
 
     def note_sent(self) -> list[LiveIntent]:
-        """Bookkeeping of :meth:`on_sent` that must not cost time between two sends; what has left
-        since the last time, to be written."""
+        """Do the bookkeeping of :meth:`on_sent` that must not cost time between two sends; return
+        the intents that have left since the last call, to be written."""
         left, self._sent = self._sent, []
         for intent, unix in left:
-            # Of its first send: a later one, after a refusal, says nothing about punctuality.
+            # Keep the time of the first send: a later one says nothing about punctuality.
             at = dt.datetime.fromtimestamp(unix, dt.UTC)
             intent.sent_at = intent.sent_at or at
             facts.sent(self._day.executions.get(intent.execution_id), intent, at)
         return [intent for intent, _ in left]
 
     def on_not_sent(self, intent: LiveIntent, reason: str, message: str = "") -> None:
-        """Provably not sent: sendable again, or missed, by reason; ``message`` in words.
+        """Note that an order was provably not sent: sendable again or missed, by ``reason``;
+        ``message`` is text.
 
-        The proof that I3 (no second send without proof) asks for.
+        This is the proof that I3 (no second send without proof) requires.
         """
         if reason == "STALE" or intent.state != lifecycle.SENDING:
             return
@@ -165,7 +167,7 @@ class OrderSender:
             token = self._ownership.tokens.get(intent.shard)
             if token is not None:
                 self._fenced[intent.code] = (intent, token)
-            return  # somebody else's, perhaps: the row stays SENDING until we know
+            return  # perhaps another executor's: the row stays SENDING until we know
         now, now_mono = clock.now(), clock.monotonic()
         if reason in ("BROKER_DOWN", EARLY, CONTROL_UNREACHABLE):
             jitter = self._random.random()
@@ -177,12 +179,12 @@ class OrderSender:
         self._work.changed(intent)
 
     def is_fenced(self, intent: LiveIntent) -> bool:
-        """Whether the fence keeps this order back."""
+        """Whether the fence holds this order back."""
         return intent.code in self._fenced
 
     def unfence(self) -> None:
-        """What the fence kept back may go again once the heartbeat is fresh and the lease is still
-        the same one: then nobody else owned the shard in between, and nothing was sent."""
+        """Release orders that the fence held back, once the heartbeat is fresh and the lease is
+        still the same: then no other executor owned the shard in between, and nothing was sent."""
         for code, (intent, token) in list(self._fenced.items()):
             now_token = self._ownership.tokens.get(intent.shard)
             if now_token == token and not self._ownership.owns(intent.shard):
@@ -194,13 +196,13 @@ class OrderSender:
                 self._work.changed(intent)
 
     def on_answer(self, intent: LiveIntent, answer: Answer) -> None:
-        """The broker answered, or the wire broke: classify, write, look at the book."""
+        """Classify the broker's answer or a broken connection, write it, and read the book soon."""
         channel = self._sessions.channels.get(intent.account_id)
         execution = self._day.executions.get(intent.execution_id)
         if answer.response is None or execution is None:
             result = SendResult(Outcome.UNKNOWN, message=answer.error)
         else:
-            # Not by the channel: it may have been retired while this was under way.
+            # Not the channel's adapter: the channel may have been retired in between.
             result = get_adapter(execution.broker).parse_place(answer.response)
             if result.cause == "RATE_LIMIT" and channel is not None:
                 channel.throttled(answer.response, Call.PLACE, result.message)
@@ -218,7 +220,7 @@ class OrderSender:
         self._reading.soon(intent.account_id)
 
     def _held_still(self, intent: LiveIntent, result: SendResult, at: float) -> float:
-        """Seconds for which a broker that throttles keeps this order back."""
+        """Seconds for which a throttling broker holds this order back."""
         channel = self._sessions.channels.get(intent.account_id)
         if channel is None or result.cause != "RATE_LIMIT":
             return 0.0
@@ -231,7 +233,7 @@ class OrderSender:
 
 
 def order_request(intent: LiveIntent, name: BrokerInstrument) -> OrderRequest:
-    """What the adapter is asked to place."""
+    """The order that the adapter is to place, for the intent's current send."""
     return OrderRequest(
         tag=make_tag(intent.code, max(1, intent.sends)),
         instrument=name,

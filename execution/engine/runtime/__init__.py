@@ -1,1 +1,1 @@
-"""The executor's own means: database threads, the quiet window, call slots, its log. No orders."""
+"""The executor's infrastructure: database threads, quiet window, call slots, log. No orders."""

@@ -1,4 +1,4 @@
-"""How many calls of a kind may be under way at once; the slow keep nobody waiting."""
+"""Limits how many calls of a kind may start at once; slow calls do not delay others."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
-#: Connects in the making: a handshake is up to two milliseconds of one core, and the loop has other
-#: things to do meanwhile.
+#: Connects under way at once: a handshake takes up to two milliseconds of one core, which the loop
+#: needs for other things.
 CONNECTS: Final = 64
-#: Reads under way at one broker, at the least and at the most. Its pace counts each account for
-#: itself; what this bounds is our own work. With 48 in all, 5,000 books of a broker that answers in
-#: 150 ms took 15.6 s; 400 are reached by a loop alone that keeps up with them.
+#: Minimum and maximum of reads under way at one broker. Its rate limit counts per account; this
+#: limits our own work. With 48 in all, 5,000 books of a broker that answers in 150 ms took 15.6 s;
+#: 400 are reached only by a loop that keeps up with them.
 READS: Final = (24, 400)
-#: Seconds for which a call keeps its place. What takes longer waits for a broker and costs nothing:
-#: it goes on outside, and whoever swallows SYNs or never answers keeps nobody else waiting.
+#: Seconds for which a call occupies a slot. A longer call waits for its broker and costs nothing,
+#: so it goes on without a slot: a broker that drops SYNs or never answers delays no other call.
 HELD: Final = 0.25
-#: A place that is given back so much later than it should be, in seconds, says that the loop is
-#: late: then there are fewer of them, since more calls at once would only time out together.
+#: A slot that is returned this many seconds late shows that the loop is behind: then the number of
+#: slots shrinks, since more calls at once would only time out together.
 LATE: Final = 0.1
 
 
 class CallSlots:
-    """A bound on what begins, not on what hangs: between ``least`` and ``most``.
+    """A limit between ``least`` and ``most`` on calls that start, not on calls that hang.
 
-    It grows by what was carried in time, and is cut by a third where the loop falls behind.
+    It grows with calls carried in time, and shrinks by a third when the loop falls behind.
     """
 
     def __init__(self, least: int, most: int | None = None) -> None:
@@ -37,11 +37,11 @@ class CallSlots:
 
     @property
     def bound(self) -> int:
-        """How many may begin now."""
+        """The current number of slots."""
         return int(self._bound)
 
     async def carry(self, call: Callable[[], Coroutine[Any, Any, T]], *, urgent: bool = False) -> T:
-        """The call's result; it begins when there is a place, the ``urgent`` before the others."""
+        """Start the call when a slot is free, ``urgent`` ones first; return its result."""
         await self._take(urgent=urgent)
         began = asyncio.get_running_loop().time()
         try:
@@ -65,7 +65,7 @@ class CallSlots:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._held -= 1  # it had come, and nobody takes it
+                self._held -= 1  # the slot was assigned, and is not used
                 self._next()
             raise
 

@@ -1,4 +1,4 @@
-"""Database work of the executor: Django's synchronous ORM in a few threads of its own."""
+"""Database access of the executor: Django's synchronous ORM in a few dedicated threads."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ P = ParamSpec("P")
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 THREADS: Final = 4
-#: Seconds: longer than the server lets a statement of ours take (quantleap/settings/databases.py).
+#: Seconds: longer than the server's statement time-out (quantleap/settings/databases.py).
 PATIENCE: Final = 9.0
 
 
 class DatabaseDown(Exception):
-    """Postgres did not answer; the work is tried again, nothing is assumed."""
+    """Postgres did not answer: the outcome is unknown, and the work is tried again."""
 
 
 class DatabasePool:
-    """Runs functions against the database without blocking the loop, and not in quiet moments."""
+    """Runs database functions without blocking the loop, and none in the quiet window."""
 
     def __init__(
         self, name: str, quiet: QuietWindow, threads: int = THREADS, *, patience: float = PATIENCE
     ) -> None:
-        """``patience``: seconds after which a link that says nothing is given up."""
+        """``patience``: seconds after which a silent connection is given up."""
         self._quiet = quiet
         self._pool = ThreadPoolExecutor(
             threads, thread_name_prefix=name, initializer=be_patient, initargs=(patience,)
@@ -41,13 +41,13 @@ class DatabasePool:
         self._links: dict[int, Any] = {}
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Result of ``function``; DatabaseDown when the connection failed under it."""
+        """Return the result of ``function``. Raises DatabaseDown if its connection failed."""
         await self._quiet.over()
         call = functools.partial(self._guarded, function, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def close(self) -> None:
-        """Stop the threads; their connections close with them."""
+        """Stop the threads and close their connections."""
         self._pool.shutdown(wait=True, cancel_futures=True)
         for link in self._links.values():
             if link is not None:

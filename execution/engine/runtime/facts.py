@@ -1,13 +1,13 @@
-"""The facts of the trading day, one log line each, written by a thread of its own.
+"""The facts of the trading day, one log line each, written by a dedicated thread.
 
 A decision, an order, a send, an answer, a fill, an end, a status, an alarm: each is one JSON line
-with the run, the execution and the order's tag, so that a day can be told from its log. Failures
-are warnings, alarms are errors. Making a line takes 0.2 ms, so nobody who is in a hurry makes one:
-a fact is noted (4 µs), and the thread writes what was noted, a few lines at a time, and none while
-an entry is about to fire (:mod:`execution.engine.runtime.quiet_window`).
+with the run, the execution and the order's tag, so that a day can be reconstructed from its log.
+Failures are warnings, alarms are errors. Formatting a line takes 0.2 ms, so time-critical code only
+notes a fact (4 µs); the thread writes noted facts, a few lines at a time, and none while an entry
+is about to fire (:mod:`execution.engine.runtime.quiet_window`).
 
-The database is the truth and the log is for people: what a killed process had noted and not yet
-written is lost. That is a second's worth; after the entry of a thousand accounts half a minute's.
+The database is the truth and the log is for people: facts that a killed process had noted but not
+written are lost. That is a second's worth; after the entry of a thousand accounts half a minute's.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from execution.state import LiveExecution, LiveIntent, LiveRun
 from quantleap.core import clock
 
 log = structlog.get_logger("execution.facts")
-#: Seconds between two looks at what was noted.
+#: Seconds between two checks for noted facts.
 PERIOD: Final = 0.1
-#: Lines written in one go (a millisecond) and the pause after them, in seconds: the interpreter
-#: belongs to the orders. Four thousand orders are told within half a minute.
+#: Lines written in one go (a millisecond) and the pause after them, in seconds: orders need the
+#: interpreter. The facts of four thousand orders are written within half a minute.
 CHUNK: Final = 5
 BREATH: Final = 0.01
-#: More than this is not kept: a log that cannot be written must not take the memory of the day.
+#: Most facts kept: a log that cannot be written must not use up the memory.
 MOST: Final = 200_000
 INFO: Final = "info"
 WARNING: Final = "warning"
@@ -54,7 +54,7 @@ class FactLog:
         self._lost = 0
 
     def note(self, event: str, level: str = INFO, **fields: Any) -> None:
-        """Something has happened, now. ``level``: info, warning or error."""
+        """Note a fact with the current time. ``level``: info, warning or error."""
         if len(self._noted) >= MOST:
             self._lost += 1
             return
@@ -71,7 +71,7 @@ class FactLog:
         self._busy.discard(busy)
 
     def flush(self) -> None:
-        """Write everything that was noted, at once: before a process ends."""
+        """Write all noted facts now, before the process ends."""
         with self._writing:
             while self._noted:
                 self._write_one()
@@ -105,15 +105,15 @@ FACTS: Final = FactLog()
 note = FACTS.note
 
 
-# -- the words ---------------------------------------------------------------------------------
+# -- the facts ---------------------------------------------------------------------------------
 def decided(run: LiveRun) -> None:
-    """What every subscriber of a run trades, and at which prices that was decided."""
+    """The legs that all subscribers of a run trade, and the prices of the decision."""
     legs = [f"{leg.label} at {leg.reference_price} ({leg.basis})" for leg in run.resolved.values()]
     note("run_decided", run=run.public_id, entry_at=run.entry_at.isoformat(), legs=legs)
 
 
 def ordered(execution: LiveExecution, intent: LiveIntent) -> None:
-    """An order was decided, and stands in the database."""
+    """An order was decided and is in the database."""
     note(
         "order_decided",
         **_names(execution, intent),
@@ -141,7 +141,7 @@ def sent(execution: LiveExecution | None, intent: LiveIntent, at: dt.datetime) -
 
 
 def told(execution: LiveExecution | None, intent: LiveIntent) -> None:
-    """Everything about an order that is not in the log yet: its answer, its fills, its end."""
+    """Everything about an order that is not logged yet: its answer, its fills, its end."""
     before, now = intent.logged, state_of(intent)
     if before == now:
         return
@@ -175,13 +175,13 @@ def told(execution: LiveExecution | None, intent: LiveIntent) -> None:
         )
     ended = intent.is_final and state != intent.state and intent.state != lifecycle.FILLED
     if ended and intent.answered_at == answered:
-        # An exit that was cancelled to be quoted anew is the ordinary way of exits.
+        # Exits are routinely cancelled to get a new price.
         ordinary = intent.cause == "NOT_FILLED" and intent.purpose != lifecycle.ENTRY
         note("order_ended", INFO if ordinary else WARNING, **names, **words)
 
 
 def change_asked(execution: LiveExecution, intent: LiveIntent, change: Change) -> None:
-    """Another price for an order that rests stands in the database."""
+    """A price change of a resting order was requested and is in the database."""
     note(
         "change_asked",
         **_names(execution, intent),
@@ -194,7 +194,7 @@ def change_asked(execution: LiveExecution, intent: LiveIntent, change: Change) -
 
 
 def change_answered(execution: LiveExecution, intent: LiveIntent, change: Change) -> None:
-    """What the broker said of a change, or why it did not leave."""
+    """The broker's answer to a change, or why it did not leave."""
     note(
         "change_answered",
         INFO if change.state in (TAKEN, DONE) else WARNING,
@@ -207,7 +207,7 @@ def change_answered(execution: LiveExecution, intent: LiveIntent, change: Change
 
 
 def became(execution: LiveExecution, status: str, cause: str, message: str, pnl: object) -> None:
-    """An execution has another status: COMMITTED, OPEN, CLOSED, FAILED and so on."""
+    """An execution has a new status: COMMITTED, OPEN, CLOSED, FAILED and so on."""
     failed = status in lifecycle.LOST
     note(
         "execution_status",
@@ -222,7 +222,7 @@ def became(execution: LiveExecution, status: str, cause: str, message: str, pnl:
 
 
 def state_of(intent: LiveIntent) -> tuple[dt.datetime | None, int, str, str]:
-    """What :func:`told` compares: an intent that is loaded starts with what its row says."""
+    """What :func:`told` compares; a loaded intent starts with the state of its row."""
     return intent.answered_at, intent.filled_quantity, intent.state, intent.cause
 
 

@@ -1,4 +1,4 @@
-"""The kill switch as the sender sees it: LISTEN plus a 200 ms poll, and how old the reading is.
+"""The kill switch for the sender: LISTEN plus a 200 ms poll, and the age of the reading.
 
 Unread for more than ``control_age`` seconds it stops entries (CONTROL_UNREACHABLE), never exits
 (docs/trading-day.md#kill-switch).
@@ -21,7 +21,7 @@ from quantleap.core.postgres.link import Link, be_patient
 log = structlog.get_logger(__name__)
 
 POLL: Final = 0.2
-#: Seconds for one answer: a reading may be five seconds old, another link included.
+#: Seconds to wait for an answer: a reading may be five seconds old, a reconnect included.
 PATIENCE: Final = 1.5
 _QUERY: Final = "SELECT scope, target_id FROM execution_killswitch WHERE released_at IS NULL"
 
@@ -35,14 +35,14 @@ class Control:
     templates: frozenset[int] = field(default_factory=frozenset)
 
     def blocked(self, template_id: int, now_mono: float, max_age: float) -> str:
-        """'' when an entry of the template may leave, else the cause."""
+        """'' if an entry of the template may leave, else the cause."""
         if self.platform or template_id in self.templates:
             return "KILL_SWITCH"
         return "CONTROL_UNREACHABLE" if now_mono - self.read_mono > max_age else ""
 
 
 class KillSwitchWatch:
-    """Reads the switches in a thread with a connection of its own."""
+    """Reads the kill switches in a thread with its own connection."""
 
     def __init__(self) -> None:
         self.current = Control()
@@ -50,11 +50,11 @@ class KillSwitchWatch:
         self._thread = threading.Thread(target=self._run, name="control-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin reading."""
+        """Start reading."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop reading; returns when the thread has ended."""
+        """Stop reading; wait up to 2 seconds for the thread to end."""
         self._stop.set()
         self._thread.join(timeout=2)
 

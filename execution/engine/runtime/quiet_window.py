@@ -1,10 +1,10 @@
-"""The moments around an entry second, in which everything else of the executor holds its breath.
+"""The quiet window around an entry second, in which the executor starts no other work.
 
-A thousand ``send(2)`` calls take some ten milliseconds of one core, and each of them lets go of the
-interpreter: any other thread that wants it at that moment takes it, and gives it back a switch
-interval later. So from shortly before T until the last order of the first group has left, no
-database work is begun, no round is decided, no book is read, and no garbage is collected. Work of
-other runs waits a tenth of a second, heartbeats included (the fence has seconds).
+A thousand ``send(2)`` calls take some ten milliseconds of one core, and each of them releases the
+interpreter: another thread that wants it takes it and returns it a switch interval later. So from
+shortly before T until the last order of the first group has left, no database work starts, no round
+is decided, no book is read, and no garbage is collected. Work of other runs waits a tenth of a
+second, heartbeats included (the fence lasts seconds).
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class QuietWindow:
         self._collect()
 
     def end(self, run_id: int) -> None:
-        """This entry has fired, or never will; harmless when it was not announced."""
+        """Note that this entry has fired or never will; harmless if it was not announced."""
         self._runs.discard(run_id)
         if not self._runs:
             self._over.set()
             self._collect()
 
     def hold(self, held: bool) -> None:
-        """No garbage is collected while ``held``, though everything else goes on: with thousands of
-        accounts a collection is a third of a second, in which nobody's sold legs leave."""
+        """Collect no garbage while ``held``; everything else goes on. With thousands of accounts a
+        collection takes a third of a second, in which no sold legs leave."""
         if held is not self._held:
             self._held = held
             self._collect()
@@ -60,19 +60,19 @@ class QuietWindow:
             gc.enable()
 
     def collect(self) -> None:
-        """Collect garbage now, unless another entry is about to fire: that takes tens of
+        """Collect garbage now, unless another entry is about to fire: a collection takes tens of
         milliseconds, and two entries may be a second apart."""
         if not self._runs:
             gc.collect()
 
     async def portions(self, items: Sequence[T], size: int) -> AsyncIterator[Sequence[T]]:
-        """``items``, ``size`` at a time: other work comes between, and none while the gate is
-        closed. Seen: the plans of an entry a second later made this one 38 ms late."""
+        """Yield ``items``, ``size`` at a time, with other work in between, and none while the gate
+        is closed. Observed: planning an entry a second later made this one 38 ms late."""
         for start in range(0, len(items), size):
             await asyncio.sleep(0)
             await self.over()
             yield items[start : start + size]
 
     async def over(self) -> None:
-        """Return as soon as the gate is open: at once, nearly always."""
+        """Return as soon as the gate is open: nearly always at once."""
         await self._over.wait()

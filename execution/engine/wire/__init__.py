@@ -1,1 +1,1 @@
-"""How bytes leave and answers come: sockets, connections, channels of accounts, order streams."""
+"""The network layer: sockets, connections, channels of accounts, order streams."""

@@ -1,7 +1,7 @@
-"""One row of a broker account at work: its session, connections, queue of orders to send.
+"""The channel of one broker account row: its session, connections, and queue of orders to send.
 
-Several rows may stand for one real account (:mod:`execution.engine.memory.actors`): they share its
-pace.
+Several rows may belong to one real account (:mod:`execution.engine.memory.actors`): they share its
+pacer.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from execution.throttling import RETRY_AFTER, TOO_MANY, asked_wait
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
-#: The answer of ``may_send`` for an entry whose second has not come.
+#: Result of ``may_send`` for an entry before its second.
 EARLY: Final = "EARLY"
-#: The answer of ``may_send`` while an order of our own stands in an order's way.
+#: Result of ``may_send`` while another order of ours is in the order's way.
 WAITS: Final = "WAITS"
-#: Seconds until an order that waits for another one is asked about again.
+#: Seconds until an order that waits for another one is checked again.
 ASK_AGAIN: Final = 0.02
 
 CONNECTIONS_PER_ACCOUNT: Final = 2
-#: Seconds that an order's permission is worth something: what was frozen in between asks again.
+#: Seconds for which a permission to send is valid: after a freeze it is checked again.
 STALE: Final = 0.05
 _OK: Final = 200
-#: Worked out once: every send asks its pace, and a thousand leave in one moment.
+#: Computed once: every send checks its lane, and a thousand leave in one moment.
 _PLACE: Final = Call.PLACE
 _ENTRY: Final = pace.lane(Call.PLACE, ENTRIES)
 _EXIT: Final = pace.lane(Call.PLACE, EXITS)
@@ -50,7 +50,7 @@ _EXIT: Final = pace.lane(Call.PLACE, EXITS)
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One account's first order at T, with the connection that will carry it."""
+    """One account's first order at T, with its connection."""
 
     channel: Channel
     connection: Connection
@@ -61,8 +61,8 @@ class Shot:
 class Channel:
     """Sends one account's orders in order, paced, over warm connections.
 
-    ``may_send(intent, now)`` is asked at the last moment (monotonic seconds) and answers '' or the
-    reason why not (fence lost, kill switch): it is the one place that sends, so that
+    ``may_send(intent, now)`` is called at the last moment (monotonic seconds) and returns '' or the
+    reason why not (fence lost, kill switch). Only channels send orders, so
     I5 (never more than planned or held) is checked there.
     """
 
@@ -87,8 +87,8 @@ class Channel:
         on_not_sent: Callable[[LiveIntent, str, str], None],
         on_late: Callable[[LiveIntent, float], None] = lambda _intent, _mono: None,
     ) -> None:
-        """``on_late``: this order left at that moment (monotonic seconds), long after ``may_send``
-        had been asked about it, because the process had stood still."""
+        """``on_late`` is called with an order that left at the given moment (monotonic seconds),
+        long after ``may_send``, because the process had frozen."""
         self.account_id = account_id
         self.real = real
         self.shard = shard
@@ -110,7 +110,7 @@ class Channel:
         self.pacer = pacer
         self._exits: deque[LiveIntent] = deque()
         self._entries: deque[LiveIntent] = deque()
-        #: Set aside for a moment, so that what is behind them need not wait.
+        #: Orders that wait for another one of ours, set aside so that those behind need not wait.
         self._aside: list[LiveIntent] = []
         self._wakeup: asyncio.TimerHandle | None = None
         self._wakes_at = 0.0
@@ -120,16 +120,16 @@ class Channel:
         self._warming = asyncio.Lock()
         self._closed = False
         self.last_used = clock.monotonic()
-        #: Reads in a row that came to nothing, managed by the poller.
+        #: Consecutive reads without an answer, managed by BrokerCalls.
         self.unanswered = 0
 
     def restore(self, intents: Iterable[LiveIntent]) -> None:
-        """Nothing: what an earlier process has sent stands in the broker's own book."""
+        """Do nothing: the broker's own book has what an earlier process sent."""
 
     async def warm_up(self, connections: int = CONNECTIONS_PER_ACCOUNT) -> bool:
-        """Open connections ahead of T; whether at least one is open."""
+        """Open connections ahead of T; return whether at least one is open."""
         # Two runs that enter at the same second both warm up. A second connect would replace a
-        # socket that the loop still watches, for which libuv aborts the process.
+        # socket that the loop still watches, and libuv would abort the process.
         async with self._warming:
             for connection in self._connections[:connections]:
                 if connection.is_open:
@@ -143,20 +143,20 @@ class Channel:
         return self.is_connected
 
     async def _connect(self, connection: Connection) -> None:
-        """Whoever waited for it may have been cancelled: what comes too late is closed here."""
+        """Connect; if the channel was closed meanwhile, close the late connection here."""
         await connection.connect()
         if self._closed:
             connection.close("executor stops")
 
     def close(self) -> None:
-        """Drop all connections; orders in flight become UNKNOWN, queued ones were never sent."""
+        """Drop all connections: orders in flight become UNKNOWN, queued ones were never sent."""
         self._closed = True
         self._give_back()
         for connection in self._connections:
             connection.close("executor stops")
 
     def retire(self) -> None:
-        """Nothing new leaves; what is in flight has its time to be answered, then it is closed."""
+        """Send nothing new; wait for answers in flight until their time-out, then close."""
         self._closed = True
         self._give_back()
         if any(connection.is_open and not connection.is_idle for connection in self._connections):
@@ -176,7 +176,7 @@ class Channel:
             self._on_not_sent(queue.popleft(), "BROKER_DOWN", fault)
 
     def throttled(self, response: HttpResponse, call: Call, message: str = "") -> None:
-        """The broker has refused a ``call`` for being one too many: hold still for so long."""
+        """Pause after the broker refused a ``call`` with "too many requests"."""
         wait = self._hold_still(response, call, message)
         log.warning("broker_throttles", account=self.account_id, call=call, wait_s=round(wait, 3))
 
@@ -190,7 +190,7 @@ class Channel:
         return wait
 
     def submit(self, intent: LiveIntent) -> None:
-        """Queue one order whose SENDING row is committed, and send what may go now."""
+        """Queue one order whose SENDING row is committed, and send what may leave now."""
         self.load(intent)
         self.drain()
 
@@ -198,7 +198,7 @@ class Channel:
         """Queue one order, for T or for now, without sending anything yet."""
         if intent.purpose == lifecycle.ENTRY:
             self._entries.append(intent)
-            # So that the pace is known at T, and need not be worked out there.
+            # Compute the pacing before T, so that it need not be computed at T.
             self.pacer.free_from(_ENTRY)
         else:
             self._exits.append(intent)
@@ -210,7 +210,7 @@ class Channel:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether orders are queued that have not left."""
+        """Whether orders are queued."""
         return bool(self._exits or self._entries)
 
     def holds(self, intent: LiveIntent) -> bool:
@@ -218,7 +218,7 @@ class Channel:
         return intent in self._exits or intent in self._entries or intent in self._aside
 
     def drain(self) -> None:
-        """Send as much of the queues as pace and connections allow: whoever leaves goes first."""
+        """Send as much of the queues as pacing and connections allow, exits first."""
         if self._aside:
             self._take_up()
         self._drain()
@@ -226,7 +226,7 @@ class Channel:
             self._wake_at(clock.monotonic() + ASK_AGAIN)
 
     def _take_up(self) -> None:
-        """Back to the head of their queues, in their order."""
+        """Put orders set aside back at the head of their queues, in order."""
         aside, self._aside = self._aside, []
         for intent in reversed(aside):
             (self._entries if intent.purpose == lifecycle.ENTRY else self._exits).appendleft(intent)
@@ -248,7 +248,7 @@ class Channel:
             intent = queue[0]
             reason = self._may_send(intent, now)
             if reason == EARLY:
-                # What is not due stays: another run of this account enters a second later.
+                # It stays queued until it is due: another run may enter a second later.
                 self._wake_at(now + max(0.0, intent.due_at.timestamp() - clock.timestamp()))
                 return
             queue.popleft()
@@ -261,9 +261,9 @@ class Channel:
             self._send(connection, queue, intent, now)
 
     def aim(self, run: LiveRun) -> Shot | None:
-        """The order that would leave first, where only its second keeps it back; nothing is sent.
+        """The order that would leave first, if only its second holds it back; sends nothing.
 
-        Whatever else keeps it back is for :meth:`drain` to say.
+        :meth:`drain` handles orders that are held back for other reasons.
         """
         now = clock.monotonic()
         connection = self._idle()
@@ -271,7 +271,7 @@ class Channel:
             return None
         intent = self._entries[0]
         if intent.due_at > run.entry_at:
-            return None  # another run's, which enters later: this one's second is not its second
+            return None  # it belongs to another run that enters later
         if self.pacer.free_from(_ENTRY) > now or not connection.is_writable():
             return None
         if self._may_send(intent, now) not in ("", EARLY):
@@ -279,7 +279,7 @@ class Channel:
         return Shot(self, connection, intent, run)
 
     def shoot(self, shot: Shot, now: float) -> None:
-        """Send what was aimed. Nothing may have been awaited since :meth:`aim`."""
+        """Send an aimed order. Nothing may have been awaited since :meth:`aim`."""
         if self.pacer.free_from(_ENTRY) > now:
             return  # the same person's account at another partner was faster
         self._entries.popleft()
@@ -288,17 +288,17 @@ class Channel:
     async def fetch(
         self, clients: aio.Clients, request: HttpRequest, limits: Limits
     ) -> HttpResponse:
-        """The answer to a read or a cancel; TransportError when there was none in time."""
+        """The answer to a read, cancel or change. Raises TransportError if none came in time."""
         return await clients.send(request, self.route, limits=limits)
 
     async def paced(self, call: Call, urgency: Urgency) -> None:
-        """Return when a cancel or a read may leave, and count it as leaving now."""
+        """Wait until a call other than an order may leave, and count it as leaving now."""
         while (slot := self.pacer.next_slot(now := clock.monotonic(), call, urgency)) > now:
             await asyncio.sleep(slot - now)
         self.pacer.take(now, call)
 
     def _is_throttled(self, response: HttpResponse) -> bool:
-        """Whether an order was one too many: HTTP 429, or Noren's 400 with its sentence."""
+        """Whether an order was throttled: HTTP 429, or Noren's 400 with its message."""
         if response.status == _OK:
             return False
         return response.status == TOO_MANY or (
@@ -316,16 +316,16 @@ class Channel:
     ) -> None:
         def answered(answer: Answer, intent: LiveIntent = intent) -> None:
             if answer.response is not None and self._is_throttled(answer.response):
-                # before the next one: it would be one too many as well
+                # before the next order, which would be throttled too
                 self._hold_still(answer.response, Call.PLACE)
-            self.drain()  # the next order first: everything else has time
+            self.drain()  # the next order first: everything else can wait
             self._on_answer(intent, answer)
 
         try:
             connection.send(intent.raw, answered, now + self._timeout, now + STALE)
         except (NotConnected, TooLate):
-            # That socket had died unnoticed, or we were frozen since we asked: nothing has left.
-            # Another may be alive, and whether it may leave is asked anew.
+            # The socket had died unnoticed, or we were frozen since the check: nothing has left.
+            # Another socket may be alive, and the order is checked again.
             queue.appendleft(intent)
             return
         sent = clock.monotonic()
@@ -336,7 +336,7 @@ class Channel:
             self._on_late(intent, sent)
 
     def _wake_at(self, mono: float) -> None:
-        """Drain at ``mono`` (monotonic seconds), or earlier where that was said before."""
+        """Drain at ``mono`` (monotonic seconds), or earlier if already scheduled earlier."""
         if self._wakeup is not None:
             if self._wakes_at <= mono:
                 return

@@ -1,7 +1,7 @@
-"""Which channel an account's orders leave by: its broker's, or the paper book of this process.
+"""Chooses an account's channel: to its broker, or to the paper book in this process.
 
-The only place that knows the test environment from the live one: I8 (test accounts never reach a
-broker). To everybody else paper is one more broker.
+The only place that distinguishes the test environment from the live one: I8 (test accounts never
+reach a broker). For all other code paper is one more broker.
 """
 
 from __future__ import annotations
@@ -29,49 +29,48 @@ from quantleap.core.tenancy import Environment
 
 
 def broker_of(environment: str, account_broker: str) -> str:
-    """The broker that an execution trades with: paper in the test environment, whatever its account
-    says."""
+    """The broker that an execution trades with: in the test environment always paper."""
     return PAPER if environment == Environment.TEST else account_broker
 
 
 def keeps_own_book(broker: str) -> bool:
-    """Whether the book of this broker's accounts is in this process: nobody has to log in for it,
-    and every fill is known at once."""
+    """Whether the book of this broker's accounts is in this process: it needs no login, and every
+    fill is known at once."""
     return broker == PAPER
 
 
 def own_names(broker: str, contract_ids: Collection[int]) -> dict[int, BrokerInstrument] | None:
-    """How a broker of our own names these contracts; None where a broker's list says it."""
+    """The contract names of an in-process broker; None if a broker's list has the names."""
     if not keeps_own_book(broker):
         return None
     return {key: paper_instrument(key) for key in contract_ids}
 
 
 class Outlet(Protocol):
-    """Who decides on every send, and hears what became of it (the order sender)."""
+    """Decides on every send and receives its outcome (implemented by the order sender)."""
 
     def may_send(self, intent: LiveIntent, now_mono: float) -> str:
-        """'' when this order may leave now, else why not."""
+        """'' if this order may leave now, else why not."""
 
     def on_sent(self, intent: LiveIntent, mono: float) -> None:
-        """Its first byte has left."""
+        """The first byte has left at ``mono`` (monotonic seconds)."""
 
     def on_answer(self, intent: LiveIntent, answer: Answer) -> None:
-        """The broker has answered, or the wire broke."""
+        """The broker has answered, or the connection broke."""
 
     def on_not_sent(self, intent: LiveIntent, reason: str, message: str = "") -> None:
-        """It has provably not left."""
+        """The order has provably not left."""
 
 
 class LateListener(Protocol):
-    """Who hears of orders that left long after they were allowed to."""
+    """Receives orders that left long after their last check."""
 
     def left_late(self, intent: LiveIntent, mono: float) -> None:
-        """An order left at ``mono`` (monotonic seconds), the process having stood still."""
+        """An order left at ``mono`` (monotonic seconds) after the process had frozen."""
 
 
 class ChannelFactory:
-    """Makes channels; all of them share the deadlines and the slots for connecting."""
+    """Creates channels, which all share the deadlines and the connect slots."""
 
     def __init__(
         self, timing: Timing, feeds: DatabasePool, outlet: Outlet, late: LateListener
@@ -92,7 +91,7 @@ class ChannelFactory:
         shard: int,
         pacer: Pacer,
     ) -> Channel:
-        """The channel of a broker's account, for this session and this way out."""
+        """The channel of a broker's account, for this session and route."""
         timing, outlet = self._timing, self._outlet
         adapter = get_adapter(account.broker)
         loop = asyncio.get_running_loop()
@@ -119,7 +118,7 @@ class ChannelFactory:
         )
 
     def paper(self, execution: LiveExecution) -> PaperChannel:
-        """The channel of a test account. Its book is made of its own rows (``restore``)."""
+        """The channel of a test account. ``restore`` rebuilds its book from our own rows."""
         outlet = self._outlet
         loop = asyncio.get_running_loop()
         return PaperChannel(

@@ -1,9 +1,9 @@
-"""The prepared sender's wire: one non-blocking socket per connection, bytes made beforehand.
+"""Connections for prepared sends: one non-blocking socket each, requests serialised beforehand.
 
 Written for one moment: at T a loop over a thousand accounts calls :meth:`Connection.send`, and each
-call is one ``send(2)``. Event-loop transports queue their writes until the loop comes round again;
-with a thousand of them the first byte would wait for the last, so the socket is ours and only its
-reading is registered with the loop. No pipelining: one request in flight per connection.
+call is one ``send(2)``. Event-loop transports may queue writes until the loop's next iteration;
+with a thousand of them the first byte would wait for the last. So we own the socket, and register
+only its reading with the loop. No pipelining: one request in flight per connection.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from quantleap.core import clock
 
 MAX_ANSWER: Final = 256 * 1024
 TIMEOUT_GRAIN: Final = 0.05
-#: Seconds in which the rest of a request has to follow its first byte. An order fits the socket's
-#: buffer; one that has not left by then was begun by a process that has stood still meanwhile.
+#: Seconds within which the rest of a request must follow its first byte. An order fits into the
+#: socket's buffer; if it has not left by then, the process has been frozen meanwhile.
 REST_WITHIN: Final = 2.0
 _READ: Final = 64 * 1024
 _INTERIM: Final = range(100, 200)
@@ -34,15 +34,15 @@ _SWITCHING: Final = 101
 
 
 class TooLate(Exception):
-    """The permission to send has gone stale; no byte was written."""
+    """The permission to send has expired; no byte was written."""
 
 
 @dataclass(slots=True)
 class Answer:
-    """What came of one request: a response, or the reason why there is none.
+    """The outcome of one request: a response, or the reason why there is none.
 
     Without a response the connection was reset before ``at`` (monotonic seconds): no byte of the
-    request leaves any more.
+    request can leave any more.
     """
 
     response: HttpResponse | None
@@ -51,7 +51,7 @@ class Answer:
 
 
 def serialise(request: HttpRequest, target: Target) -> bytes:
-    """The request as it goes over the wire (HTTP/1.1, keep-alive)."""
+    """The request's bytes on the wire (HTTP/1.1, keep-alive)."""
     host = target.host if target.port in (80, 443) else f"{target.host}:{target.port}"
     lines = [f"{request.method} {target.base_path}{request.path} HTTP/1.1", f"Host: {host}"]
     lines.extend(f"{name}: {value}" for name, value in request.headers.items())
@@ -61,10 +61,10 @@ def serialise(request: HttpRequest, target: Target) -> bytes:
 
 
 class Deadlines:
-    """Answers that are waited for: one timer for all of them instead of one for each request.
+    """Time-outs of pending answers: one timer for all instead of one per request.
 
-    A timer of its own costs a request more than anything else but ``send(2)`` itself, at the one
-    moment when that counts. The price: a timeout comes up to ``TIMEOUT_GRAIN`` seconds late.
+    A timer per request costs more than anything but ``send(2)`` itself, at the one moment when that
+    counts. The price: a time-out comes up to ``TIMEOUT_GRAIN`` seconds late.
     """
 
     __slots__ = ("_loop", "_timer", "_waiting")
@@ -75,13 +75,14 @@ class Deadlines:
         self._waiting: dict[Connection, float] = {}
 
     def expect(self, connection: Connection, deadline: float) -> None:
-        """Close ``connection`` with "timeout" unless it is forgotten before (monotonic s)."""
+        """Close ``connection`` with "timeout" at ``deadline`` (monotonic seconds) unless it is
+        forgotten before."""
         self._waiting[connection] = deadline
         if self._timer is None:
             self._timer = self._loop.call_later(TIMEOUT_GRAIN, self._look)
 
     def forget(self, connection: Connection) -> None:
-        """The answer came, or the connection went."""
+        """Stop waiting: the answer came, or the connection was closed."""
         self._waiting.pop(connection, None)
 
     def _look(self) -> None:
@@ -120,7 +121,7 @@ class Connection:
         *,
         drop_after: float = KERNEL_TIMEOUT,
     ) -> None:
-        """``drop_after``: seconds after which the kernel gives up what is not acknowledged."""
+        """``drop_after``: seconds after which the kernel drops unacknowledged bytes."""
         self.target = target
         self._drop_after = drop_after
         self._loop = loop
@@ -135,23 +136,23 @@ class Connection:
     # -- life ------------------------------------------------------------------------------------
     @property
     def is_open(self) -> bool:
-        """Whether a request may be written now or after the one in flight."""
+        """Whether a request can be written, now or after the one in flight."""
         return self._socket is not None
 
     @property
     def is_idle(self) -> bool:
-        """Open and nothing in flight."""
+        """Whether it is open with nothing in flight."""
         return self._socket is not None and self._on_answer is None
 
     async def connect(self) -> None:
-        """Open the connection (TCP, then TLS); NotConnected when that fails."""
+        """Open the connection (TCP, then TLS). Raises NotConnected if that fails."""
         opened = await open_socket(self.target, self._loop, drop_after=self._drop_after)
         self._socket = opened
         self._keep_session()
         self._loop.add_reader(opened.fileno(), self._readable)
 
     def close(self, reason: str = "closed") -> None:
-        """Reset; what was in flight is answered with an error (its order is UNKNOWN)."""
+        """Reset the connection; a request in flight gets an error answer (its order is UNKNOWN)."""
         connection, self._socket = self._socket, None
         if connection is None:
             return
@@ -170,11 +171,10 @@ class Connection:
     ) -> None:
         """Write ``raw`` now; ``on_answer`` is called exactly once, later, in the loop.
 
-        Unanswered at ``deadline`` (monotonic seconds) the connection is closed.
+        If unanswered at ``deadline`` (monotonic seconds), the connection is closed.
 
-        NotConnected when the socket was already dead, TooLate after ``by`` (monotonic seconds: the
-        process may have been frozen since it was asked whether this may leave): then nothing has
-        left.
+        Raises NotConnected if the socket was already dead, TooLate after ``by`` (monotonic seconds;
+        the process may have been frozen since the last check): in both cases nothing has left.
         """
         connection = self._socket
         if connection is None or self._on_answer is not None:
@@ -197,7 +197,7 @@ class Connection:
         self._deadlines.expect(self, deadline)
 
     def is_writable(self) -> bool:
-        """Whether a request could be written now, as far as the kernel knows of the socket."""
+        """Whether a request could be written now, as far as the kernel knows."""
         connection = self._socket
         return (
             connection is not None
@@ -230,7 +230,7 @@ class Connection:
         try:
             data = connection.recv(_READ)
         except (BlockingIOError, ssl.SSLWantReadError):
-            if self._wants_session:  # nothing but the server's tickets has come
+            if self._wants_session:  # only the server's session tickets have arrived
                 self._keep_session()
             return
         except OSError as error:
@@ -252,7 +252,7 @@ class Connection:
             self.close("answer too large")
 
     def _keep_session(self) -> None:
-        """Let the next connection to this server resume; until there is a ticket, ask again."""
+        """Keep the TLS session for the next connection; try again until there is a ticket."""
         wrapped = self._socket
         self._wants_session = isinstance(wrapped, ssl.SSLSocket) and not tls.SESSIONS.keep(
             self.target.host, self.target.port, wrapped
@@ -268,28 +268,28 @@ class Connection:
         self._size = 0
 
     def on_message_begin(self) -> None:
-        """A message begins; behind a whole answer it is nobody's."""
+        """Note the start of a message; after a complete answer it belongs to no request."""
         self._beyond = self._answer is not None
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One response header."""
+        """Store one response header."""
         self._headers[name.lower().decode("latin-1")] = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
+        """Store a piece of the body."""
         self._buffer.append(body)
 
     def on_message_complete(self) -> None:
-        """The whole answer is here, or an interim one (100, 103), which says nothing yet."""
+        """Handle a complete answer; ignore an interim one (100, 103)."""
         status = self._parser.get_status_code()
         if status in _INTERIM and status != _SWITCHING:
             self._headers, self._buffer = {}, []
             return
         if self._answer is not None:
-            return  # on_message_begin has noticed
+            return  # on_message_begin has noted it
         response = HttpResponse(status, self._headers, b"".join(self._buffer))
         self._answer = Answer(response, "", clock.monotonic())
-        # Leave the parser's own callback before it is replaced and the next request is written.
+        # Return from the parser's own callback before replacing it and writing the next request.
         self._loop.call_soon(self._complete, self._answer, self._parser.should_keep_alive())
 
     def _complete(self, answer: Answer, keep: bool) -> None:
@@ -297,7 +297,7 @@ class Connection:
             return
         behind = self._read_behind()
         if self._beyond or behind:
-            # Which of two answers is ours? The next request must not be told this one's.
+            # It is unclear which answer is ours, and the next request must not get this one's.
             self.close("data beyond the answer")
             return
         self._reset_parser()
@@ -308,7 +308,7 @@ class Connection:
         callback(answer)
 
     def _read_behind(self) -> bytes | None:
-        """What waits behind a whole answer: None for nothing, b"" for the end of the connection."""
+        """Data after a complete answer: None for nothing, b"" for the end of the connection."""
         if self._socket is None:
             return b""
         try:

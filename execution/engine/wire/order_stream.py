@@ -1,7 +1,7 @@
-"""One real account's order updates: a websocket that is kept open, and known to be alive or not.
+"""One real account's order updates: a websocket that is kept open, with a health check.
 
-Whatever happens to it, only the account's reading of books gets faster or slower. Silence is told
-from quiet by pings: a connection on which not even those are answered is dead.
+Whatever happens to it, only the rate of book reads changes. Pings distinguish a dead connection
+from a quiet one: if not even they are answered, it is dead.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
 
-#: Seconds for a connection to be opened, and to be told that updates come.
+#: Seconds to open a connection, and to be told that updates will come.
 CONNECT_SECONDS: Final = 5.0
-#: Whoever has gone silent is not waited for longer than this when we hang up.
+#: Most seconds to wait for the other side when we close.
 GOODBYE_SECONDS: Final = 0.2
-#: A sign of life goes out so often, in seconds; Noren wants one within 30.
+#: Seconds between our heartbeats; Noren requires one within 30.
 BEAT_SECONDS: Final = 8.0
-#: Without any frame for so long, pongs included, a connection is dead.
+#: Seconds without any frame, pongs included, after which a connection is dead.
 SILENCE_SECONDS: Final = 20.0
 #: Pauses before the next connection, in seconds; the last one repeats. Up to half is added at
-#: random, so that five thousand that were cut together do not come back together.
+#: random, so that five thousand connections cut together do not return together.
 PAUSES: Final = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
-#: A broker that lets this session not in is asked again after so many seconds.
+#: Pause in seconds after a broker refused this session.
 REFUSED_PAUSE: Final = 60.0
-#: A connection that lived for so long was a good one: the next pause is the first again.
+#: After a connection that lasted this many seconds, the next pause is the first again.
 GOOD_SECONDS: Final = 10.0
 
 
 class OrderStream:
-    """The connection of one login; all methods on the loop.
+    """The connection of one login; all methods run in the loop's thread.
 
-    ``heard`` is called with every order that comes, ``turned`` whenever updates begin to come or
-    may have stopped.
+    ``heard`` is called with every order update, ``turned`` whenever updates begin or may have
+    stopped.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class OrderStream:
         self._task = asyncio.create_task(self._live())
 
     def is_healthy(self, now: float) -> bool:
-        """Whether updates come: let in, and heard of lately (``now`` in monotonic seconds)."""
+        """Whether updates come: accepted, with a recent frame (``now`` in monotonic seconds)."""
         return self._ready and now - self._heard_at < SILENCE_SECONDS
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class OrderStream:
             except Refused as error:
                 self.problem, pause = f"refused: {error}", REFUSED_PAUSE
             except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
-                # By its class alone: messages hold the address, and the address the token.
+                # Only the class name: messages contain the address, and the address the token.
                 self.problem = tls.fault(error) or type(error).__name__
             if self.problem != before:
                 log.info("order_updates_lost", client=self.session.client_id, reason=self.problem)
@@ -106,7 +106,7 @@ class OrderStream:
 
     async def _once(self) -> None:
         """One connection, from its handshake to its end."""
-        await self._quiet.over()  # no handshake begins while orders leave
+        await self._quiet.over()  # no handshake starts while orders leave
         socket = await self._slots.carry(self._open)
         try:
             hello = self._spoken.hello(self.session)
@@ -130,7 +130,7 @@ class OrderStream:
         try:
             return await asyncio.wait_for(opening, CONNECT_SECONDS)
         except aiohttp.WSServerHandshakeError as error:
-            if error.status < 500:  # asked again at once, it would say the same
+            if error.status < 500:  # an immediate retry would get the same answer
                 raise Refused(f"HTTP {error.status}") from None
             raise
 
@@ -162,7 +162,7 @@ class OrderStream:
             self._heard_at = clock.monotonic()
             if not frame:
                 continue
-            await self._quiet.over()  # news can wait until the orders of this second have left
+            await self._quiet.over()  # updates can wait until the orders of this second have left
             said = self._spoken.read(frame, self.session)
             if said.refused:
                 raise Refused(said.refused)
@@ -173,7 +173,7 @@ class OrderStream:
 async def _frame(
     socket: aiohttp.ClientWebSocketResponse, seconds: float | None = None
 ) -> str | bytes:
-    """The next frame; empty for a sign of life alone. ConnectionError at the end."""
+    """The next frame; '' for a ping or pong. Raises ConnectionError at the end."""
     message = await socket.receive(timeout=seconds)
     match message.type:
         case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:

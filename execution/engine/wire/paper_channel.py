@@ -1,9 +1,9 @@
 """A test account's channel: the paper book behind the same interface as a broker's.
 
-With it I8 (test accounts never reach a broker) holds.
-No socket is opened: orders, cancels and reads are answered by :class:`brokers.paper.adapter.
-PaperVenue` in this process. What it knows is in our own rows: after a restart the book is made of
-them again, and an order that had not got so far is absent, which the usual proof finds out.
+It keeps I8 (test accounts never reach a broker).
+No socket is opened: :class:`brokers.paper.adapter.PaperVenue` answers orders, cancels and reads in
+this process. After a restart the book is rebuilt from our own rows; an order that had not been
+accepted is absent, which the usual proof finds out.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from execution.tags import make_tag
 from marketplace.ports import Quote
 from quantleap.core import clock
 
-#: The kind of :mod:`brokers.registry`, which every execution of the test environment has.
+#: The broker kind (:mod:`brokers.registry`) of every execution in the test environment.
 PAPER: Final = "paper"
 _STATES: Final = {
     lifecycle.ACCEPTED: BookState.OPEN,
@@ -49,17 +49,17 @@ _STATES: Final = {
     lifecycle.REJECTED: BookState.REJECTED,
 }
 _NOWHERE: Final = Route("http://paper.invalid")
-#: Asks the platform's feed; leaves out what it does not know.
+#: Reads quotes from the platform's feed; contracts that it does not know are left out.
 Quotes = Callable[[Collection[int]], Awaitable[Mapping[int, Quote]]]
 
 
 def paper_instrument(contract_id: int) -> BrokerInstrument:
-    """How the paper book names a contract: by its row, for every contract that there is."""
+    """The paper book's name of a contract, made from its id."""
     return BrokerInstrument("NFO", str(contract_id), str(contract_id))
 
 
 class PaperChannel(Channel):
-    """Orders of one test account; they fill at the reference price, or rest until the feed's
+    """The channel of one test account: orders fill at the reference price, or rest until the feed's
     quotes reach their limit."""
 
     def __init__(
@@ -101,9 +101,9 @@ class PaperChannel(Channel):
         self._venue = PaperVenue(lambda name: self._marks.get(name.symbol))
         self._book = self._venue.book(real.client_id)
 
-    # -- what an earlier process left ------------------------------------------------------------
+    # -- after a restart -------------------------------------------------------------------------
     def restore(self, intents: Iterable[LiveIntent]) -> None:
-        """Put orders into the book that our rows say are there; known ones stay as they are."""
+        """Put orders into the book as our rows have them; known orders stay unchanged."""
         known = {report.broker_order_id for report in self._book.orders()}
         self._book.restore(
             (_order(intent), _report(intent, _STATES[intent.state]))
@@ -115,12 +115,12 @@ class PaperChannel(Channel):
 
     # -- the interface of a broker's channel -----------------------------------------------------
     async def warm_up(self, connections: int = 1) -> bool:
-        """There is nothing to connect to."""
+        """True: there is nothing to connect to."""
         del connections
         return True
 
     def aim(self, run: LiveRun) -> Shot | None:
-        """Nothing is prepared: an order leaves when it is drained."""
+        """None: an order leaves when the queue is drained."""
         del run
         return None
 
@@ -146,13 +146,13 @@ class PaperChannel(Channel):
         _, _, body = intent.raw.partition(b"\r\n\r\n")
         self._on_sent(intent, now)
         response = self._venue.answer(HttpRequest("POST", "/paper/orders", {}, body))
-        # Later, as any answer: whoever drains is not called back in the middle of it.
+        # Later, like any answer: the caller of drain must not be called back from within it.
         self._loop.call_soon(self._on_answer, intent, Answer(response=response, error="", at=now))
 
     async def fetch(
         self, clients: aio.Clients, request: HttpRequest, limits: Limits
     ) -> HttpResponse:
-        """The book's own answer, by the feed's prices of now where something rests."""
+        """The book's answer, after updating prices from the feed if an order rests."""
         del clients, limits
         resting = {
             int(report.symbol) for report in self._book.orders() if not report.state.is_terminal

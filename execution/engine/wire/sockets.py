@@ -1,10 +1,10 @@
-"""Opening one socket to a broker: which address, from where, how it dies, TLS.
+"""Opens a socket to a broker: destination and source address, reset on close, TLS.
 
-What is written to a TCP socket stays with the kernel until it is acknowledged. A plain ``close``
-hands that duty over: the order that we gave up at T+5 s is retransmitted until the network is back
-and arrives at T+14 s, beside the one that was sent again. So these sockets are *reset* when they
-are closed, by us or by the death of the process, and the kernel gives up unacknowledged bytes by
-itself before a broker's book is believed (docs/adr/0030).
+The kernel keeps bytes written to a TCP socket until they are acknowledged, even after a plain
+``close``: an order that we gave up at T+5 s is retransmitted until the network is back and arrives
+at T+14 s, beside the one that was sent again. So these sockets are *reset* when they are closed, by
+us or by the death of the process, and the kernel drops unacknowledged bytes by itself before a
+broker's book is believed (docs/adr/0030).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from brokers import tls
 from brokers.dial import NEXT_ADDRESS, family_of
 
 CONNECT_TIMEOUT: Final = 5.0
-#: Seconds that written bytes may stay unacknowledged, where nobody says otherwise.
+#: Default seconds for which written bytes may stay unacknowledged.
 KERNEL_TIMEOUT: Final = 5.0
 _RESET: Final = struct.pack("ii", 1, 0)
 #: TCP_RXT_CONNDROPTIME of macOS (netinet/tcp.h), in whole seconds; Python has no name for it.
@@ -44,7 +44,7 @@ class NotConnected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a broker's API listens, and from which source address to leave."""
+    """Where a broker's API listens, and the source address to connect from."""
 
     host: str
     port: int
@@ -54,7 +54,7 @@ class Target:
 
     @classmethod
     def of(cls, base_url: str, source: str = "") -> Target:
-        """Target of a base URL such as ``https://api.kite.trade``."""
+        """The target of a base URL such as ``https://api.kite.trade``."""
         parts = urlsplit(base_url)
         secure = parts.scheme == "https"
         port = parts.port or (443 if secure else 80)
@@ -62,18 +62,18 @@ class Target:
 
 
 def kernel_timeout(answer_timeout: float, visibility_delay: float) -> float:
-    """Seconds after which the kernel drops what is not acknowledged: no later than we stop waiting
-    for the answer, and in any case before the order's absence from the book may count."""
+    """Seconds after which the kernel drops unacknowledged bytes: no later than we stop waiting for
+    the answer, and before the order's absence from the book may count as proof."""
     return max(1.0, min(answer_timeout, visibility_delay / 2))
 
 
 async def open_socket(
     target: Target, loop: asyncio.AbstractEventLoop, *, drop_after: float = KERNEL_TIMEOUT
 ) -> socket.socket:
-    """A connected socket (for TLS with its handshake done), within :data:`CONNECT_TIMEOUT`.
+    """A connected socket (with the TLS handshake done), within :data:`CONNECT_TIMEOUT`.
 
-    All addresses of the host are tried, of the source address's family if there is one.
-    NotConnected says in words why there is none.
+    Tries all addresses of the host, of the source address's family if there is one. Raises
+    NotConnected with the reason as text.
     """
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -86,7 +86,8 @@ async def open_socket(
 
 
 def _words(error: Exception, target: Target) -> str:
-    """Why, without the account's egress address, which is sealed: texts of asyncio carry it."""
+    """The reason as text, without the account's egress address, which is sealed but appears in
+    asyncio's messages."""
     if target.source and getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
         return "the account's egress address is none of this machine's"
     if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno:
@@ -119,7 +120,7 @@ async def _connected(
 
 def _set_options(raw: socket.socket, drop_after: float) -> None:
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # Set now, not before closing: then a process that is killed resets its sockets as well.
+    # Set now, not before closing: then a killed process resets its sockets as well.
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(drop_after * 1000))

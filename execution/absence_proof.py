@@ -1,10 +1,10 @@
-"""When a tag's absence from the book proves that the order does not exist. Pure.
+"""The proof that an order does not exist: its tag is absent from the order book. Pure.
 
-This proof is what I3 (no second send without proof) waits for.
+I3 (no second send without proof) requires this proof.
 
-At least 3 *successful* reads, spread over at least 5 s, the last one later than the broker's
-visibility delay after the last moment at which a byte of the order could leave. A failed read
-proves nothing and is simply not fed in; one that began before that moment proves nothing either.
+It takes at least 3 *successful* reads over at least 5 s. The last read must start at least the
+broker's visibility delay after the last moment at which a byte of the order could leave. A failed
+read proves nothing and is not counted; nor is a read that began before that moment.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ MIN_SPAN: Final = 5.0
 
 @dataclass(slots=True)
 class AbsenceProof:
-    """Counts reads without the tag. Times are monotonic seconds; ``sent_at`` is the last moment
-    at which a byte of the last send could leave (not the first: a socket is retransmitted until it
-    is reset)."""
+    """Counts successful reads without the tag. Times are monotonic seconds.
+
+    ``sent_at`` is the last moment at which a byte of the last send could leave, not the first: a
+    socket retransmits until it is reset.
+    """
 
     sent_at: float
     visibility_delay: float
@@ -28,9 +30,9 @@ class AbsenceProof:
     first_read_at: float = 0.0
 
     def missing(self, read_started_at: float) -> bool:
-        """Note one successful read that lacked the tag; True when absence is proven.
+        """Count one successful read without the tag; return whether absence is now proven.
 
-        The read's *start* counts: the book may have changed while the answer travelled.
+        The read's *start* counts, because the book may have changed before the answer arrived.
         """
         if read_started_at < self.sent_at:
             return False

@@ -1,16 +1,15 @@
-"""Who may begin to enter now, where more accounts enter than one executor can follow up. Pure.
+"""Which entries may start when one executor has more than it can follow up at once. Pure.
 
-An entry with several order groups is begun with its bought legs and finished with its sold ones,
-which wait for the fills. Thousands begun at once are all filled at once, and the last of them waits
-for its sold legs until everybody before it has been followed up. So no more are begun than can be
-followed up in good time; the others stand in line, and begin as earlier ones are done.
+An entry with several order groups sends its bought legs first; its sold legs wait for their fills.
+If thousands start at once, all their bought legs fill at once, and the last entry waits for its
+sold legs until all others have been followed up. So the executor starts only as many entries as it
+can follow up in time; the others queue, and start as earlier ones are done.
 
-Only what waits for *us* is to keep anybody back. Of an account that waits for its broker nobody
-knows for how long it will: it counts for :data:`PATIENCE` seconds, and no longer. And whoever
-stands in line has a moment of their own at which they begin whatever the others do: no line ever
-costs anybody their grace.
+Only an entry that waits for *us* should delay others. How long an entry waits for its broker is
+unknown, so it counts for at most :data:`PATIENCE` seconds. Each queued entry also has a latest
+start, at which it starts whatever the others do: queueing never costs an entry its grace period.
 
-Times are monotonic seconds, weights are orders (:func:`weight`). A number stands for an execution.
+Times are monotonic seconds, weights are in orders (:func:`weight`). An int identifies an execution.
 """
 
 from __future__ import annotations
@@ -25,23 +24,23 @@ from execution import lifecycle
 from execution.state import LiveIntent
 from execution.withdrawals import first_failure
 
-#: Orders of entries under way at once in one executor: 250 accounts of four legs, a fifth of a
-#: second of its work, and what keeps it busy at a broker that answers in 150 ms
+#: Most orders of entries under way at once in one executor: 250 accounts of four legs, a fifth of a
+#: second of its work, and enough to keep it busy at a broker that answers in 150 ms
 #: (docs/performance.md).
 WINDOW: Final = 1000
-#: Seconds for which an entry that waits for its broker keeps a place.
+#: Seconds for which an entry that waits for its broker occupies the window.
 PATIENCE: Final = 1.0
-#: An account whose fills nobody tells of is followed by reading its order book, which is that many
-#: times the work.
+#: Weight factor of an account without order updates: it is followed by reading its order book,
+#: which is that many times the work.
 BY_BOOK: Final = 4
-#: The share of what is left of the grace within which everybody in line has begun.
+#: The share of the remaining grace within which every queued entry has started.
 SHARE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """An execution that is to enter: from when on it may begin, and by when it has to, whatever
-    keeps the others."""
+    """An execution that is to enter: its earliest start, and the moment (``by``) at which it
+    starts whether or not the window has room."""
 
     number: int
     weight: int
@@ -50,18 +49,18 @@ class Entrant:
 
 
 def weight(orders: int, *, told: bool) -> int:
-    """How much work so many orders are; ``told``: their broker tells of fills by itself."""
+    """The work of following up ``orders``; ``told``: their broker pushes order updates."""
     return orders if told else BY_BOOK * orders
 
 
 def lined_up(
     entrants: Sequence[tuple[int, int, float]], *, start: float, end: float
 ) -> list[Entrant]:
-    """Entrants of one run in their order, each ``(number, weight, last)``: evenly spread over
-    the first half of the grace from ``start`` to ``end``.
+    """The entrants of one run in the given order, each given as ``(number, weight, last)``. Their
+    latest starts are spread evenly over the first half of the grace from ``start`` to ``end``.
 
-    ``last`` is the latest moment at which an entry may begin so that its own pace lets all of its
-    orders leave in time.
+    ``last`` is the latest moment at which an entry may start so that its account's order rate
+    still lets all of its orders leave in time.
     """
     step = SHARE * max(0.0, end - start) / max(1, len(entrants))
     return [
@@ -71,7 +70,7 @@ def lined_up(
 
 
 class Line:
-    """Who is under way, and who stands in line. Knows no clock."""
+    """The entries under way and those in the queue. Reads no clock."""
 
     def __init__(self, window: int = WINDOW, patience: float = PATIENCE) -> None:
         self._window = window
@@ -90,24 +89,24 @@ class Line:
 
     @property
     def weight(self) -> int:
-        """Orders of those who are under way and count."""
+        """Total weight of the entries that occupy the window."""
         return self._weight
 
     @property
     def under_way(self) -> Collection[int]:
-        """Who has begun and counts still."""
+        """The entries that have started and still occupy the window."""
         return self._under_way.keys()
 
     def has_begun(self, number: int) -> bool:
-        """Whether this one was admitted, be it over by now."""
+        """Whether this execution was admitted, even if it is over by now."""
         return number in self._begun
 
     def is_waiting(self, number: int) -> bool:
-        """Whether this one stands in line."""
+        """Whether this execution is in the queue."""
         return number in self._waiting
 
     def join(self, entrants: Iterable[Entrant]) -> None:
-        """Stand in line, ordered by the moment by which each has to begin; nobody twice."""
+        """Queue ``entrants``, ordered by latest start; skip those that are queued or have begun."""
         for entrant in entrants:
             if entrant.number in self._waiting or entrant.number in self._begun:
                 continue
@@ -115,10 +114,10 @@ class Line:
             heapq.heappush(self._later, (entrant.start, next(self._order), entrant))
 
     def admit(self, now: float, is_ours: Callable[[int], bool], *, ahead: float = 0.0) -> list[int]:
-        """Who begins now, in their order; those who start within ``ahead`` seconds included.
+        """Start the entries that may start by ``now`` + ``ahead`` seconds; return them in order.
 
-        ``is_ours`` says of one whose time at its broker is up whether it waits for us instead: then
-        it keeps its place.
+        ``is_ours`` is called for an entry whose :data:`PATIENCE` is over; if it waits for us
+        instead of its broker, it keeps its place in the window.
         """
         self._expire(now, is_ours)
         while self._later and self._later[0][0] <= now + ahead:
@@ -136,25 +135,25 @@ class Line:
         return begun
 
     def done(self, number: int) -> None:
-        """Nothing of this entry waits for us any more: its place is free."""
+        """Free the place of an entry of which nothing waits for us any more."""
         held = self._under_way.pop(number, None)
         if held is not None:
             self._weight -= held[0]
 
     def leave(self, number: int) -> None:
-        """Forget this one: it is over, or somebody else's."""
+        """Forget an execution that is over or now belongs to another executor."""
         self.done(number)
         self._begun.discard(number)
         self._waiting.pop(number, None)
 
     def is_due(self, now: float) -> bool:
-        """Whether :meth:`admit` may have somebody to admit by the passing of time alone."""
+        """Whether the passing of time alone may let :meth:`admit` start an entry."""
         if not self._waiting:
             return False
         return any(heap and heap[0][0] <= now for heap in (self._later, self._line, self._expiring))
 
     def _has_room(self, more: int) -> bool:
-        """Somebody alone always has: an entry may be larger than the window."""
+        """An empty window has room for any entry: one entry may be larger than the window."""
         return not self._weight or self._weight + more <= self._window
 
     def _begin(self, entrant: Entrant, now: float) -> None:
@@ -180,12 +179,12 @@ class Line:
 
 
 def is_followed_up(entries: Collection[LiveIntent]) -> bool:
-    """Whether every order of an entry has left, or none will: one has failed."""
+    """Whether every order of an entry has left, or no more will because one has failed."""
     return not any(_is_here(intent) for intent in entries) or first_failure(entries) is not None
 
 
 def waits_for_us(entries: Collection[LiveIntent], now_mono: float) -> bool:
-    """Whether the next orders of an entry could leave, and its broker has nothing more to say."""
+    """Whether the next orders of an entry could leave, and no answer of its broker is pending."""
     here = [intent for intent in entries if intent.state == lifecycle.PLANNED]
     return (
         bool(here)
@@ -195,7 +194,7 @@ def waits_for_us(entries: Collection[LiveIntent], now_mono: float) -> bool:
 
 
 def has_to_stand_in_line(entries: Collection[LiveIntent]) -> bool:
-    """Whether an entry has several groups, and nothing of it was ever sent."""
+    """Whether an entry has several order groups, none of which was ever sent."""
     return any(intent.group for intent in entries) and all(
         intent.state == lifecycle.PLANNED and not intent.sends and not intent.unconnected
         for intent in entries

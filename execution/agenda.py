@@ -1,7 +1,7 @@
-"""When time alone may move an execution. Pure.
+"""The moments at which time alone may change an execution's next steps. Pure.
 
-:mod:`execution.next_steps` is asked again when something happened to an execution, and at the
-moments named here; in between it says nothing new, so nobody need ask. Times are monotonic seconds.
+:mod:`execution.next_steps` is evaluated again when something happened to an execution, and at the
+moments computed here; in between its result cannot change. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from execution.state import LiveExecution, LiveIntent, LiveRun
 from execution.unreported import HANGS_AFTER, SILENT_AFTER
 from execution.withdrawals import CANCEL_PATIENCE
 
-#: What a run's executions have in common: another value of it moves all of them.
+#: What the next steps of all executions of a run share: when it changes, all are evaluated again.
 Phase = tuple[object, ...]
 
 
 def phase(run: LiveRun, now: dt.datetime, entries_blocked: str) -> Phase:
-    """Everything of a run, and of the clock and the kill switch over it, that the next step of an
-    execution depends on. ``entries_blocked`` as in :class:`execution.steps.Situation`."""
+    """Everything about a run, its clock and its kill switch that an execution's next step depends
+    on. ``entries_blocked`` as in :class:`execution.steps.Situation`."""
     return (
         now >= run.entry_at,
         now > run.grace_until,
@@ -37,7 +37,7 @@ def phase(run: LiveRun, now: dt.datetime, entries_blocked: str) -> Phase:
 
 
 def next_moment(execution: LiveExecution, now_mono: float) -> float:
-    """The earliest moment from ``now_mono`` on at which an order's own waiting ends; inf: none."""
+    """The earliest moment from ``now_mono`` on at which a wait of an order ends; inf: none."""
     soonest = math.inf
     for intent in execution.intents:
         for moment in _moments(intent):
@@ -47,7 +47,7 @@ def next_moment(execution: LiveExecution, now_mono: float) -> float:
 
 
 def _moments(intent: LiveIntent) -> Iterator[float]:
-    # Of a finished one as well: when its leg may be tried again, and until when it may turn up.
+    # Also of a final order: its leg may be tried again then.
     yield intent.not_before_mono
     if intent.is_final:
         return
@@ -67,7 +67,7 @@ def _moments(intent: LiveIntent) -> Iterator[float]:
 
 
 class Agenda:
-    """Numbers of executions by the moment at which they are to be asked for again."""
+    """Execution numbers by the moment at which each is evaluated again."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int]] = []
@@ -77,13 +77,13 @@ class Agenda:
         return len(self._at)
 
     def put(self, number: int, at: float) -> None:
-        """Ask for ``number`` at ``at``; the earliest moment that was put down counts."""
+        """Schedule ``number`` at ``at``; the earliest scheduled moment counts."""
         if at < self._at.get(number, math.inf):
             self._at[number] = at
             heapq.heappush(self._heap, (at, number))
 
     def due(self, now: float) -> list[int]:
-        """Take off everybody whose moment has come by ``now``."""
+        """Remove and return the numbers whose moment has come by ``now``."""
         found = []
         while self._heap and self._heap[0][0] <= now:
             at, number = heapq.heappop(self._heap)

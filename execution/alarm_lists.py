@@ -1,4 +1,4 @@
-"""Reads of alarms for the console: what is open, what became of the others, and the way out."""
+"""Reads of alarms for the console: open ones, how the others ended, and where to fix the cause."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from execution.alarms import BOOK_UNREAD, NO_PRICE, SESSION_EXPIRED
 from execution.models import Alarm, Execution, OrderIntent
 from execution.tags import parse_tag
 
-#: Where the way out of a cause lies, if it is not the page of what the alarm is about.
+#: The console page where a cause is fixed, if it is not the page of the alarm's object.
 WAYS_OUT: Final[Mapping[str, tuple[str, str]]] = {
     NO_PRICE: ("admin:brokers_feedaccount_changelist", "Feed accounts"),
     SESSION_EXPIRED: ("admin:brokers_brokeraccount_changelist", "Broker accounts"),
     BOOK_UNREAD: ("admin:brokers_brokeraccount_changelist", "Broker accounts"),
 }
-#: How far an alarm has come, and which rows that are.
+#: The states of an alarm: label and the rows in that state.
 STATES: Final[Mapping[str, tuple[str, Q]]] = {
     "new": ("Open, seen by nobody", Alarm.OPEN & Q(acknowledged_at__isnull=True)),
     "acknowledged": ("Open, acknowledged", Alarm.OPEN & Q(acknowledged_at__isnull=False)),
@@ -29,9 +29,9 @@ STATES: Final[Mapping[str, tuple[str, Q]]] = {
 
 
 def open_alarms(*, run_id: int | None = None, state: str = "", cause: str = "") -> QuerySet[Alarm]:
-    """Alarms that are open, the newest first, with what their rows show.
+    """Open alarms, newest first, with the related rows that lists show.
 
-    ``run_id``: those of a run and of its executions. ``state``: ``new`` or ``acknowledged``.
+    ``run_id``: only those of a run and its executions. ``state``: ``new`` or ``acknowledged``.
     """
     found = shown().filter(Alarm.OPEN).order_by("-id")
     if run_id is not None:
@@ -42,7 +42,7 @@ def open_alarms(*, run_id: int | None = None, state: str = "", cause: str = "") 
 
 
 def shown() -> QuerySet[Alarm]:
-    """Every alarm with the rows that it names."""
+    """Every alarm, joined with its execution, run and account."""
     return Alarm.objects.select_related(
         "execution__subscription__customer",
         "execution__account",
@@ -53,27 +53,27 @@ def shown() -> QuerySet[Alarm]:
 
 
 def open_causes() -> list[tuple[str, int]]:
-    """Causes of the alarms that are open, with how many there are of each, most of them first."""
+    """Causes of open alarms with the number of alarms of each, most frequent first."""
     rows = Alarm.objects.filter(Alarm.OPEN).values_list("cause").annotate(n=Count("id"))
     return sorted(rows.order_by(), key=lambda row: (-row[1], row[0]))
 
 
 def open_in_words(count: int) -> str:
-    """How many alarms are open: one sentence for every page that counts them; '' for none."""
+    """The number of open alarms as a sentence, shared by all pages that count them; '' for none."""
     if not count:
         return ""
     return f"{count} alarms are open" if count > 1 else "An alarm is open"
 
 
 def alarms_of(execution_id: int) -> list[Alarm]:
-    """Every alarm that an execution ever had: the open ones first, then the newest."""
+    """All alarms an execution ever had: open ones first, newest first within each."""
     rows = list(Alarm.objects.filter(execution_id=execution_id).order_by("-id"))
     return sorted(rows, key=is_open, reverse=True)
 
 
 @dataclass(frozen=True, slots=True)
 class AlarmRow:
-    """An alarm on an execution's page: the contract and order that it is about, if of one."""
+    """An alarm on an execution's page, with its contract and order if it is about one."""
 
     alarm: Alarm
     state: str
@@ -87,7 +87,7 @@ class AlarmRow:
 
 
 def alarm_rows(alarms: Sequence[Alarm], intents: Sequence[OrderIntent]) -> list[AlarmRow]:
-    """Alarms of an execution with the symbols of its orders; no query."""
+    """The alarms of an execution with the symbols of its orders; no query."""
     symbols = {intent.leg_key: intent.symbol for intent in intents}
     orders = {intent.code: intent for intent in intents}
     found = []
@@ -100,7 +100,7 @@ def alarm_rows(alarms: Sequence[Alarm], intents: Sequence[OrderIntent]) -> list[
 
 
 def state_of(alarm: Alarm) -> str:
-    """How far it has come: a key of :data:`STATES`."""
+    """The alarm's state, a key of :data:`STATES`."""
     if alarm.settled_at is not None:
         return "settled"
     if alarm.cleared_at is not None:
@@ -114,14 +114,14 @@ def is_open(alarm: Alarm) -> bool:
 
 
 def about(alarm: Alarm) -> str:
-    """What it is about, by the id or name that people know."""
+    """The public id of the alarm's execution or run, else the name of its account."""
     if alarm.execution is not None:
         return alarm.execution.public_id
     return alarm.run.public_id if alarm.run is not None else str(alarm.account)
 
 
 def executions_alarmed(run_ids: Sequence[int]) -> dict[int, int]:
-    """Executions of each run with an open alarm (1 query)."""
+    """The number of executions with an open alarm, by run (1 query)."""
     rows = (
         Execution.objects.filter(run_id__in=list(run_ids), needs_attention=True)
         .values_list("run_id")
@@ -131,12 +131,12 @@ def executions_alarmed(run_ids: Sequence[int]) -> dict[int, int]:
 
 
 def with_attention(found: QuerySet[Execution]) -> QuerySet[Execution]:
-    """Executions that know as ``attention`` whether an alarm of theirs is open, for a list."""
+    """``found`` annotated with ``attention``: whether an execution has an open alarm."""
     return found.annotate(attention=F("needs_attention"))
 
 
 def age(since: dt.datetime, now: dt.datetime) -> str:
-    """How long ago: ``14 s``, ``3 min``, ``2 h 5 min``, ``4 d``."""
+    """Time since ``since``: ``14 s``, ``3 min``, ``2 h 5 min``, ``4 d``."""
     seconds = max(0, int((now - since).total_seconds()))
     if seconds < 60:
         return f"{seconds} s"

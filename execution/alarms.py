@@ -1,8 +1,8 @@
-"""What a person has to look at, by cause: in words, and the seconds that were promised. Pure.
+"""The causes of alarms: a sentence for each, and the seconds after which a wait raises one. Pure.
 
-An alarm is a row (execution.models.Alarm), not a flag: it keeps what raised it until somebody
-settles it, or until the fact that it tells of is over. What to do about each cause stands in
-docs/trading-day.md, and a test compares the two.
+An alarm is a row (execution.models.Alarm), not a flag: it stays open until a person settles it, or
+until the fact it reports is over. docs/trading-day.md says what to do about each cause; a test
+compares the two.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Final
 
 from execution.descriptions import CAUSES
 
-#: Cause and leg ('' for the whole execution): what may be open once at a time.
+#: Cause and leg ('' for the whole execution): at most one alarm of each key is open.
 Key = tuple[str, str]
 
-# -- what the engine finds -------------------------------------------------------------------------
+# -- found by the engine ---------------------------------------------------------------------------
 UNWRITABLE: Final = "UNWRITABLE"
 CLOSED_OUTSIDE: Final = "CLOSED_OUTSIDE"
-#: Somebody changed one of our orders at the broker: it is final with what it is then.
+#: Somebody changed one of our orders at the broker: it becomes final as found.
 CHANGED_OUTSIDE: Final = "CHANGED_OUTSIDE"
 DUPLICATE: Final = "DUPLICATE"
 UNRESOLVED: Final = "UNRESOLVED"
@@ -35,7 +35,7 @@ SELF_TRADE: Final = "SELF_TRADE"
 PARTLY_ENTERED: Final = "PARTLY_ENTERED"
 EXIT_UNFILLED: Final = "EXIT_UNFILLED"
 LEFT_LATE: Final = "LEFT_LATE"
-# -- what only the passing of time tells (execution.overdue) --------------------------------------
+# -- raised by time alone (execution.overdue) ------------------------------------------------------
 ENTRY_UNKNOWN: Final = "ENTRY_UNKNOWN"
 ENTERING_LONG: Final = "ENTERING_LONG"
 EXIT_UNKNOWN: Final = "EXIT_UNKNOWN"
@@ -47,10 +47,10 @@ PAST_EXIT: Final = "PAST_EXIT"
 BOOK_UNREAD: Final = "BOOK_UNREAD"
 NO_PRICE: Final = "NO_PRICE"
 
-#: Why there is no way to an account's broker, each with something of ours there.
+#: Reasons why an account's broker cannot be reached although orders or positions are there.
 UNREACHABLE: Final = frozenset({SESSION_EXPIRED, NO_CREDENTIALS, EGRESS, BROKER_NOT_ENABLED})
 
-#: Seconds after which something that waits raises an alarm. docs/trading-day.md shows them.
+#: Seconds after which a wait raises an alarm. docs/trading-day.md lists them.
 PROMISES: Final[Mapping[str, float]] = {
     ENTRY_UNKNOWN: 30.0,
     ENTERING_LONG: 30.0,
@@ -64,7 +64,7 @@ PROMISES: Final[Mapping[str, float]] = {
     NO_PRICE: 10.0,
 }
 
-#: Causes whose sentence the customer reads as well: the execution's own cause says the same.
+#: Causes whose sentence customers see too, because they are also causes of executions.
 TOLD: Final = frozenset(
     {
         UNWRITABLE,
@@ -84,7 +84,7 @@ TOLD: Final = frozenset(
     }
 )
 
-#: Every cause of an alarm, in a sentence.
+#: A sentence for every cause of an alarm.
 ALARMS: Final[Mapping[str, str]] = {
     **{cause: CAUSES[cause] for cause in sorted(TOLD)},
     PARTLY_ENTERED: "A leg failed, and the strategy keeps what was filled; a person decides.",
@@ -102,9 +102,9 @@ ALARMS: Final[Mapping[str, str]] = {
     NO_PRICE: "A held leg has no usable price, so its stop and target are not judged.",
 }
 
-#: Those that end by themselves, with the wait that they tell of.
+#: Causes whose alarm ends by itself when the wait ends.
 CLOCK: Final = frozenset(PROMISES)
-#: Those that tell of an exit that does not get on: over when the position is closed.
+#: Causes that report a stuck exit: over when the position is closed.
 ENDED_BY_CLOSING: Final = UNREACHABLE | {
     EXIT_UNFILLED,
     PRICE_BAND,
@@ -116,11 +116,11 @@ ENDED_BY_CLOSING: Final = UNREACHABLE | {
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Something for a person: why, about which leg or order, in the broker's words if it spoke.
+    """An alarm to raise: its cause, leg and order, and the broker's message if there is one.
 
     ``leg`` is a leg's key ('' for the whole execution), ``order`` the tag of an order ('' for
-    none). ``again``: a new fact of a cause that may have been told before, such as more units
-    closed by somebody else; it is told anew where the alarm before was settled.
+    none). ``again``: a new fact for a cause that may have been raised before, such as more units
+    closed by somebody else; it is raised again if the earlier alarm was settled.
     """
 
     cause: str
@@ -131,20 +131,19 @@ class Alarm:
 
     @property
     def key(self) -> Key:
-        """What may be open once at a time."""
+        """At most one alarm with this key is open at a time."""
         return self.cause, self.leg
 
 
 def means(cause: str) -> str:
-    """One sentence for the cause of an alarm; the code itself when it has none."""
+    """The sentence for the cause of an alarm; the code itself if there is none."""
     return ALARMS.get(cause, CAUSES.get(cause, cause))
 
 
 def plain(text: str, most: int) -> str:
-    """``text`` as any database takes it: words of a broker may hold anything.
+    """``text`` without NUL and lone surrogates, cut to ``most`` characters.
 
-    No NUL and no half of a surrogate pair, at most ``most`` characters. An alarm must not be
-    refused for what it says.
+    A broker's message may contain anything, and the database must not refuse an alarm for its text.
     """
     whole = text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
     return whole[:most]

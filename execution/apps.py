@@ -1,16 +1,16 @@
-"""Wiring of the room execution."""
+"""Django app configuration of ``execution``."""
 
 from django.apps import AppConfig
 
 
 class ExecutionConfig(AppConfig):
-    """The trading day. Registers what lower rooms ask of it; its executor lives with its worker."""
+    """The trading day. Registers the ports of lower rooms; a worker hosts its executor."""
 
     name = "execution"
     verbose_name = "Execution"
 
     def ready(self) -> None:
-        """Fill the ports of the rooms below; have a worker of its queue host an executor."""
+        """Register with the ports of lower rooms; let a worker of its queue host an executor."""
         from celery.signals import worker_shutting_down
 
         from brokers.ports import ACCOUNT_REMOVAL, QUOTES_RESERVED

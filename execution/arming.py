@@ -1,10 +1,10 @@
-"""Arming: make a run and its executions exist, once, with the version pinned.
+"""Arming: create a run and its executions once, with the template version pinned.
 
-I7 (no entry outside its window) begins here: whoever is not armed does not enter.
+I7 (no entry outside its window) begins here: an execution that is not armed does not enter.
 
-Set-based and idempotent: any executor and any beat may arm, as often as they like. A pause that
-commits while we insert is waited for (FOR SHARE on the subscription), so nobody who has left can
-be armed.
+Set-based and idempotent: any executor and any beat may arm at any time. The insert waits for a
+pause that is being committed (FOR SHARE on the subscription), so a subscription that has left
+cannot be armed.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from quantleap.core.tenancy import Environment
 from subscriptions import selectors as subscriptions
 from subscriptions.models import Subscription
 
-# Nobody new joins a run from here on: quotes and quantities are being computed.
+# No subscription joins a run from here on: quotes and quantities are being computed.
 ARMING_CLOSES: Final = dt.timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True)
 class DueStrategy:
-    """One strategy that enters today, with the version in force now. Instants in UTC."""
+    """A strategy that enters today, with the version now in force. Instants in UTC."""
 
     template_id: int
     version_id: int
@@ -49,7 +49,7 @@ class DueStrategy:
 
 
 def strategies_today(now: dt.datetime) -> Iterator[DueStrategy]:
-    """Strategies whose weekday and session allow an entry on the trade date of ``now``."""
+    """Yield strategies whose weekday and session allow an entry on the IST date of ``now``."""
     day = clock.ist_date(now)
     calendar = marketplace.load_calendar()
     for environment in (Environment.LIVE, Environment.TEST):
@@ -71,12 +71,12 @@ def strategies_today(now: dt.datetime) -> Iterator[DueStrategy]:
 
 
 def never_armed(*, now: dt.datetime, timing: Timing) -> list[DueStrategy]:
-    """Strategies whose entry of today is over, that had subscribers, and that nobody armed.
+    """Strategies with subscribers whose entry of today is over and that were never armed.
 
-    Constant queries. A subscriber counts if the arming would have taken them, a strategy if it
-    had been published by then with this entry time, in whatever version: one that was published
-    after the entry hides nothing. Why nobody armed it is not known here: no executor may have been
-    alive, or the calendar may not have had the day yet.
+    Constant number of queries. A subscriber counts if arming would have included them. A strategy
+    counts if any version of it was published by then with this entry time; a version published
+    after the entry does not hide an earlier one. The reason is not known here: no executor may have
+    been alive, or the calendar may not have had the day yet.
     """
     over = [due for due in strategies_today(now) if due.entry_at + timing.grace_delta < now]
     if not over:
@@ -126,9 +126,9 @@ def _never(_due: DueStrategy) -> bool:
 def arm_due(
     *, now: dt.datetime, timing: Timing, skip: Callable[[DueStrategy], bool] = _never
 ) -> list[Run]:
-    """Arm every strategy whose entry is at most the arm lead away; the runs touched.
+    """Arm every strategy from the arm lead before its entry until its grace ends; return the runs.
 
-    ``skip`` says which ones the caller has looked at a moment ago.
+    ``skip`` returns True for strategies that the caller checked a moment ago.
     """
     lead = dt.timedelta(seconds=timing.arm_lead)
     runs = []
@@ -139,7 +139,7 @@ def arm_due(
 
 
 def arm(due: DueStrategy, *, now: dt.datetime, timing: Timing) -> Run:
-    """Make the run row (first one wins and pins its version) and add who is not in it yet."""
+    """Create the run row (the first caller pins the version) and add executions it lacks."""
     with transaction.atomic():
         run, _ = Run.objects.get_or_create(
             strategy_key=due.strategy.key,
@@ -162,8 +162,8 @@ def arm(due: DueStrategy, *, now: dt.datetime, timing: Timing) -> Run:
 
 
 def _arming_closed(run: Run, now: dt.datetime) -> bool:
-    """Whether the run is being computed right now. After T a recovery may still arm latecomers
-    of the machine's own making; who subscribed after T is kept out by the statement itself."""
+    """Whether the run is being computed right now. After T a recovery may still arm executions
+    that we failed to arm in time; the statement itself excludes later subscriptions."""
     return run.entry_at - ARMING_CLOSES < now < run.entry_at
 
 
@@ -175,7 +175,7 @@ def entries_blocked(template_id: int) -> bool:
 
 
 def add_executions(run: Run, *, environment: str, now: dt.datetime, shards: int) -> int:
-    """Insert ARMED executions of all active allocations; 2 reads whatever their number, 1 write."""
+    """Insert ARMED executions of all active allocations; return how many. 2 reads, 1 write."""
     allocations: Sequence[subscriptions.ActiveAllocation] = subscriptions.active_allocations(
         run.template_id, environment
     )
@@ -190,7 +190,7 @@ def add_executions(run: Run, *, environment: str, now: dt.datetime, shards: int)
                 [a.allocation_id for a in allocations],
                 [a.subscription_id for a in allocations],
                 [a.account_id for a in allocations],
-                # Proposed: what is live in the same real account already decides (adr 0038).
+                # A proposal: a live execution of the same real account decides (adr 0038).
                 [
                     RealAccount(a.environment, a.broker, a.client_id).shard(shards)
                     for a in allocations
@@ -208,10 +208,10 @@ def add_executions(run: Run, *, environment: str, now: dt.datetime, shards: int)
         return int(cursor.rowcount)
 
 
-# Days that are agreed hold whether beat has come by or not: a subscription that is not renewed, and
-# those of a suspended partner that run until a day (adr 0051).
-# Who is in the run already is left out beforehand: a conflict locks its row, also where the update
-# then does nothing, and after the entry second the executor is writing those very rows.
+# End dates apply even if beat has not run yet: that of a subscription that is not renewed, and that
+# of a suspended partner whose subscriptions run until a day (adr 0051).
+# Executions that are in the run already are filtered out first: a conflict locks the row even if
+# the update then does nothing, and after the entry second the executor is writing those rows.
 _INSERT: Final = """
 WITH joining AS (
     SELECT u.public_id, a.partner_id, a.environment, u.allocation_id, u.subscription_id,

@@ -1,7 +1,7 @@
-"""What waits for a person: one matter for each execution, run or account, with all that is open.
+"""What needs a person: one matter per execution, run or account, with all its open alarms.
 
-An alarm and the order that it tells of are one fact, and an execution's alarms are settled by one
-look into the broker's app, so whoever reads the list finds them in one place.
+An alarm and its order are one fact, and one look into the broker's app settles all alarms of an
+execution, so the list shows them together.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from brokers.models import BrokerAccount
 from execution.alarm_lists import AlarmRow, alarm_rows, open_alarms, shown
 from execution.models import Alarm, Execution, OrderIntent, Run
 
-#: Orders that are shown of one execution; the others are counted.
+#: Most orders shown per execution; the others are only counted.
 MOST_ORDERS: Final = 5
-#: What an alarm is about: execution, run or account, the others are None.
+#: What an alarm is about: execution, run or account id; the other two are None.
 _About = tuple[int | None, int | None, int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Matter:
-    """What is open about one thing: an execution, or a run or account as a whole.
+    """What is open about an execution, or about a run or account as a whole.
 
-    ``orders`` are those of which nobody knows what became of them and which no alarm above names,
-    the newest first; ``more_orders`` counts those that are not shown.
+    ``orders`` are those whose outcome is unknown and that none of ``alarms`` names, newest first;
+    ``more_orders`` counts those that are not shown.
     """
 
     execution: Execution | None
@@ -43,10 +43,10 @@ class Matter:
 def newest_of_each(
     *, run_id: int | None = None, state: str = "", cause: str = ""
 ) -> QuerySet[Alarm]:
-    """The newest open alarm of each matter, the newest first: what a list of matters goes by.
+    """The newest open alarm of each matter, newest first: the rows that a list of matters pages.
 
-    Narrowed as :func:`execution.alarm_lists.open_alarms` is. Two queries: as one, the planner reads
-    every alarm that ever was with all that it is about, for the few that are open.
+    Filters as in :func:`execution.alarm_lists.open_alarms`. Two queries: as one, the planner joins
+    every alarm that ever was to find the few that are open.
     """
     found = open_alarms(run_id=run_id, state=state, cause=cause)
     about = ("execution_id", "run_id", "account_id")
@@ -55,7 +55,7 @@ def newest_of_each(
 
 
 def matters(newest: Sequence[Alarm], *, state: str = "", cause: str = "") -> list[Matter]:
-    """The matters of these alarms, with every other open alarm that is like that (2 queries)."""
+    """The matters of these alarms, with all open alarms that match the filters (2 queries)."""
     execution_ids = [alarm.execution_id for alarm in newest if alarm.execution_id is not None]
     same = (
         Q(execution__in=execution_ids)
@@ -72,7 +72,8 @@ def matters(newest: Sequence[Alarm], *, state: str = "", cause: str = "") -> lis
 
 
 def unanswered(run_id: int | None = None) -> QuerySet[Execution]:
-    """Executions with an UNKNOWN order and no open alarm: the book is asked, nobody has to look."""
+    """Executions with an UNKNOWN order and no open alarm: the engine reads the book, and no person
+    has to act."""
     unknown = OrderIntent.objects.filter(state=OrderIntent.State.UNKNOWN)
     if run_id is not None:
         unknown = unknown.filter(run_id=run_id)
@@ -86,7 +87,7 @@ def unanswered(run_id: int | None = None) -> QuerySet[Execution]:
 
 
 def asked(executions: Sequence[Execution]) -> list[Matter]:
-    """What is not known of :func:`unanswered` executions (1 query)."""
+    """The matters of :func:`unanswered` executions, with their UNKNOWN orders (1 query)."""
     orders = _orders([one.pk for one in executions], (OrderIntent.State.UNKNOWN,))
     return [
         Matter(one, orders=tuple(found), more_orders=_hidden(found))
@@ -115,7 +116,8 @@ def _about(alarm: Alarm) -> _About:
 def _orders(
     execution_ids: Sequence[int], states: Sequence[str]
 ) -> dict[int | None, list[OrderIntent]]:
-    """The newest few orders of each execution in these states, with ``of_all``: how many it has."""
+    """The newest :data:`MOST_ORDERS` orders in these states, by execution; ``of_all`` on each is
+    the execution's total."""
     mine = F("execution_id")
     newest = (
         OrderIntent.objects.filter(execution_id__in=execution_ids, state__in=states)

@@ -14,7 +14,7 @@ from quantleap.core.console import Cell, Panel, day_cell, newest, page_of
 
 
 def belongings(request: HttpRequest, customer: Customer) -> Sequence[Panel]:
-    """Two queries."""
+    """The customer's newest executions as a panel; [] without permission. Two queries."""
     if not request.user.has_perm("execution.view_execution"):
         return []
     return [

@@ -1,8 +1,8 @@
-"""The end of an execution that was carried past its session: a person's word, and nothing is sent.
+"""Ending an execution that was carried past its session: a person records it, nothing is sent.
 
-What is open after the close is the broker's matter and the customer's: it was squared off by the
-broker, or it is carried and closed by hand. Nobody here knows at what price, so the execution ends
-without a P&L. Until somebody says so it stays open with its alarm, for days if need be.
+A position that is open after the close was squared off by the broker, or is carried and closed by
+hand. The price is unknown here, so the execution ends without a P&L. Until a person ends it, it
+stays open with its alarm, for days if need be.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def is_carried(execution: Execution, now: dt.datetime) -> bool:
 
 
 def end_carried(*, execution_id: int, note: str, actor: Actor, now: dt.datetime) -> None:
-    """End an execution whose session is over; ``note`` says what the broker's book has of it.
+    """End an execution whose session is over; ``note`` says what the broker's book shows.
 
-    Its alarms are settled with the note; the partner is told; nothing is sent. NotFound when there
-    is none; InvalidTransition when it is over, or its session is not.
+    Settles its alarms with the note and emits the partner's event; sends no order. Raises NotFound,
+    or InvalidTransition if the execution is over or its session is not.
     """
     found = (
         Execution.objects.select_related("run__template", "subscription__customer")
@@ -46,7 +46,7 @@ def end_carried(*, execution_id: int, note: str, actor: Actor, now: dt.datetime)
     if found.status in Execution.WORKING and not is_carried(found, now):
         raise InvalidTransition("Its session is not over: ask for its exit instead")
     with transaction.atomic():
-        # The row count is the lock: whoever else has ended it was quicker.
+        # The row count is the lock: of two callers, only one changes the row.
         changed = Execution.objects.filter(pk=execution_id, status__in=Execution.WORKING).update(
             status=Execution.Status.CLOSED,
             cause=found.cause or SESSION_OVER,

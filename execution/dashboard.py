@@ -1,4 +1,4 @@
-"""What the room shows on the page Today: runs, who needs a person, what is switched off."""
+"""The trading day on the page Today: runs, what needs a person, kill switch, executors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ MOST_CAUSES: Final = 3
 
 
 def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel | Alarm]:
-    """A constant number of queries; nothing for who may not view runs."""
+    """Tiles, panels and alarms of the trading day; [] without permission to view runs.
+
+    Constant number of queries.
+    """
     if not request.user.has_perm("execution.view_run"):
         return []
     day = clock.ist_date(now)
@@ -49,7 +52,7 @@ def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel | Ala
     ]
 
 
-# -- what needs a person -------------------------------------------------------------------------
+# -- alarms --------------------------------------------------------------------------------------
 def _attention_alarms() -> list[Alarm]:
     causes = open_causes()
     count = sum(number for _, number in causes)
@@ -61,7 +64,7 @@ def _attention_alarms() -> list[Alarm]:
 
 
 def _left_alarm(run: Run, counts: RunCounts) -> Alarm:
-    """A run of an earlier day that is not over."""
+    """The alarm for a run of an earlier day that is not over."""
     at = f"{run.trade_date:%d %b}, {clock.to_ist(run.entry_at):%H:%M}"
     why = (
         f"Its day is over, and executors do not carry it any more. Executions that are not over: "
@@ -72,7 +75,7 @@ def _left_alarm(run: Run, counts: RunCounts) -> Alarm:
 
 
 def _run_alarm(run: Run, state: RunState) -> Alarm:
-    """A run that most of its subscribers missed, or that does not move."""
+    """The alarm for a run that most of its subscribers missed, or that makes no progress."""
     what = f"{_name(run)}, {clock.to_ist(run.entry_at):%H:%M}: {state.label.lower()}"
     why = " ".join(filter(None, (state.alarm, explain(state.cause))))
     page, way_out = WAYS_OUT.get(state.cause, ("", "The run"))
@@ -89,11 +92,11 @@ def _unarmed_alarms(now: dt.datetime) -> list[Alarm]:
 
 
 def _unarmed_alarm(due: DueStrategy, started: dt.datetime | None) -> Alarm:
-    """``started``: since when the first of the executors known now has been running."""
+    """``started``: when the oldest executor with a row was started."""
     what = f"{due.strategy.name}, {clock.to_ist(due.entry_at):%H:%M}: never armed"
     why = "Nobody armed it before the entry."
     if started is None or started > due.entry_at:
-        # rows of executors that died are removed by those that live, so this is all that is known
+        # Live executors remove the rows of dead ones, so no more than this is known.
         why += " No executor that is known now was running by then."
     return Alarm(what, why, reverse("admin:execution_executornode_changelist"), "Executors")
 
@@ -122,7 +125,7 @@ def _executor_tile() -> Tile:
 
 
 def _ours(instant: dt.datetime) -> dt.datetime:
-    """An instant of the database's clock as our day has it, IST."""
+    """An instant of the database's clock, moved by the clock's offset, in IST."""
     return clock.to_ist(instant + dt.timedelta(seconds=clock.offset_seconds()))
 
 

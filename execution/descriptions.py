@@ -1,4 +1,4 @@
-"""Causes in words a person understands (docs/trading-day.md#causes)."""
+"""A sentence for every cause code (docs/trading-day.md#causes)."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ CAUSES: Final[Mapping[str, str]] = {
 }
 
 
-#: Causes of our own, found without any broker: what is noted beside them is for staff.
+#: Causes found without a broker: the message noted with them is for staff only.
 NotPriced = Literal["NO_QUOTE", "WIDE_QUOTE", "NO_CONTRACT", "CONTRACT_LIST"]
 _OURS: Final = frozenset({*get_args(NotPriced), "UNWRITABLE", "SESSION_OVER"})
 
 
 def brokers_words(cause: str, message: str) -> str:
-    """``message`` when a broker said it, else empty."""
+    """``message`` if it came from a broker, else ''."""
     return "" if cause in _OURS else message
 
 

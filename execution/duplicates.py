@@ -1,10 +1,10 @@
 """Two orders at the broker where one was meant: which one counts, and what is surplus. Pure.
 
-I3 (no second send without proof) holds, and yet a proof may be wrong: a book was seen that showed
-an order 14 s after it was accepted. Then two orders of one intent live. One is the intent's own;
-what the others filled is *surplus*: it counts as position and as profit like any fill, and is
-closed by an order of its own. Surplus that rests is cancelled. Everything follows from the broker's
-book, so that a restart finds it again, and closes nothing twice.
+I3 (no second send without proof) holds, and yet a proof may be wrong: one book showed an order only
+14 s after it was accepted. Then one intent has two live orders. One is the intent's own; the fills
+of the others are *surplus*: they count towards position and profit like any fill, and a separate
+order closes them. Surplus orders that rest are cancelled. Everything follows from the broker's
+book, so a restart finds it again and closes nothing twice.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from execution.alarms import DUPLICATE
 from execution.state import LiveExecution, LiveIntent
 from execution.unreported import SILENT_AFTER
 
-#: How many visibility delays after the proof of its absence an order is still looked for, and for
-#: how many seconds at most: the execution does not end before.
+#: How long an order is watched for after the proof of its absence: in visibility delays, and at
+#: most in seconds. The execution does not end before.
 WATCHED: Final = 3.0
 WATCHED_MOST: Final = 45.0
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The orders of one intent in a book: its own (None: not there), and all others that live."""
+    """The orders of one intent in a book: its own (None: not there), and all other live ones."""
 
     own: OrderReport | None
     others: tuple[OrderReport, ...] = ()
 
 
 def find(intent: LiveIntent, reports: Sequence[tuple[int, OrderReport]]) -> Found:
-    """Which of ``reports`` (number of the send, order) is the intent's own order.
+    """Choose the intent's own order among ``reports`` (number of the send, order).
 
-    All sends count: one that is alive beats one that was refused. Of several that live it is the
-    one that filled most, since its fills are what has to be closed otherwise; then the one that we
-    know by its id, then the newest.
+    All sends count: a live order beats a refused one. Of several live orders it is the one with
+    most fills, since all other fills have to be closed; then the one whose id we know; then the
+    newest.
     """
     alive = [(attempt, order) for attempt, order in reports if _is_alive(order)]
     if alive:
@@ -54,22 +54,22 @@ def find(intent: LiveIntent, reports: Sequence[tuple[int, OrderReport]]) -> Foun
         return Found(own, tuple(order for _, order in alive if order is not own))
     current = [order for attempt, order in reports if attempt == intent.sends]
     cancelled = [order for _, order in reports if order.state is BookState.CANCELLED]
-    # An older send that was found alive was the intent's own, and is when it ends refused, too. So
-    # is one that was found after it was given up: else it would rest for ever in our eyes.
+    # An older send that was found alive is the intent's own, and remains so if it ends refused. So
+    # is one found after it was given up: otherwise we would take it to rest for ever.
     known = {*intent.strays, intent.broker_order_id if intent.state in lifecycle.AT_BROKER else ""}
     spoke = [order for _, order in reports if order.broker_order_id in known]
     return Found(next(iter(current or spoke or cancelled), None))
 
 
 def _is_alive(order: OrderReport) -> bool:
-    """Whether an order has traded, or still may."""
+    """Whether an order has traded or still may trade."""
     return bool(order.filled_quantity) or not order.state.is_terminal
 
 
 def note(intent: LiveIntent, found: Found) -> bool:
-    """Take over what the others of ``found`` are; whether there is more to write.
+    """Note resting and filled surplus orders on the intent; return whether the surplus grew.
 
-    Fills never become fewer: a book that is read a moment too early knows less, not better.
+    Fills never decrease: a book that was read a moment earlier only shows less.
     """
     resting = [order for order in found.others if not order.state.is_terminal]
     own = found.own
@@ -89,23 +89,23 @@ def note(intent: LiveIntent, found: Found) -> bool:
 
 
 def may_appear(execution: LiveExecution) -> bool:
-    """Whether an order that was given up may still turn up, or a surplus one still fill.
+    """Whether an order that was given up may still turn up, or a surplus order may still fill.
 
-    Until then an execution is not over: whoever is forgotten is looked for by nobody.
+    While this is so the execution is not over: an execution that has ended is no longer watched.
     """
     return any(is_watched(intent) for intent in execution.intents)
 
 
 def is_watched(intent: LiveIntent) -> bool:
-    """Whether the book is read for this intent's sake although it may be final."""
+    """Whether the book is read for this intent even if it is final."""
     return bool(intent.strays) or intent.watch_until_mono > 0.0
 
 
 def looked(intent: LiveIntent, read_started_mono: float) -> bool:
-    """The book was read, from ``read_started_mono`` on; whether that ends the watch.
+    """Note a book read that began at ``read_started_mono``; return whether it ends the watch.
 
-    Time alone ends none: seen was a book that failed until the watch was over, and a late order
-    that was nobody's.
+    Time alone does not end a watch. Observed: a book failed until the watch was over, and a late
+    order was assigned to no intent.
     """
     if not 0.0 < intent.watch_until_mono <= read_started_mono:
         return False
@@ -114,11 +114,12 @@ def looked(intent: LiveIntent, read_started_mono: float) -> bool:
 
 
 def lose_sight(intent: LiveIntent, now_mono: float) -> bool:
-    """Note that the book has not been read since the watch should have ended; whether that is news.
+    """Note an entry whose book has not been read since its watch should have ended; return whether
+    that is new.
 
-    From then on the book is as silent about an entry as about one that it never told of, and the
-    positions are asked (execution.unreported). Seen: an entry was given up, filled, and turned up
-    in a book that nobody could read any more, and its leg was never left.
+    From then on the entry counts as one on which the book is silent, and the positions are read
+    instead (execution.unreported). Observed: an entry was given up, filled, and turned up in a book
+    that could no longer be read; its leg was never exited.
     """
     until = intent.watch_until_mono
     if intent.out_of_sight or intent.purpose != lifecycle.ENTRY or not intent.is_final:
@@ -128,28 +129,32 @@ def lose_sight(intent: LiveIntent, now_mono: float) -> bool:
 
 
 def watch(intent: LiveIntent, visibility_delay: float, now_mono: float) -> None:
-    """Look for this intent's orders for a while although they are proven not to be there."""
+    """Keep looking for this intent's orders for a while after the proof of their absence.
+
+    ``visibility_delay`` in seconds.
+    """
     until = now_mono + min(WATCHED * visibility_delay, WATCHED_MOST)
     intent.watch_until_mono = max(intent.watch_until_mono, until)
 
 
 def watch_again(intent: LiveIntent, visibility_delay: float, now_mono: float) -> None:
-    """After a restart: whom an earlier process may have been watching is watched anew.
+    """After a restart, watch again whatever an earlier process may have been watching.
 
-    That is what was sent again, what was given up as not there, and what that process has left
-    unfinished: it may be frozen, and send when it thaws. Nobody has what was never to be sent.
+    That is: intents sent more than once, intents given up as absent, and intents left unfinished,
+    because the earlier process may be frozen and send when it thaws. An intent that was never sent
+    needs no watch.
     """
-    # Whatever its cause: what kept it from being sent again is noted over why it was given up.
+    # Whatever its cause: the reason against another send overwrites the reason for giving up.
     given_up = intent.state == lifecycle.MISSED
     if intent.sends > 1 or (intent.sends and (given_up or not intent.is_final)):
         watch(intent, visibility_delay, now_mono)
 
 
 def surplus(execution: LiveExecution) -> dict[str, int]:
-    """Leg -> signed units that duplicates added and nothing has taken away again.
+    """Leg -> signed units that duplicates added and that are not closed yet.
 
-    Never more than the leg holds, and only in the direction in which it does: an exit of the whole
-    leg takes the surplus with it.
+    Never more than the leg holds, and only in the leg's direction: an exit of the whole leg closes
+    the surplus too.
     """
     totals: dict[str, int] = {}
     for intent in execution.intents:
@@ -170,13 +175,13 @@ def surplus(execution: LiveExecution) -> dict[str, int]:
 
 
 def is_turned_over(execution: LiveExecution, leg_key: str) -> bool:
-    """Whether a leg is open the other way round: one exit too many was filled."""
+    """Whether a leg is open in the wrong direction: one exit too many was filled."""
     spec = next(leg for leg in execution.run.strategy.legs if leg.key == leg_key)
     return execution.open_quantity(leg_key) * Side(spec.side).sign < 0
 
 
 def is_unwinding(execution: LiveExecution) -> bool:
-    """Whether filled legs are being, or were, unwound: what turns up later leaves as well."""
+    """Whether filled legs are or were unwound: fills that turn up later are exited as well."""
     return any(
         intent.purpose == lifecycle.UNWIND and intent.reason == "UNWIND"
         for intent in execution.intents

@@ -1,10 +1,10 @@
-"""What can be wrong with a request to this room."""
+"""Errors of requests to ``execution``."""
 
 from quantleap.core.errors import DomainError
 
 
 class AlreadyEngaged(DomainError):
-    """409: this kill switch is on."""
+    """409: this kill switch is already on."""
 
     status = 409
     code = "already_engaged"
@@ -12,7 +12,7 @@ class AlreadyEngaged(DomainError):
 
 
 class NotEngaged(DomainError):
-    """409: this kill switch is off."""
+    """409: this kill switch is already off."""
 
     status = 409
     code = "not_engaged"

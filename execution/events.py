@@ -1,4 +1,4 @@
-"""What the trading day tells partners: ``execution.*``, ``order.rejected``."""
+"""Webhook events of the trading day: ``execution.*``, ``order.rejected``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ERROR: Final = "execution_failed"
 
 
 def emit(events: Sequence[OutboxEvent]) -> None:
-    """Write events in the current transaction; those of direct customers have nobody to hear."""
+    """Write events in the current transaction; skip those of direct customers (no partner)."""
     told = [event for event in events if event.partner_id is not None]
     if told:
         outbox.emit_many(told)
@@ -30,7 +30,7 @@ def emit(events: Sequence[OutboxEvent]) -> None:
 def of_status(
     execution: LiveExecution, change: StatusChange, now: dt.datetime
 ) -> Iterator[OutboxEvent]:
-    """Events of a status change: entered, closed, failed or missed, and its rejected orders."""
+    """Yield events of a status change (entered, closed, failed, missed) and of rejected orders."""
     if change.status == "OPEN":
         whole = all(intent.state == lifecycle.FILLED for intent in execution.of(lifecycle.ENTRY))
         kind = "execution.completed" if whole else "execution.partial"
@@ -48,7 +48,8 @@ def of_status(
 
 
 def of_ending(execution: Execution, now: dt.datetime) -> OutboxEvent:
-    """An execution was ended by a person after its session; run and subscription are read."""
+    """The event of an execution that a person ended after its session; reads its run and
+    subscription."""
     return OutboxEvent(
         type="execution.completed",
         object_id=execution.public_id,

@@ -1,4 +1,4 @@
-"""From an exit that is asked for, and what may be closed, to the order that leaves. Pure."""
+"""From a requested exit and its grant to the units that are ordered. Pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from execution.steps import ExitOrder
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """Units to close now, units of them that only the positions showed, and units that somebody
-    else has closed: those come off our books, and a person is told."""
+    """``units`` to close now; ``supposed``: those of them that only the positions showed;
+    ``outside``: units that somebody else has closed, which leave our books and raise an alarm."""
 
     units: int
     supposed: int
@@ -22,7 +22,7 @@ class Closing:
 
 
 def to_close(order: ExitOrder, grant: Grant) -> Closing | None:
-    """What becomes of an exit; None: nothing now, it is asked for again."""
+    """What to do about an exit; None: nothing now, it is requested again later."""
     outside = min(order.quantity, grant.outside)
     known = order.quantity - outside
     units = min(known + order.perhaps, grant.units)
@@ -32,7 +32,7 @@ def to_close(order: ExitOrder, grant: Grant) -> Closing | None:
 
 
 def mark_granted(intents: Iterable[LiveIntent], closing: Closing, now_mono: float) -> None:
-    """Note on the slices of an exit when it was granted, and what of it is supposed."""
+    """Note on the slices of an exit when it was granted, and which units are supposed."""
     supposed = closing.supposed
     for intent in intents:
         intent.granted_mono = now_mono
@@ -41,11 +41,11 @@ def mark_granted(intents: Iterable[LiveIntent], closing: Closing, now_mono: floa
 
 
 def note_outside(execution: LiveExecution, gone: Mapping[str, int]) -> None:
-    """Take what somebody else closed off our books (``gone``: signed units by leg, all of them)."""
+    """Record what somebody else has closed (``gone``: signed units by leg, the full total)."""
     execution.closed_outside = dict(gone)
     execution.cause = CLOSED_OUTSIDE
 
 
 def with_outside(gone: Mapping[str, int], order: ExitOrder, units: int) -> dict[str, int]:
-    """``gone`` (signed units by leg) and ``units`` more of the leg that ``order`` was to close."""
+    """``gone`` (signed units by leg) plus ``units`` of the leg that ``order`` was to close."""
     return {**gone, order.leg_key: gone.get(order.leg_key, 0) + units * order.side.sign}

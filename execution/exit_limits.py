@@ -5,8 +5,8 @@ that *reduces* a position reduces its exit: the customer closed something by han
 risk desk did. Two of our own executions, one long and one short in a contract, net to 0 at the
 broker and both must still be able to exit. No exit ever opens a position.
 
-What the account holds two witnesses say, its positions and its order book (docs/adr/0034). Orders
-of ours of which the book is silent may explain a difference, of their own sign only (0036).
+Two witnesses show what the account holds: its positions and its order book (docs/adr/0034). Orders
+of ours that the book does not report may explain a difference, of their own sign only (0036).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class Tracked:
     """One leg of one execution in a contract. Units, positive long, negative short.
 
     ``quantity`` is what it holds as far as we know. ``buying`` and ``selling`` (not negative) are
-    units that its own orders may have traded beyond that, untold; ``lost_buying`` and
-    ``lost_selling`` those of orders that were given up as absent and are still looked for. ``over``
-    is by how much its fills fall short of ``quantity``: an exit that closed what no entry is known
-    to have filled. ``sign`` is the leg's direction, for one that holds nothing.
+    units that its own orders may have traded beyond that, unreported; ``lost_buying`` and
+    ``lost_selling`` those of orders that were given up as absent and are still watched for.
+    ``over`` is by how much its fills fall short of ``quantity``: an exit closed what no entry is
+    known to have filled. ``sign`` is the leg's direction, for a leg that holds nothing.
     """
 
     key: int
@@ -38,22 +38,22 @@ class Tracked:
 
     @property
     def direction(self) -> int:
-        """+1 long, -1 short, by what it holds, else by what it is meant to hold."""
+        """+1 long, -1 short: by what the leg holds, else by ``sign``."""
         return (self.quantity > 0) - (self.quantity < 0) or self.sign
 
     @property
     def traded(self) -> int:
-        """What its known fills add up to."""
+        """Signed units of its known fills."""
         return self.quantity + self.over
 
 
 @dataclass(frozen=True, slots=True)
 class Witnesses:
-    """What the broker says of one contract, in units; None where it did not answer.
+    """What the broker reports for one contract, in units; None where it did not answer.
 
     ``positions`` is the net of its list of positions, ``book`` the sum of all fills in its order
-    book, other people's orders included. ``settled``: the positions have said so for a while, and
-    nothing of ours filled in that time.
+    book, including orders that are not ours. ``settled``: the positions have shown the same for a
+    while, and nothing of ours filled in that time.
     """
 
     positions: int | None = None
@@ -63,9 +63,9 @@ class Witnesses:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Units of a leg that may be closed now, and those that somebody else has closed (outside).
+    """Units of a leg that may be closed now, and units that somebody else has closed (outside).
 
-    ``cleared``: the positions have said for a while that none of its untold entries is there.
+    ``cleared``: the positions have shown for a while that none of its unreported entries filled.
     """
 
     units: int
@@ -79,35 +79,35 @@ def foreign_quantity(positions: Sequence[Tracked], broker_net: int) -> int:
 
 
 def exit_quantities(positions: Sequence[Tracked], broker_net: int) -> dict[int, int]:
-    """Units that each position may close, all of them together (never more than it holds).
+    """Units that each position may close, none more than it holds, if all of them close.
 
     A foreign amount against a direction is taken from that direction's positions in ascending key
-    order: the oldest execution is taken to be the one that was closed by hand.
+    order: the oldest execution is assumed to be the one that was closed by hand.
     """
     granted = share(positions, Witnesses(book=broker_net))
     return {key: grant.units if grant is not None else 0 for key, grant in granted.items()}
 
 
 def share(legs: Sequence[Tracked], witnesses: Witnesses) -> dict[int, Grant | None]:
-    """What every leg may close now; None: wait, and look again.
+    """What every leg may close now; None: wait and read again.
 
-    - An order that somebody else placed stands in the book and is believed at once, unless the
-      positions show even less than it leaves. Seen: an exit that was given up as absent had filled
-      unseen, the customer sold a part by hand, and the book's word for that part was taken for the
-      whole.
+    - An order that somebody else placed is in the book and is believed at once, unless the
+      positions show even less than it leaves. Observed: an exit that was given up as absent had
+      filled unreported, the customer sold a part by hand, and the book's report of that part was
+      taken for the whole.
     - A difference that only the positions show may be their delay behind the fills, so it is
-      believed when it lasts: seen were positions three seconds late, an unwinding that read
+      believed only if it lasts. Observed: positions three seconds late, an unwinding that read
       "nothing is open", and one naked short for every customer. A conversion to another product
       shows in no order and lasts.
-    - Orders of ours that are under way explain a difference of their own sign. Seen: a long closed
-      outside, "explained" by another strategy's resting buy order, was sold once more.
-    - That an exit which was given up has filled nothing, only the positions say, and an order of
-      the opposite strategy that nobody has told of may make up for it in the net: what it may hide
-      waits until the one is told or the other not looked for any more. Seen: two strategies of one
-      account, an exit of each hidden and filled, and one of them was closed twice.
-    - Without the book, positions that lasted show what our silent entries have filled. Never more
-      is closed than they show in that direction, nor what another order of ours may be closing.
-    - Without any witness nobody knows: a customer may have squared off a moment ago.
+    - Orders of ours that are under way explain a difference of their own sign. Observed: a long
+      closed outside, "explained" by another strategy's resting buy order, was sold once more.
+    - Only the positions can show that an exit which was given up has filled nothing, and an
+      unreported order of the opposite strategy may offset it in the net. The units that may be
+      hidden wait until that order is reported or the exit is no longer watched for. Observed: two
+      strategies of one account, an exit of each hidden and filled, and one was closed twice.
+    - Without the book, positions that lasted show what our silent entries have filled. No more is
+      closed than they show in that direction, less what another order of ours may be closing.
+    - Without any witness nothing is closed: a customer may have squared off a moment ago.
     """
     if witnesses.positions is None and witnesses.book is None:
         return {leg.key: None for leg in legs}
@@ -120,19 +120,19 @@ def share(legs: Sequence[Tracked], witnesses: Witnesses) -> dict[int, Grant | No
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """The legs of one direction, seen as long, beside what the others may explain."""
+    """The legs of one direction, counted as long, and what the other legs may explain."""
 
     sign: int
     legs: tuple[Tracked, ...]
     tracked: int
     traded: int
-    #: units by which our untold orders may have lowered the account's net
+    #: units by which our unreported orders may have lowered the account's net
     lowered: int
     #: whether an exit has closed what no entry is known to have filled
     over: bool
-    #: units by which untold orders of the other direction's legs may have raised it
+    #: units by which unreported orders of the other direction's legs may have raised it
     others: int
-    #: units by which any order that was not told of, or was given up, may have raised it
+    #: units by which any order that is unreported or was given up may have raised it
     raised: int
 
     @classmethod
@@ -151,30 +151,30 @@ class _Side:
         )
 
     def sure(self, leg: Tracked) -> int:
-        """Units that a leg holds whatever has become of its own exits."""
+        """Units that a leg holds whatever the outcome of its own exits."""
         going = leg.selling if self.sign > 0 else leg.buying
         return max(0, self.sign * leg.quantity - going)
 
     def coming(self, leg: Tracked) -> int:
-        """Units that its silent entries may have added."""
+        """Units that the leg's silent entries may have added."""
         units = leg.buying if self.sign > 0 else leg.selling
         return max(0, units + min(0, self.sign * leg.over))
 
     def lost(self, leg: Tracked) -> int:
-        """Units that its exits which were given up may have closed."""
+        """Units that the leg's exits which were given up may have closed."""
         return leg.lost_selling if self.sign > 0 else leg.lost_buying
 
     def hidden(self, foreign: int, difference: int, outside: int) -> int:
-        """Units by which exits that were given up may have lowered the account's net, unseen.
+        """Units by which exits that were given up may have lowered the account's net, unreported.
 
-        ``foreign`` units others have traded by the book; ``difference`` is what the positions show
-        beyond what we track; ``outside`` units are taken from the legs already.
+        ``foreign``: units that others have traded by the book; ``difference``: what the positions
+        show beyond what we track; ``outside``: units that are already taken from the legs.
         """
         taken = outside - max(0, -foreign)
         return max(0, foreign + self.raised - difference - taken)
 
     def leaving(self) -> int:
-        """Units that exits under way of this direction may still close."""
+        """Units that exits under way in this direction may still close."""
         return sum(leg.selling if self.sign > 0 else leg.buying for leg in self.legs)
 
 
@@ -187,7 +187,7 @@ def _share_side(side: _Side, witnesses: Witnesses) -> dict[int, Grant | None]:
     shown = side.sign * positions
     difference = shown - side.tracked
     unexplained = max(0, -difference - side.lowered)
-    # What was converted to another product stands in the book for the rest of the day.
+    # A position converted to another product stays in the book's sum for the rest of the day.
     if foreign and (difference or not witnesses.settled):
         outside = max(0, -foreign)
         if unexplained > outside and not witnesses.settled:
@@ -196,22 +196,22 @@ def _share_side(side: _Side, witnesses: Witnesses) -> dict[int, Grant | None]:
         hidden = side.hidden(foreign, difference, outside)
         return _grants(side, sure, outside, hidden=hidden, nothing=witnesses.settled)
     if 0 < -foreign <= side.raised:
-        # Somebody traded against it and nothing is missing: converted, or an order of ours has made
-        # up for it unseen.
+        # Somebody traded against it and nothing is missing: it was converted, or an unreported
+        # order of ours has offset it.
         return {leg.key: None for leg in side.legs}
     unsure = unexplained or book is None or side.over
     if difference < 0 and unsure and not witnesses.settled:
         return {leg.key: None for leg in side.legs}
     at_most = _ALL
     if book is None or side.over:
-        # Whether an order of ours traded or somebody else did, nobody can say: no unit more than
+        # It is unknown whether an order of ours traded or somebody else's did: close only what
         # would be right in both cases.
         at_most = max(0, sum(sure.values()) - max(0, side.others - difference))
     hidden = side.hidden(foreign, difference, unexplained)
     if not witnesses.settled:
         return _grants(side, sure, unexplained, hidden=hidden, at_most=at_most)
     probable = min(difference - side.others, shown - sum(sure.values()) - side.leaving())
-    # An order book that is read again shows every fill; without it the positions have no room.
+    # A book that can be read again shows every fill; without it the positions must leave no room.
     nothing = book is not None or not (difference > 0 or side.lowered or side.others)
     return _grants(
         side,
@@ -238,7 +238,7 @@ def _grants(
     probable: int = 0,
     nothing: bool = False,
 ) -> dict[int, Grant | None]:
-    """``outside`` units are taken from the oldest, ``probable`` ones given to the oldest."""
+    """Take ``outside`` units from the oldest legs and give ``probable`` ones to the oldest."""
     there = {}
     for leg in side.legs:
         gone = min(sure[leg.key], outside)
@@ -265,8 +265,8 @@ def _grants(
 def _waiting(side: _Side, there: Mapping[int, int], hidden: int) -> dict[int, int]:
     """Units by leg that wait, because exits that were given up may have closed ``hidden`` units.
 
-    Nobody knows of which leg: each waits with what its own may have closed, and where somebody
-    else has closed that, the others wait with as much.
+    It is unknown of which leg: each leg waits with what its own exits may have closed, and where
+    somebody else has closed that already, the other legs wait with as much.
     """
     waits = {leg.key: min(there[leg.key], side.lost(leg), hidden) for leg in side.legs}
     rest = min(hidden, sum(side.lost(leg) for leg in side.legs)) - sum(waits.values())

@@ -1,10 +1,10 @@
-"""By whose price an exit leaves: the next best witness, and how far the limit crosses. Pure.
+"""The price of an exit: the best source that is left, and how far the limit crosses. Pure.
 
 An exit does not wait for a feed. Without one it is priced by the account's own broker: its quote,
-then the last price in its list of positions, then what the leg was filled at. The less is known the
-farther the limit crosses; it is a limit all the same (docs/adr/0011), so what it is filled at is
-what somebody offers. Seen: the feed dead, the price moved by 60 %, every try within a few percent
-of the entry's price, and half of the legs still open after five.
+then the last price in its list of positions, then the leg's fill price. The less is known, the
+farther the limit crosses; it is still a limit order (docs/adr/0011), so it fills at the price that
+somebody offers. Observed: the feed dead, the price moved by 60 %, every try within a few percent of
+the entry price, and half of the legs still open after five tries.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Final, Protocol
 from brokers.base import PriceBand, Side
 from execution.pricing import Quoted, exit_limit, mark, round_to_tick, within
 
-# Who said the price: stored on the order (execution.models.OrderIntent.PriceSource).
+# Sources of a price, stored on the order (execution.models.OrderIntent.PriceSource).
 FEED: Final = "FEED"
 ACCOUNT: Final = "ACCOUNT"
 POSITION: Final = "POSITION"
 FILL: Final = "FILL"
 DECISION: Final = "DECISION"
 
-#: How far a try crosses that follows no quote, as a share of the price that is known: the first,
-#: the second … and every further one. Bought at up to ten times, sold at down to a twentieth.
+#: Limits of tries without a quote, as multiples of the known price: the first, the second … and
+#: every further one. Buys go up to ten times the price, sells down to a twentieth.
 FAR_BUY: Final = tuple(map(Decimal, ("1.15", "1.5", "2.5", "5", "10")))
 FAR_SELL: Final = tuple(map(Decimal, ("0.85", "0.6", "0.35", "0.15", "0.05")))
 
@@ -36,19 +36,19 @@ class Limited(Quoted, Protocol):
 
     @property
     def lowest(self) -> Decimal | None:
-        """Below it no order is taken today, None: nobody says."""
+        """Lower circuit limit today, rupees per unit; None: not known."""
 
     @property
     def highest(self) -> Decimal | None:
-        """Above it no order is taken today, None: nobody says."""
+        """Upper circuit limit today, rupees per unit; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What there is to price one leg by; prices in rupees per unit.
+    """The prices known for one leg, in rupees per unit.
 
-    ``position`` is the last price in the broker's list of positions, ``fill`` the average of the
-    entry and ``filled_at`` its time, ``decided`` the price of the entry decision.
+    ``position`` is the last price in the broker's list of positions, ``fill`` the average entry
+    price and ``filled_at`` its time, ``decided`` the price of the entry decision.
     """
 
     decided: Decimal
@@ -61,9 +61,9 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The price that an exit follows: who said it, how old it was (seconds, None: nobody says).
+    """The price that an exit follows, its source, and its age (seconds; None: not known).
 
-    ``book`` is the youngest quote with it, for bid and ask; None where there is none.
+    ``book`` is the quote that supplies bid and ask; None if there is none.
     """
 
     source: str
@@ -74,10 +74,10 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """What became of the earlier tries of this leg: limits that did not fill, limits refused.
+    """The earlier tries to close this leg: limits that did not fill, and limits that were refused.
 
-    ``last_refused`` says that the newest one was refused for its price, ``allowed`` is the band
-    that it named, if it did.
+    ``last_refused``: the newest was refused for its price; ``allowed``: the band that the refusal
+    named, if any; ``rounds``: the number of prices already tried.
     """
 
     unfilled: Sequence[Decimal] = ()
@@ -88,7 +88,7 @@ class Tries:
 
 
 def reference(known: Known, *, now: dt.datetime, oldest: dt.datetime, tick: Decimal) -> Reference:
-    """The best price of ``known``; no quote of it older than ``oldest``."""
+    """The best price in ``known``, ignoring quotes older than ``oldest``."""
     book = known.feed or known.account
     for source, quote in ((FEED, known.feed), (ACCOUNT, known.account)):
         worth = None if quote is None else mark(quote, oldest=oldest, tick=tick)
@@ -115,7 +115,7 @@ def limit(side: Side, ref: Reference, tries: Tries, tick: Decimal) -> Decimal:
         bid=book.bid if book else None,
         ask=book.ask if book else None,
         tick=tick,
-        # A position's last price is younger than our fill, and no more is known of it.
+        # A position's last price is younger than our fill, but nothing more is known about it.
         widen=min(tries.rounds, 3) + (0 if book else 1),
         refused=tries.last_refused,
         allowed=tries.allowed,
@@ -124,7 +124,7 @@ def limit(side: Side, ref: Reference, tries: Tries, tick: Decimal) -> Decimal:
 
 
 def _far(side: Side, ref: Reference, tries: Tries, tick: Decimal) -> Decimal:
-    """Farther with every try, but between what did not fill and what was refused: halfway."""
+    """Cross farther with every try; after a refusal, halfway between unfilled and refused."""
     far = FAR_BUY if side is Side.BUY else FAR_SELL
     tried = tries.rounds - 1 if ref.source == POSITION else tries.rounds
     price = ref.price * far[min(max(tried, 0), len(far) - 1)]
@@ -137,7 +137,7 @@ def _far(side: Side, ref: Reference, tries: Tries, tick: Decimal) -> Decimal:
 
 
 def _circuit_limits(quote: Limited | None) -> PriceBand | None:
-    """What the exchange takes today, where the quote says so."""
+    """The day's circuit limits, if the quote has any."""
     if quote is None or (quote.lowest is None and quote.highest is None):
         return None
     return PriceBand(quote.lowest, quote.highest)

@@ -1,4 +1,4 @@
-"""How the trading day is shown to people: colours of states, times to the millisecond."""
+"""Console formatting of the trading day: colours of states, times to the millisecond."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STATUS_COLOURS: Final = {
     "ESCALATED": "danger",
     "MISSED": "danger",
 }
-#: Colours of a run's tone (execution.run_state). A list shows no word for a tone without one.
+#: Colours of a run's tone (execution.run_state). A list shows no label for a missing tone.
 TONE_COLOURS: Final = {
     "": "default",
     "good": "success",
@@ -38,7 +38,7 @@ TONE_COLOURS: Final = {
 }
 
 
-#: What became of a change of an order's price.
+#: The outcome of a change of an order's price.
 _CHANGED: Final = {
     ASKED: "on its way to the broker",
     TAKEN: "taken by the broker, and not yet seen in its book",
@@ -47,7 +47,7 @@ _CHANGED: Final = {
     UNKNOWN: "without a usable answer: the order may rest at either price",
     KEPT: "kept back, so nothing left",
 }
-#: Why one was kept back, where the same is no cause of an order's own end.
+#: Why a change was kept back, for causes that cannot end an order.
 _KEPT: Final = {
     "STALE": "The order was over by then.",
     "FENCED": "The account may have been another executor's by then.",
@@ -57,7 +57,7 @@ _KEPT: Final = {
 
 
 def to_ms(instant: dt.datetime | None) -> str:
-    """Wall clock in India to the millisecond: ``09:20:00.012``."""
+    """IST wall clock to the millisecond: ``09:20:00.012``; '' for None."""
     if instant is None:
         return ""
     local = clock.to_ist(instant)
@@ -65,7 +65,7 @@ def to_ms(instant: dt.datetime | None) -> str:
 
 
 def told_change(change: Change) -> str:
-    """One change of an order's price, as a sentence for whoever looks at the order."""
+    """One change of an order's price as a sentence for the order's page."""
     asked = f"{to_ms(change.at)}: {change.before} to {change.price}, {_CHANGED[change.state]}"
     why = change.message or _KEPT.get(change.cause) or explain(change.cause)
     return f"{asked}: {why}" if why else f"{asked}."

@@ -14,7 +14,7 @@ from marketplace.definition import LegSpec
 
 
 def needed_hedges(legs: Sequence[LegSpec], units: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
-    """Each needed bought leg, with the sold legs that it hedges.
+    """Map each needed bought leg to the sold legs that it hedges.
 
     ``units`` are the signed units of every leg that is open or may become so (bought positive).
     """
@@ -42,10 +42,10 @@ def needed_hedges(legs: Sequence[LegSpec], units: Mapping[str, int]) -> dict[str
 def leaving_together(
     legs: Sequence[LegSpec], units: Mapping[str, int], wanted: Mapping[str, str]
 ) -> dict[str, str]:
-    """``wanted`` (leg to reason) with the sold legs that a leaving hedge takes along.
+    """``wanted`` (leg to reason) plus the sold legs that must exit because their hedge exits.
 
-    A stop or target that an author wrote on a bought leg is a promise: it is kept at its level,
-    and what the leg hedges leaves before it, for the same reason.
+    An author's stop or target on a bought leg is a promise: it applies at its level, and the sold
+    legs it hedges exit first, for the same reason.
     """
     together = dict(wanted)
     for leg_key, hedged in needed_hedges(legs, units).items():
@@ -56,6 +56,6 @@ def leaving_together(
 
 
 def standing_hedges(legs: Sequence[LegSpec], gone: Collection[str]) -> frozenset[str]:
-    """Bought legs with a sold leg of their type that is not ``gone``: they keep no stop at cost."""
+    """Bought legs with a sold leg of their type that is not ``gone``: they get no stop at cost."""
     sold = {leg.option_type for leg in legs if leg.side == Side.SELL and leg.key not in gone}
     return frozenset(leg.key for leg in legs if leg.side == Side.BUY and leg.option_type in sold)

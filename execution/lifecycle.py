@@ -1,7 +1,7 @@
-"""The states of runs, executions and orders, and the sets of them that rules speak of. Pure.
+"""The states of runs, executions and orders, and the sets of states that rules use. Pure.
 
-Each set stands here once: the models' choices, rules, queries, SQL text and partial indexes take
-it from here. What migrations have written into the database is compared with it by a test.
+Each set is defined once, here: the models' choices, rules, queries, SQL text and partial indexes
+take it from here. A test compares it with what the migrations wrote into the database.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MISSED: Final = "MISSED"
 #: Runs that are over.
 OVER: Final = (CLOSED, MISSED)
 
-#: Executions with a position, as far as anybody knows.
+#: Executions with a position, as far as we know.
 HOLDING: Final = (OPEN, EXITING)
 #: Executions that an executor works on: entering, holding or leaving a position.
 WORKING: Final = (COMMITTED, *HOLDING)
@@ -32,7 +32,7 @@ LIVE: Final = (ARMED, *WORKING)
 LOST: Final = (FAILED, MISSED)
 #: Executions that are over.
 TERMINAL: Final = (WITHDRAWN, CLOSED, *LOST)
-#: Executions of which there are few: the console's list finds them by an index.
+#: Rare states of executions: the console's list finds them by an index.
 RARE_EXECUTIONS: Final = (WITHDRAWN, *LOST)
 
 # -- orders --------------------------------------------------------------------------------------
@@ -50,19 +50,19 @@ REJECTED: Final = "REJECTED"
 CANCELLED: Final = "CANCELLED"
 ESCALATED: Final = "ESCALATED"
 
-#: Orders in which a send need not be counted: none of them has to have left.
+#: Orders that need not have been sent even once.
 UNSENT: Final = (PLANNED, MISSED)
-#: Orders of which nobody can say whether the broker has them.
+#: Orders of which it is unknown whether the broker has them.
 UNCERTAIN: Final = (SENDING, UNKNOWN)
-#: Orders that the broker has, and that are not over.
+#: Working orders: the broker has them, and they are not over.
 AT_BROKER: Final = (ACCEPTED, PARTIAL)
-#: Orders that may rest at the broker: its book is asked for them.
+#: Orders that may rest at the broker: its book is read for them.
 MAY_REST: Final = (UNKNOWN, *AT_BROKER)
-#: Orders that may be at the broker: what became of them stands in its book, and not here.
+#: Orders that may be at the broker: its book, not ours, has their outcome.
 SENT: Final = (*UNCERTAIN, *AT_BROKER)
-#: Orders that may have traded, and not all of it has been told.
+#: Orders that may have traded more than has been reported.
 UNTOLD: Final = (*SENT, ESCALATED)
 #: Orders that are over.
 FINAL: Final = (FILLED, REJECTED, CANCELLED, MISSED, ESCALATED)
-#: Orders of which there are few: the usual way is planned, sending, accepted, filled.
+#: Rare states of orders: the usual path is planned, sending, accepted, filled.
 RARE_ORDERS: Final = (UNKNOWN, PARTIAL, REJECTED, CANCELLED, MISSED, ESCALATED)

@@ -1,7 +1,7 @@
-"""What should happen next for one execution? A pure function of its state. No clock, no ORM.
+"""The next steps of one execution, as a pure function of its state. No clock, no ORM.
 
-Level-triggered on purpose: it is asked again after every answer, book read, decision and tick,
-and after a restart, and always says the same for the same state. Nothing here remembers anything.
+Level-triggered on purpose: it is evaluated after every answer, book read, decision and tick, and
+after a restart, and gives the same result for the same state. Nothing here remembers anything.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ STUCK_AFTER: Final = 120.0
 
 
 def next_steps(execution: LiveExecution, situation: Situation) -> Steps:
-    """Steps for a COMMITTED, OPEN or EXITING execution; nothing for any other.
+    """Steps for a COMMITTED, OPEN or EXITING execution; empty for any other.
 
-    Every leg has a state of its own: what is filled is left by its own stop, target, exit time or
-    unwinding, whatever its siblings, or the rest of the leg itself, are waiting for.
+    Every leg has a state of its own: filled units exit by the leg's own stop, target, exit time or
+    unwinding, whatever the other legs, or the rest of the same leg, are waiting for.
     """
     steps = Steps()
     if execution.status not in lifecycle.WORKING:
@@ -78,7 +78,7 @@ def _enter(
     for intent in entries:
         why = stop or (LEG_EXIT if intent.leg_key in leaving else "")
         if intent.state == lifecycle.PLANNED and why:
-            # What kept it until the grace was over says more than that it is over.
+            # The reason why it could not leave says more than that the grace is over.
             kept = intent.cause or (situation.entries_blocked if unread else "")
             late = why == "GRACE_OVER" and bool(kept)
             steps.miss.append((intent, kept if late else why))
@@ -113,9 +113,9 @@ def _why_not_enter(
         return "EXIT_REQUESTED"
     if situation.entries_blocked and situation.entries_blocked != CONTROL_UNREACHABLE:
         return situation.entries_blocked
-    # A switch that cannot be read has not been thrown: what is begun waits for its next reading, as
-    # long as the grace lasts. Seen: a database that stood still for five seconds, and the bought
-    # hedges of everybody were unwound a moment before it could be read again.
+    # A kill switch that cannot be read is not engaged: a started entry waits for the next read, as
+    # long as the grace lasts. Observed: a database stalled for five seconds, and the bought hedges
+    # of all accounts were unwound a moment before it could be read again.
     return "GRACE_OVER" if situation.grace_over else ""
 
 
@@ -130,9 +130,9 @@ def _entry_over(
     failed: LiveIntent | None,
     steps: Steps,
 ) -> bool:
-    """Whether every entry is final; says in ``steps`` what the execution has become."""
+    """Whether every entry is final; writes the resulting status into ``steps``."""
     if steps.miss:
-        # What is missed now becomes final by the same commit: judge it in the next round.
+        # Entries missed now become final with the same commit: judge them in the next round.
         return False
     if not entries or not all(intent.is_final for intent in entries):
         return False
@@ -140,7 +140,7 @@ def _entry_over(
         if intent.state == lifecycle.ESCALATED:
             steps.alarms.append(Alarm(UNRESOLVED, intent.leg_key, intent.message, intent.tag))
     if failed is None:
-        # One that turned up late completes nothing that is being unwound.
+        # An order that turned up late does not complete an execution that is being unwound.
         steps.status = "" if duplicates.is_unwinding(execution) else "OPEN"
         return True
     steps.cause = failed.cause or failed.state
@@ -176,7 +176,7 @@ def _leave(
     if situation.session_over:
         _name_what_stays(execution, steps)
         return
-    # A leg is to leave, and nobody tells how much of it there is: a person may look it up.
+    # A leg is to exit and its size is unknown: a person may look it up.
     told = {alarm.key for alarm in steps.alarms}
     steps.alarms += [Alarm(UNRESOLVED, leg) for leg in perhaps if (UNRESOLVED, leg) not in told]
     needed = needed_hedges(legs, held)
@@ -219,8 +219,8 @@ def _is_awaited(
 ) -> bool:
     """Whether bought legs wait for this one: a short that is, or may be, open and does not hang.
 
-    Not one of which the positions have shown nothing. Seen (story 26084): its entry was cancelled
-    while the book was dead, and the bought leg waited for it for ever.
+    Not for a leg of which the positions have shown nothing. Observed (story 26084): its entry was
+    cancelled while the book was dead, and the bought leg waited for it for ever.
     """
     held = execution.open_quantity(leg_key)
     if not held and leg_key not in execution.cleared:
@@ -229,7 +229,7 @@ def _is_awaited(
 
 
 def _tend_exits(execution: LiveExecution, situation: Situation, steps: Steps) -> bool:
-    """Look after every exit under way; whether there is one."""
+    """Handle every exit under way; return whether there is one."""
     alive = False
     for intent in execution.intents:
         if intent.purpose == lifecycle.ENTRY or intent.is_final:
@@ -240,9 +240,9 @@ def _tend_exits(execution: LiveExecution, situation: Situation, steps: Steps) ->
 
 
 def _shed(execution: LiveExecution, situation: Situation, steps: Steps) -> None:
-    """What a duplicate filled is closed, whatever becomes of its leg: nobody wanted it twice.
+    """Close what a duplicate filled, whatever happens to its leg: it was not meant to be traded.
 
-    Bought surplus after sold surplus, so that nobody is more naked meanwhile.
+    Sold surplus is closed before bought surplus, so that no account is more naked meanwhile.
     """
     rest = duplicates.surplus(execution)
     leaving = {order.leg_key for order in steps.exits}
@@ -268,8 +268,10 @@ def _shed(execution: LiveExecution, situation: Situation, steps: Steps) -> None:
 
 
 def _name_what_stays(execution: LiveExecution, steps: Steps) -> None:
-    """After the close nothing is sent any more: every order would be refused. What is still open
-    is carried into the next day or closed by the broker, and which of the two a person finds out.
+    """Raise an alarm for what is open after the close. No order is sent then: all would be refused.
+
+    The position is carried into the next day or squared off by the broker; a person finds out
+    which.
     """
     untold = any(intent.untold and not intent.is_final for intent in execution.intents)
     if untold or execution.open_legs():
@@ -277,7 +279,7 @@ def _name_what_stays(execution: LiveExecution, steps: Steps) -> None:
 
 
 def _held_or_coming(execution: LiveExecution, open_legs: Mapping[str, int]) -> dict[str, int]:
-    """Signed units by leg, with what sold entries at the broker may still add."""
+    """Signed open units by leg, including what sold entries at the broker may still add."""
     held, traded = dict(open_legs), execution.traded_legs()
     for leg_key, coming in execution.coming().items():
         if coming < 0:
@@ -314,15 +316,15 @@ def _tend_exit(
     situation: Situation,
     steps: Steps,
 ) -> None:
-    """An exit has no lateness limit but the close. What rests is quoted again; what rests at the
-    close the exchange cancels."""
+    """Handle one exit. It has no time limit but the close: a resting exit gets a new price, and the
+    exchange cancels what rests at the close."""
     if intent.state == lifecycle.PLANNED:
-        # An earlier try may have filled after all: then this one would open a position, against
+        # An earlier try may have filled after all: then this one would open a position and break
         # I5 (never more than planned or held).
         needless = intent.quantity > -intent.side.sign * execution.open_quantity(intent.leg_key)
-        # Nor is it sent again as it is: its price and what it knew of the account are old. Seen: an
-        # executor died before the byte, the customer closed the leg by hand, and the next executor
-        # sent the same order again.
+        # Nor is it sent again unchanged: its price and its view of the account are old. Observed:
+        # an executor died before the byte left, the customer closed the leg by hand, and the next
+        # executor sent the same order again.
         over = SESSION_OVER if situation.session_over else ""
         cause = "NOT_NEEDED" if needless else over or intent.cause or "SUPERSEDED"
         steps.miss.append((intent, cause))
@@ -344,10 +346,10 @@ def _exit_for(
 ) -> ExitOrder | None:
     tries = exit_tries(execution, leg_key)
     if any(not intent.is_final or intent.adrift for intent in tries):
-        # Under way, or given up and found resting. Seen (story 19406): another exit beside it.
+        # Under way, or given up and found resting. Observed (story 19406): a second exit beside it.
         return None
     if any(intent.cause == DAILY_LIMIT for intent in tries):
-        return None  # not to be had today however often it is sent
+        return None  # the broker takes no more orders today, however often it is sent
     entries = (i for i in execution.of(lifecycle.ENTRY) if i.leg_key == leg_key)
     if any(is_withdrawing(intent, situation) for intent in entries):
         return None
@@ -369,8 +371,8 @@ def _exit_for(
 
 
 def _why_a_person(tries: Sequence[LiveIntent]) -> list[Alarm]:
-    """What a person has to know of these exits: that the price of two was refused, or that the
-    broker takes no more of them today."""
+    """Alarms for these exits: the price of two was refused, or the broker takes no more orders
+    today."""
     found = []
     for cause, most in ((DAILY_LIMIT, 1), (PRICE_BAND, PRICE_REFUSALS)):
         refused = {intent.attempt_group: intent for intent in tries if intent.cause == cause}
@@ -387,9 +389,9 @@ def _finish(
     situation: Situation,
     steps: Steps,
 ) -> None:
-    """Flat and nothing under way: the execution is over, if it was meant to be.
+    """Set the final status of an execution that is flat with nothing under way, if it was to exit.
 
-    Not while an order that was given up may still turn up: nobody would look for it any more.
+    Not while an order that was given up may still turn up: it would no longer be watched for.
     """
     if not situation.session_over and duplicates.may_appear(execution):
         return

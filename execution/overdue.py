@@ -1,8 +1,7 @@
-"""What has waited longer than it may: asked again and again, whatever anybody else answers. Pure.
+"""Waits that have lasted longer than allowed, checked periodically. Pure.
 
-No broker, feed or book has to answer for any of this. Each rule needs only what this process holds
-and the time that is handed in. How long each wait may last stands in
-:data:`execution.alarms.PROMISES`.
+No broker, feed or book has to answer for these checks. Each rule needs only what this process holds
+and the time passed in. :data:`execution.alarms.PROMISES` says how long each wait may last.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ _OF_ORDERS: Final = frozenset({ENTRY_UNKNOWN, EXIT_UNKNOWN, EXIT_RESTING, CANCEL
 def overdue(execution: LiveExecution, now: dt.datetime, now_mono: float) -> dict[Key, Alarm]:
     """Alarms for what has waited too long in an execution, by cause and leg.
 
-    ``now`` is an instant (UTC), ``now_mono`` monotonic seconds. Since when something waits that no
-    row knows is remembered in ``execution.waits``: after a restart such a wait begins anew.
+    ``now`` is an instant (UTC), ``now_mono`` monotonic seconds. The start of a wait that no row
+    stores is kept in ``execution.waits``: after a restart such a wait begins anew.
     """
     if execution.status not in lifecycle.WORKING:
         return {}
@@ -64,13 +63,13 @@ def _order_cause(intent: LiveIntent, now: dt.datetime) -> str:
         return cause if waited(intent, now) >= PROMISES[cause] else ""
     if entry or intent.state not in lifecycle.AT_BROKER:
         return ""
-    # One whose price was changed a moment ago was quoted anew.
+    # A change of price restarts the wait.
     rests = (now - price_changes.quoted_at(intent)).total_seconds()
     return EXIT_RESTING if rests >= PROMISES[EXIT_RESTING] else ""
 
 
 def waited(intent: LiveIntent, now: dt.datetime) -> float:
-    """Seconds since the order was to leave, by its newest send. Rows keep it over a restart."""
+    """Seconds since the newest send of the order was due. Stored, so it survives a restart."""
     return (now - intent.due_at).total_seconds()
 
 
@@ -96,7 +95,7 @@ def _positions(execution: LiveExecution, now: dt.datetime, now_mono: float) -> I
 
 
 def _remember(execution: LiveExecution, legs: Iterable[str], now_mono: float) -> dict[str, float]:
-    """Since when legs should have left, and ('') the whole execution has been leaving."""
+    """Since when each leg should have exited; '': since when the whole execution is exiting."""
     waiting = [*legs, *([""] if execution.status == "EXITING" else [])]
     execution.waits = {leg: execution.waits.get(leg, now_mono) for leg in waiting}
     return execution.waits
@@ -109,7 +108,7 @@ def _units(execution: LiveExecution, held: Mapping[str, int]) -> str:
 
 
 def over(execution: LiveExecution, found: Mapping[Key, Alarm]) -> list[tuple[Key, str]]:
-    """Alarms of waiting that were raised and are not ``found`` any more, with the fact in words."""
+    """Raised alarms for waits that are not in ``found`` any more, each with the fact as text."""
     gone = [key for key in execution.alarms if key[0] in CLOCK and key not in found]
     return [(key, _fact(execution, *key)) for key in gone]
 
@@ -134,11 +133,11 @@ def _fact(execution: LiveExecution, cause: str, leg: str) -> str:
 def book_unread(
     orders: Iterable[LiveIntent], read_mono: float | None, now: dt.datetime, now_mono: float
 ) -> Alarm | None:
-    """Whether an account's order book should have been read by now, and was not.
+    """An alarm if an account's order book should have been read by now and was not.
 
-    ``orders``: those of the account that only the book can tell of (unknown, or at the broker).
-    ``read_mono``: when its newest successful read began, None: never. Counted from the later of
-    that read and the oldest order's send.
+    ``orders``: those of the account whose state only the book can show (unknown, or at the broker).
+    ``read_mono``: when its newest successful read began; None: never. The wait counts from the
+    later of that read and the oldest order's send.
     """
     oldest = max((waited(intent, now) for intent in orders), default=0.0)
     silent = oldest if read_mono is None else min(oldest, now_mono - read_mono)
@@ -148,9 +147,9 @@ def book_unread(
 
 
 def unpriced(run: LiveRun, now_mono: float) -> Alarm | None:
-    """Whether stops or targets of a held run could not be judged for too long.
+    """An alarm if stops or targets of a held run could not be evaluated for too long.
 
-    ``run.priced_mono``: when each leg had its newest usable price, or began to be held.
+    ``run.priced_mono``: when each leg had its newest usable price, or was first held.
     """
     waiting = [
         key

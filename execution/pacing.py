@@ -1,8 +1,9 @@
-"""The pace of real accounts: all windows of a broker over all calls of a login. Pure.
+"""Call rates of real accounts: all rate windows of a broker over all calls of a login. Pure.
 
-The exchanges ask for an algo's registration above 10 orders a second and client (NSE/INVG/67858
-B.2); brokers count further windows, over cancels and reads too (:mod:`brokers.pace`). One person
-may hold the same account at two partners: the broker counts it once, so do we.
+The exchanges require an algo to be registered above 10 orders per second and client
+(NSE/INVG/67858 B.2); brokers have further windows, which count cancels and reads too
+(:mod:`brokers.pace`). A person may use the same account at two partners: the broker counts it once,
+and so do we.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ READS: Final = Urgency.LAST
 
 
 class Pacers:
-    """One pacer for each real account, however many of our accounts it stands behind."""
+    """One pacer per real account, however many of our accounts share it."""
 
     def __init__(self) -> None:
         self._pacers: dict[tuple[str, str], Pacer] = {}
@@ -34,15 +35,15 @@ class Pacers:
         return found
 
     def knows(self, capabilities: Capabilities, client_id: str) -> bool:
-        """Whether calls of ``client_id`` are being counted."""
+        """Whether calls of ``client_id`` are already counted."""
         return (capabilities.kind, client_id) in self._pacers
 
     def begin(
         self, capabilities: Capabilities, client_id: str, past: Iterable[tuple[float, Call]]
     ) -> None:
-        """Count calls that have left before (monotonic seconds, ascending) and those that come.
+        """Count ``past`` calls (monotonic seconds, ascending) and all later ones.
 
-        Nothing where calls of ``client_id`` are being counted: these are among them.
+        Does nothing if calls of ``client_id`` are already counted: they include the past ones.
         """
         if self.knows(capabilities, client_id):
             return

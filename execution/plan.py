@@ -1,4 +1,4 @@
-"""What one subscriber shall trade: orders from a strategy, resolved legs and a multiplier. Pure.
+"""The entry orders of one subscriber, from strategy, resolved legs and lot multiplier. Pure.
 
 Quantity of a leg = floor(base lots x lot_multiplier) x the contract's lot size, sliced by
 min(freeze quantity, max_lots_per_order x lot size) rounded down to whole lots.
@@ -18,12 +18,12 @@ from marketplace.ordering import order_groups
 from subscriptions.capacity import EntryPace
 from subscriptions.sizing import changed_ratio, leg_lots, ratio_words
 
-#: Orders of one leg. A small integer numbers them in the table; no account's pace allows as many.
+#: Most orders of one leg. A small integer numbers them in the table; no account's pace allows more.
 MAX_SLICES: Final = 1_000
 
 
 class PlanError(Exception):
-    """A plan cannot be made; ``cause`` names why, as in execution.descriptions."""
+    """A plan cannot be made; ``cause`` is a code of execution.descriptions."""
 
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(message)
@@ -35,8 +35,8 @@ class PlanError(Exception):
 class ResolvedLeg:
     """One leg after the run's ENTRY decision: contract, dated data, and prices in rupees.
 
-    ``last`` is the price the decision was taken on; ``basis`` says what it is (LAST, the last
-    trade, or MID, the middle of the book) and ``age`` how many seconds old it was then.
+    ``last`` is the price of the decision; ``basis`` says what it is (LAST, the last trade, or MID,
+    the middle of the book) and ``age`` how many seconds old it was then.
     """
 
     leg_key: str
@@ -53,7 +53,7 @@ class ResolvedLeg:
 
     @property
     def reference_price(self) -> Decimal:
-        """The MODEL price of the leg: what it was worth at the decision."""
+        """The MODEL price of the leg: its worth at the decision, rupees per unit."""
         return self.last
 
 
@@ -73,9 +73,9 @@ class PlannedOrder:
 
 
 def slices(quantity: int, lot_size: int, freeze: int, max_lots: int | None) -> Iterator[int]:
-    """Cut ``quantity`` units into orders of whole lots that no limit refuses.
+    """Cut ``quantity`` units into orders of whole lots within all limits.
 
-    PlanError(FREEZE) when not even one lot fits an order.
+    Raises PlanError(FREEZE) if not even one lot fits into an order.
     """
     cap = _order_cap(lot_size, freeze, max_lots)
     while quantity > 0:
@@ -105,7 +105,7 @@ def _check_count(
     groups: Sequence[int],
     pace: EntryPace | None,
 ) -> None:
-    """Counted before a single order is made: a multiplier may make a milliard of them."""
+    """Count the orders before making any: a multiplier may require a billion of them."""
     by_group = [0] * (max(groups) + 1)
     for leg, group in zip(strategy.legs, groups, strict=True):
         target = resolved[leg.key]
@@ -122,7 +122,7 @@ def _check_count(
 
 
 def _order_cap(lot_size: int, freeze: int, max_lots: int | None) -> int:
-    """Units that one order may hold: whole lots. PlanError(FREEZE) when there are none."""
+    """Maximum units per order, in whole lots. Raises PlanError(FREEZE) if that is none."""
     cap = freeze if max_lots is None else min(freeze, max_lots * lot_size)
     cap -= cap % lot_size
     if cap <= 0:
@@ -139,9 +139,9 @@ def plan_entry(
 ) -> list[PlannedOrder]:
     """All entry orders of one subscriber, in sending order (group, then leg, then slice).
 
-    PlanError: LOTS_ZERO when a leg would get no lots; RATIO_CHANGED when rounding down would trade
-    another strategy than the one that was written; TOO_MANY_ORDERS when they cannot all leave at
-    this ``pace`` (None: only as many as a leg may have); FREEZE.
+    Raises PlanError: LOTS_ZERO if a leg would get no lots; RATIO_CHANGED if rounding down would
+    change the ratio between the strategy's legs; TOO_MANY_ORDERS if they cannot all leave at this
+    ``pace`` (None: only the maximum per leg applies); FREEZE if no lot fits into an order.
     """
     groups = order_groups(strategy.legs, strategy.order_rule)
     _check_lots(strategy, resolved, lot_multiplier)

@@ -1,4 +1,4 @@
-"""How an order intent begins: the one constructor, for entries and exits alike. Pure."""
+"""The only constructor of new order intents, for entries and exits alike. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMELESS: Final = BrokerInstrument("", "", "")
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What orders are for: an entry, or the how-manieth try of an exit, and why that leaves."""
+    """What an order is for: an entry or an exit, the number of the exit's try, and its reason."""
 
     purpose: str
     attempt_group: int = 0
@@ -27,7 +27,7 @@ class Purpose:
 
 @dataclass(frozen=True, slots=True)
 class PriceOrigin:
-    """Who said the reference price, and how many seconds it was old then (None: nobody says)."""
+    """The source of the reference price, and its age then in seconds (None: not known)."""
 
     source: str
     age: Decimal | None
@@ -47,10 +47,10 @@ def planned_intent(
     now: dt.datetime,
     is_sending: bool,
 ) -> LiveIntent:
-    """An order of ``execution`` that nobody has sent, with a code of its own.
+    """A new, unsent intent of ``execution`` with a fresh code.
 
-    ``is_sending``: it is written as SENDING, its first send counted, because it leaves as soon as
-    its row is committed. Otherwise it is PLANNED: provably not at the broker (docs/adr/0008).
+    ``is_sending``: it is SENDING with its first send counted, because it leaves as soon as its row
+    is committed. Otherwise it is PLANNED: provably not at the broker (docs/adr/0008).
     """
     code = new_code()
     return LiveIntent(

@@ -1,4 +1,4 @@
-"""What this room answers to the rooms below it."""
+"""Implementations of the ports of lower rooms."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class ActivityView:
     """subscriptions.ports.Activity."""
 
     def last_executions(self, subscription_id: int, limit: int) -> list[dict[str, Any]]:
-        """Newest executions of a subscription, as the API shows them."""
+        """The newest executions of a subscription, in the shape of the API."""
         rows = selectors.executions_of(subscription_id)[:limit]
         return [selectors.execution_summary(row) for row in rows]
 
     def performance(self, subscription_id: int) -> dict[str, Decimal | None]:
-        """Realised P&L in rupees; null until something was earned or lost."""
+        """Realised P&L in rupees; None until an execution has one."""
         total = Execution.objects.filter(
             subscription_id=subscription_id, realised_pnl__isnull=False
         ).aggregate(total=Sum("realised_pnl"))["total"]
@@ -56,17 +56,17 @@ class RunView:
     """marketplace.ports.DayRuns."""
 
     def made(self, day: dt.date) -> Collection[str]:
-        """Strategies with a row of an entry run: the row decides, not the clock."""
+        """Keys of strategies with an entry run on ``day``: the row decides, not the clock."""
         rows = Run.objects.filter(trade_date=day, phase=Run.Phase.ENTRY)
         return {str(key) for key in rows.values_list("strategy_key", flat=True)}
 
 
-#: So long before and after an entry its executor alone asks the feeds for prices.
+#: How long before and after an entry only its executor reads prices from the feeds.
 ENTRY_READS: Final = dt.timedelta(seconds=10)
 
 
 def quotes_reserved(now: dt.datetime) -> bool:
-    """brokers.ports.QuotesReserved: whether an entry reads its prices about now."""
+    """brokers.ports.QuotesReserved: whether an entry reads its prices around ``now``."""
     return Run.objects.filter(
         entry_at__gte=now - ENTRY_READS,
         entry_at__lte=now + ENTRY_READS,

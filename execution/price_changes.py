@@ -1,10 +1,10 @@
-"""Another price for an exit that rests: what was asked of the broker, and what became of it. Pure.
+"""Price changes of a resting exit: what was requested of the broker, and the outcome. Pure.
 
-A change gives an order another limit and no other quantity, so that whatever becomes of it (taken,
-refused, lost, applied a minute later) no more can fill than the order was for. What its answer says
-is not where the order rests: only a row of the book, or an update, shows that. A change of which
-nothing was heard is therefore no change and no failure but unknown, and what follows is right in
-both cases: the order is changed or cancelled again, and another one is sent when it is final.
+A change sets another limit and keeps the quantity, so whatever its outcome (taken, refused, lost,
+applied a minute later) no more can fill than the order was for. Its answer does not show where the
+order rests: only a row of the book, or an update, does. A change without an answer is therefore
+neither done nor failed but unknown, and the next step is right in both cases: the order is changed
+or cancelled again, and another one is sent when it is final.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from execution.backoff import EXIT_REST_SECONDS, exit_backoff
 if TYPE_CHECKING:
     from execution.state import LiveIntent
 
-#: Written down, and on its way; taken by the broker; shown by its book; refused; no usable answer;
-#: kept back at the last moment, so that no byte of it left.
+#: States of a change, in this order: stored and on its way; taken by the broker; shown by its book;
+#: refused; no usable answer; kept back at the last moment, so that no byte of it left.
 ASKED: Final = "ASKED"
 TAKEN: Final = "TAKEN"
 DONE: Final = "DONE"
@@ -33,19 +33,19 @@ UNKNOWN: Final = "UNKNOWN"
 KEPT: Final = "KEPT"
 #: The order may rest at the new price.
 OPEN: Final = frozenset({ASKED, TAKEN, UNKNOWN})
-#: Seconds from a change's answer in which the book should show the new price.
+#: Seconds after a change's answer within which the book should show the new price.
 HEARD_WITHIN: Final = 3.0
-#: Seconds for which one that is on its way is waited for: its pace, the call and its time-out.
+#: Seconds to wait for the answer to a change: its pacing, the call and its time-out.
 ANSWERED_WITHIN: Final = 20.0
 _SAID: Final = {Outcome.ACCEPTED: TAKEN, Outcome.REFUSED: REFUSED, Outcome.NOT_SENT: KEPT}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change that was asked for: prices in rupees per unit, times UTC.
+    """One requested change: prices in rupees per unit, times UTC.
 
-    ``source`` and ``age`` (seconds) are of the price that it follows (execution.exit_pricing);
-    ``cause`` is why it was kept back or refused, ``message`` in the broker's words.
+    ``source`` and ``age`` (seconds) belong to the price that it follows (execution.exit_pricing);
+    ``cause`` is why it was kept back or refused, ``message`` is the broker's text.
     """
 
     before: Decimal
@@ -60,13 +60,13 @@ class Change:
 
     @property
     def is_open(self) -> bool:
-        """Whether the order may rest at its price, and nobody has seen it there."""
+        """Whether the order may rest at this price, and the book has not shown it there."""
         return self.state in OPEN
 
 
 # -- what comes next -----------------------------------------------------------------------------
 def waits(intent: LiveIntent, now_mono: float) -> bool:
-    """Whether the newest change may still be heard of: nothing else is asked meanwhile."""
+    """Whether to wait for the outcome of the newest change before requesting anything else."""
     newest = _newest(intent)
     if newest is None or not newest.is_open:
         return False
@@ -75,11 +75,11 @@ def waits(intent: LiveIntent, now_mono: float) -> bool:
 
 
 def is_wanted(intent: LiveIntent, most: int) -> bool:
-    """Whether a change is the next thing to ask for this order. ``most``: how many the broker takes
-    of one order.
+    """Whether a change is the next request for this order. ``most``: how many changes the broker
+    allows per order.
 
-    One that came to nothing is followed by a cancel; a cancel that comes to nothing, when it is to
-    be asked for again, by a change. One that somebody else gave another quantity is left alone.
+    A change without effect is followed by a cancel, and a cancel without effect by a change when
+    its turn comes again. An order whose quantity somebody else changed gets no change.
     """
     asked = sum(change.state != KEPT for change in intent.changes)
     if not intent.broker_order_id or intent.resized or asked >= most:
@@ -94,28 +94,28 @@ def _newest(intent: LiveIntent) -> Change | None:
     return intent.changes[-1] if intent.changes else None
 
 
-# -- what was asked ------------------------------------------------------------------------------
+# -- requests ------------------------------------------------------------------------------------
 def note_wanted(intent: LiveIntent, now_mono: float) -> None:
-    """A change is to be asked for: a new round of asking begins."""
+    """Note that a change is to be requested: a new round of requests begins."""
     intent.round_mono = now_mono
-    # An order that is neither changed nor cancelled for long is an alarm: counted from the first.
+    # An order that stays neither changed nor cancelled raises an alarm, timed from the first try.
     intent.cancel_since_mono = intent.cancel_since_mono or now_mono
 
 
 def note_asked(intent: LiveIntent, change: Change, now_mono: float) -> None:
-    """A change is written down, and about to be sent."""
+    """Note a change that is stored and about to be sent."""
     intent.changes = (*intent.changes, change)
     intent.change_mono = now_mono
 
 
 def note_none(intent: LiveIntent, now_mono: float) -> None:
-    """There was no change to ask for: no other price, or nobody says that the leg is still held."""
+    """Note that no change was possible: no other price, or no proof that the leg is still held."""
     intent.unchanged_mono = now_mono
 
 
-# -- what became of it ---------------------------------------------------------------------------
+# -- outcomes ------------------------------------------------------------------------------------
 def note_kept(intent: LiveIntent, number: int, cause: str, at: dt.datetime) -> bool:
-    """Change ``number`` (from 0) did not leave; whether that is news."""
+    """Note that change ``number`` (from 0) did not leave; return whether that is new."""
     if intent.changes[number].state != ASKED:
         return False
     _replace(intent, number, state=KEPT, answered_at=at, cause=cause)
@@ -125,9 +125,9 @@ def note_kept(intent: LiveIntent, number: int, cause: str, at: dt.datetime) -> b
 def note_answer(
     intent: LiveIntent, number: int, result: SendResult, *, at: dt.datetime, now_mono: float
 ) -> bool:
-    """The answer to change ``number`` (from 0), or its absence; whether that is news.
+    """Note the answer to change ``number`` (from 0), or its absence; return whether that is new.
 
-    One that names another order says nothing of ours.
+    An answer that names another order proves nothing about ours.
     """
     if intent.changes[number].state != ASKED:
         return False  # the book was quicker
@@ -145,12 +145,11 @@ def note_answer(
 def note_price(
     intent: LiveIntent, price: Decimal | None, *, at: dt.datetime, now_mono: float
 ) -> None:
-    """The book shows the order at ``price`` (rupees per unit; None: it does not say).
+    """Note that the book shows the order at ``price`` (rupees per unit; None: not given).
 
-    A refusal may have been wrong, and a change may be applied after the next one: what the book
-    shows is so. One that it does not show is not disproved, because it may be applied later. A
-    price that nobody has asked for is no price of ours (an update of Noren's was seen to count in
-    another unit).
+    A refusal may have been wrong, and a change may be applied after the next one, so the book
+    decides. A change that it does not show is not disproved: it may be applied later. A price that
+    was never requested is ignored (an update of Noren's was observed to use another unit).
     """
     if price is None or price == intent.price:
         return
@@ -177,12 +176,12 @@ def _replace(intent: LiveIntent, number: int, **fields: Any) -> None:
 
 # -- counting ------------------------------------------------------------------------------------
 def done(intent: LiveIntent) -> int:
-    """How many changes the book has shown: at so many prices before this one it did not fill."""
+    """How many changes the book has shown: the number of earlier prices that did not fill."""
     return sum(change.state == DONE for change in intent.changes)
 
 
 def quotes(tries: Iterable[LiveIntent]) -> int:
-    """At how many prices a leg was offered by these exits; slices of one try are one offer."""
+    """The number of prices at which these exits offered a leg; slices of one try count once."""
     offers: dict[int, int] = defaultdict(int)
     for intent in tries:
         offers[intent.attempt_group] = max(offers[intent.attempt_group], 1 + done(intent))
@@ -190,15 +189,15 @@ def quotes(tries: Iterable[LiveIntent]) -> int:
 
 
 def quoted_at(intent: LiveIntent) -> dt.datetime:
-    """Since when (UTC) the order rests at the price at which it rests, as far as anybody knows."""
+    """Since when (UTC) the order has rested at its current price, as far as we know."""
     return max(
         (change.at for change in intent.changes if change.state == DONE), default=intent.due_at
     )
 
 
-# -- as it is stored -----------------------------------------------------------------------------
+# -- storage -------------------------------------------------------------------------------------
 def to_json(changes: Sequence[Change]) -> list[dict[str, Any]]:
-    """For the order's row, the oldest first."""
+    """Changes for the order's row, oldest first."""
     return [
         {
             "before": str(change.before),
@@ -216,7 +215,7 @@ def to_json(changes: Sequence[Change]) -> list[dict[str, Any]]:
 
 
 def from_json(stored: Sequence[Mapping[str, Any]]) -> tuple[Change, ...]:
-    """From an order's row. One that an earlier process had on its way is unknown now."""
+    """Changes from an order's row. Those that an earlier process had on their way are UNKNOWN."""
     return tuple(
         Change(
             before=Decimal(row["before"]),

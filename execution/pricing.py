@@ -21,21 +21,21 @@ _SLABS: Final = (
 _ABOVE: Final = Decimal("0.01")
 
 
-#: How many bands one side of a book may be away from what the contract is good for, and both sides
-#: from each other: 50 %, 30 %, 20 % and 10 % by slab. Ours, not an exchange's: a book within it is
-#: traded every day, and beyond it a marketable limit would pay whatever somebody left there.
+#: How many bands one side of a book may be away from the contract's fair price, and both sides
+#: from each other: 50 %, 30 %, 20 % and 10 % by slab. Our rule, not an exchange's: books within it
+#: trade every day; beyond it a marketable limit would pay whatever price somebody left there.
 FARTHEST: Final = 10
-#: Cheap options have wide books by the tick alone.
+#: The same limit in ticks: the books of cheap options are wide because of the tick alone.
 FARTHEST_TICKS: Final = 4
-#: However often an exit was tried: a bid of 0.05 is not believed for a premium of 100.
+#: The limit however often an exit was tried: a bid of 0.05 is not believed for a premium of 100.
 NEVER_BEYOND: Final = Decimal("0.9")
 
-#: Which of a quote's prices a decision was taken on: its last trade, or the middle of the book.
+#: Which price of a quote a decision was based on: the last trade, or the middle of the book.
 LAST: Final = "LAST"
 MID: Final = "MID"
 
 
-#: No trade is later than the quote that tells of it, but for clocks of whole seconds.
+#: A trade is not later than the quote that reports it, except for clocks of whole seconds.
 CLOCKS_APART: Final = dt.timedelta(seconds=2)
 
 
@@ -48,11 +48,11 @@ class Quoted(Protocol):
 
     @property
     def bid(self) -> Decimal | None:
-        """Best price somebody pays, None: nobody."""
+        """Best bid, rupees per unit; None: no bid."""
 
     @property
     def ask(self) -> Decimal | None:
-        """Best price somebody takes, None: nobody."""
+        """Best ask, rupees per unit; None: no ask."""
 
     @property
     def at(self) -> dt.datetime:
@@ -60,12 +60,12 @@ class Quoted(Protocol):
 
     @property
     def traded_at(self) -> dt.datetime | None:
-        """When ``last`` was traded, None: nobody says."""
+        """When ``last`` was traded; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a contract is worth: ``price`` in rupees per unit, as of ``at`` (UTC), and by what.
+    """The worth of a contract: ``price`` in rupees per unit as of ``at`` (UTC).
 
     ``basis`` is :data:`LAST` or :data:`MID`.
     """
@@ -76,13 +76,13 @@ class Mark:
 
 
 def mark(quote: Quoted, *, oldest: dt.datetime, tick: Decimal) -> Mark | None:
-    """The price that ``quote`` is good for, none of it older than ``oldest``; None if it has none.
+    """The usable price of ``quote``, no part of it older than ``oldest``; None if it has none.
 
-    A last trade of that age is the price. Where it is older (a far option may not have traded since
-    Friday) the book is younger than it: the middle of a book with two sides, on the nearest tick.
-    A book with one side has no middle, a crossed one is no book, and the middle of one wider
-    than anybody trades at is nobody's price: a stop judged by it would fire for all. A trade
-    that is later than its own quote was at no time that anybody may believe.
+    A last trade that is young enough is the price. If it is older (a far option may not have traded
+    since Friday), the price is the middle of a two-sided book, on the nearest tick. A one-sided
+    book has no middle, a crossed book is invalid, and the middle of a book wider than anybody
+    trades at is nobody's price: a stop judged by it would fire for all. A trade later than its own
+    quote has no credible time, so it is not used.
     """
     if quote.at < oldest:
         return None
@@ -94,7 +94,7 @@ def mark(quote: Quoted, *, oldest: dt.datetime, tick: Decimal) -> Mark | None:
 
 
 def within(price: Decimal, allowed: PriceBand | None, tick: Decimal) -> Decimal:
-    """``price``, or the nearest on the tick grid that ``allowed`` (a broker's word) includes."""
+    """``price``, or the nearest price on the tick grid inside the band ``allowed``."""
     if allowed is None:
         return price
     if allowed.low is not None and price < allowed.low:
@@ -113,13 +113,13 @@ def band(price: Decimal) -> Decimal:
 
 
 def on_grid(price: Decimal, tick: Decimal, *, up: bool) -> Decimal:
-    """``price`` on the tick grid, upward or downward; also where it is zero or below."""
+    """``price`` rounded up or down to the tick grid; the result may be zero or negative."""
     steps = (price / tick).to_integral_value(ROUND_CEILING if up else ROUND_FLOOR)
     return steps * tick
 
 
 def round_to_tick(price: Decimal, tick: Decimal, *, up: bool) -> Decimal:
-    """``price`` on the tick grid, upward or downward, never below one tick."""
+    """``price`` rounded up or down to the tick grid, never below one tick."""
     return max(on_grid(price, tick, up=up), tick)
 
 
@@ -132,9 +132,9 @@ def nearest_tick(price: Decimal, tick: Decimal) -> Decimal:
 def good_price(
     *, last: Decimal, bid: Decimal | None, ask: Decimal | None, tick: Decimal
 ) -> Decimal:
-    """What a contract is good for, rupees: the middle of a close book, else the last price.
+    """The fair price of a contract, rupees: the middle of a close book, else the last price.
 
-    A book is close when both sides are there, uncrossed, and no farther apart than its slab allows.
+    A book is close if it has both sides, uncrossed, and no farther apart than its slab allows.
     """
     if bid and ask and _is_close(bid, ask, tick):
         return (bid + ask) / 2
@@ -154,8 +154,8 @@ def touch(
     tick: Decimal,
     widen: int = 0,
 ) -> Decimal | None:
-    """The opposite side of the book, if it is near enough to trade at; None: it is not, or nobody
-    is there. Every earlier try (``widen``) that did not fill lets it be as far away again.
+    """The opposite side of the book (rupees) if it is near enough to trade at; None if it is too
+    far or empty. Every earlier unfilled try (``widen``) allows the same distance once more.
     """
     there = ask if side is Side.BUY else bid
     good = good_price(last=last, bid=bid, ask=ask, tick=tick)
@@ -180,9 +180,9 @@ def marketable_limit(
 ) -> Decimal:
     """Limit price (rupees) that crosses the spread by the band, rounded toward the fill.
 
-    The base is the opposite side of the book where it can be traded at (:func:`touch`), else what
-    the contract is good for. ``widen`` counts earlier tries that did not fill: each adds one band;
-    -1 leaves the base as it is.
+    The base is the opposite side of the book if it is near enough (:func:`touch`), else the
+    contract's fair price. ``widen`` counts earlier tries that did not fill: each adds one band;
+    -1 adds no band at all.
     """
     base = touch(side, last=last, bid=bid, ask=ask, tick=tick, widen=widen)
     base = base or good_price(last=last, bid=bid, ask=ask, tick=tick)
@@ -206,9 +206,9 @@ def exit_limit(
 ) -> Decimal:
     """Limit price (rupees) of the next try to close a leg, inside the ``day``'s circuit limits.
 
-    ``refused`` says that the last try's price was outside of what the market or the broker permits:
-    crossing further would only lead further out, so this one stays at the touch, or inside the
-    band (``allowed``) that the refusal named: that is the newer word.
+    ``refused``: the last try's price was outside of what the market or the broker permits. Crossing
+    farther would only lead farther out, so this try stays at the touch, or inside the band
+    (``allowed``) that the refusal named, which is newer than ``day``.
     """
     narrow = refused and allowed is None
     price = marketable_limit(

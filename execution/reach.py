@@ -1,4 +1,4 @@
-"""What a partner's customers have open, in numbers, before it is suspended."""
+"""What a suspension of a partner would affect: counts of its customers' executions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OPEN: Final = Q(status__in=Execution.WORKING)
 
 
 def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
-    """Executions that are open, and those that wait for their entry of today (1 query)."""
+    """The number of open executions, and of those armed for today, by environment (1 query)."""
     armed = Q(status=Execution.Status.ARMED, run__trade_date=ist_date(now))
     rows = (
         Execution.objects.filter(_OPEN | armed, partner_id=partner_id)

@@ -1,9 +1,9 @@
-"""Leg stop, target and move-to-cost on the prices of the run's decision. Pure.
+"""Leg stop, target and move-to-cost, based on the prices of the run's decision. Pure.
 
 A SELL at P with a 25 % stop is hit at P x 1.25, a BUY at P x 0.75; points likewise; targets are
-mirrored. Levels are rounded so that a stop never triggers earlier than written: a sold leg's stop
-up, a bought leg's down; and a target never earlier either: a sold leg's down, a bought leg's up.
-A level at or below zero stays there: no price reaches it, so the rule never triggers.
+mirrored. Levels are rounded so that neither rule triggers earlier than written: a sold leg's stop
+up, a bought leg's down; a sold leg's target down, a bought leg's up. A level at or below zero stays
+there: no price reaches it, so the rule never triggers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _distance(rule: RuleSpec, reference: Decimal) -> Decimal:
 def stop_level(
     side: Side, reference: Decimal, rule: RuleSpec | None, tick: Decimal
 ) -> Decimal | None:
-    """Price at which a leg entered at ``reference`` is stopped out."""
+    """Price (rupees) at which a leg entered at ``reference`` is stopped out; None: no stop."""
     if rule is None:
         return None
     adverse = reference - side.sign * _distance(rule, reference)
@@ -51,7 +51,7 @@ def stop_level(
 def target_level(
     side: Side, reference: Decimal, rule: RuleSpec | None, tick: Decimal
 ) -> Decimal | None:
-    """Price at which a leg entered at ``reference`` takes its profit."""
+    """Price (rupees) at which a leg entered at ``reference`` takes profit; None: no target."""
     if rule is None:
         return None
     favourable = reference + side.sign * _distance(rule, reference)
@@ -59,7 +59,7 @@ def target_level(
 
 
 def trigger(watch: Watch, price: Decimal) -> str | None:
-    """``STOP`` or ``TARGET`` when ``price`` has reached a level; a stop wins over a target."""
+    """``STOP`` or ``TARGET`` if ``price`` (rupees) has reached a level; the stop wins."""
     if watch.triggered:
         return None
     if watch.stop is not None:
@@ -79,8 +79,8 @@ def move_to_cost(
     """New stops (leg -> rupees) of the other legs after ``stopped_leg`` was stopped.
 
     Cost is the leg's own reference price. A stop is only ever tightened: a level already better
-    than cost stays. ``SL_LEGS_ONLY`` leaves legs without a stop alone. ``hedges`` of a sold leg
-    that stays (execution.hedges) keep what they have: sold at cost they would leave it naked.
+    than cost stays. ``SL_LEGS_ONLY`` skips legs without a stop. ``hedges`` of a sold leg that is
+    still open (execution.hedges) keep their stops: sold at cost they would leave that leg naked.
     """
     moved: dict[str, Decimal] = {}
     if mode == "OFF":

@@ -1,4 +1,4 @@
-"""Reads of the run page: a constant number of queries whatever the run's size."""
+"""Reads for the run page: a constant number of queries whatever the run's size."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ SELECT kind, width_bucket(ms, %s::float8[]) AS place, count(*)
 
 @dataclass(frozen=True, slots=True)
 class Charts:
-    """Two charts as Chart.js takes them (JSON); empty while nothing was sent."""
+    """Two charts as JSON for Chart.js; '' while nothing was sent."""
 
     progress: str = ""
     lateness: str = ""
@@ -111,10 +111,10 @@ def charts(run_id: int) -> Charts:
 
 
 def _cumulated(found: Sequence[tuple[int, int, int]]) -> list[list[int]]:
-    """``(edge, sent, answered, filled, first bytes)`` until each edge, out of counts between them.
+    """Cumulative ``(edge, sent, answered, filled, first bytes)`` rows from counts between edges.
 
-    ``found`` has ``(kind, place, count)``; place n is after n edges, so that what comes exactly at
-    an edge belongs to it (the edges were moved up by the smallest step there is).
+    ``found`` has ``(kind, place, count)``; place n is after n edges. An instant exactly at an edge
+    belongs to it, because the query's edges are moved up by the smallest float step.
     """
     between = [[0, 0, 0, 0] for _ in range(len(EDGES) + 1)]
     for kind, place, count in found:
@@ -168,7 +168,7 @@ _OPTIONS: Final = json.dumps(
 # -- decisions -----------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class LegRow:
-    """One leg as it was decided: contract, prices in rupees, levels, and what triggered."""
+    """One leg of the entry decision: contract, prices in rupees, levels and triggers."""
 
     label: str
     contract: Contract | None
@@ -178,7 +178,7 @@ class LegRow:
 
 @dataclass(frozen=True, slots=True)
 class LaterDecision:
-    """A decision after the entry: the leg's label ('' for all of them), and why in words."""
+    """A decision after the entry: the leg's label ('' for all legs), and the reason as text."""
 
     decision: RunDecision
     leg: str
@@ -187,7 +187,7 @@ class LaterDecision:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """Decisions of a run: its legs, and everything that was decided later."""
+    """Decisions of a run: the entry with its legs, and all later ones."""
 
     legs: tuple[LegRow, ...] = ()
     entry: RunDecision | None = None
@@ -225,7 +225,7 @@ def decided(run: Run) -> Decided:
 
 
 def _missed(entry: RunDecision | None) -> str:
-    """Why it was decided that nobody enters, if so: the cause in words and what was wrong."""
+    """Why the decision was that nobody enters: the cause's sentence and the message; else ''."""
     if entry is None or not entry.payload.get("missed"):
         return ""
     words, message = explain(entry.payload["missed"]), entry.payload.get("message", "")
@@ -233,7 +233,7 @@ def _missed(entry: RunDecision | None) -> str:
 
 
 def strategy_of(run: Run) -> StrategySpec | None:
-    """The strategy that the run's pinned version trades; no query (the version is loaded)."""
+    """The strategy in the run's pinned version; no query if the version is loaded."""
     definition = parse_definition(run.version.definition)
     key = str(run.strategy_key)
     return next((s for s in definition.strategies if s.key == key), None)
@@ -250,7 +250,7 @@ _URGENCY: Final = Case(
 
 
 def run_executions(run_id: int, *, status: str = "", cause: str = "") -> QuerySet[Execution]:
-    """Executions of a run, those with something wrong first."""
+    """Executions of a run; those with alarms, failures or misses first."""
     found = (
         with_attention(Execution.objects.filter(run_id=run_id))
         .select_related("subscription__customer", "account")
@@ -265,7 +265,7 @@ def run_executions(run_id: int, *, status: str = "", cause: str = "") -> QuerySe
 
 
 def run_orders(run_id: int, *, state: str = "", purpose: str = "") -> QuerySet[OrderIntent]:
-    """Orders of a run in the order of their making."""
+    """Orders of a run in the order in which they were created."""
     found = (
         OrderIntent.objects.filter(run_id=run_id)
         .select_related("account", "execution")
@@ -330,14 +330,14 @@ def _counted(rows: Sequence[Mapping[str, Any]], subscribed: bool, alarmed: int) 
 
 
 def state_of(run: Run, counts: RunCounts, now: dt.datetime) -> RunState:
-    """What became of a run so far; no query."""
+    """The state of a run at ``now``; no query."""
     times = RunTimes(run.entry_at, run.grace_until, run.exit_at)
     return run_state(run.status, run.cause, times, counts, now)
 
 
 @dataclass(frozen=True, slots=True)
 class CauseRow:
-    """How often something went wrong, and what it means."""
+    """A cause, its sentence, and how often it occurred."""
 
     cause: str
     words: str

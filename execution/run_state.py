@@ -1,7 +1,7 @@
-"""What became of a run, in a word, a colour and a reason. Pure.
+"""The state of a run for the console: a label, a tone and a reason. Pure.
 
-A run's own status moves on only when its grace is over; what people look at follows from its
-executions and the clock, so that it is right from the entry second on.
+A run's own status changes only when its grace is over; the state shown follows from its executions
+and the clock, so it is right from the entry second on.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Final
 
 from execution import lifecycle
 
-#: An execution that has not left "armed" so long after the grace was forgotten by everybody.
+#: An execution still ARMED this long after the grace has been overlooked by all executors.
 FORGOTTEN_AFTER: Final = dt.timedelta(seconds=30)
-#: An order whose fate is unknown is given up after two minutes: then its execution must be over.
+#: An order of unknown outcome is given up after two minutes; by then its execution must be decided.
 UNDECIDED_AFTER: Final = dt.timedelta(seconds=180)
 #: Exits are tried four times within half a minute, and go on.
 EXIT_WITHIN: Final = dt.timedelta(seconds=180)
 
-# Where the way out of a cause lies: a page of the console, and what to call it.
+# Where to fix a cause: a page of the console, and its name.
 WAYS_OUT: Final[Mapping[str, tuple[str, str]]] = {
     "NO_QUOTE": ("admin:brokers_feedaccount_changelist", "Feed accounts"),
     "WIDE_QUOTE": ("admin:marketplace_template_changelist", "Templates"),
@@ -38,10 +38,10 @@ WAYS_OUT: Final[Mapping[str, tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
-    """Executions of one run: how many in which status, why they were lost, what they earned.
+    """Executions of one run, counted by status and by cause, with their P&L.
 
     ``causes`` counts those that failed or were missed, ``withdrawn`` those that were withdrawn;
-    ``pnl`` is rupees. ``subscribed``: somebody would have been in the run, had it been entered.
+    ``pnl`` is in rupees. ``subscribed``: the run would have had executions, had it been entered.
     """
 
     by_status: Mapping[str, int] = field(default_factory=dict)
@@ -53,37 +53,37 @@ class RunCounts:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """All executions."""
         return sum(self.by_status.values())
 
     @property
     def held(self) -> int:
-        """Those that hold a position."""
+        """Executions that hold a position."""
         return self.of(*lifecycle.HOLDING)
 
     @property
     def entered(self) -> int:
-        """Those that hold or held a position."""
+        """Executions that hold or held a position."""
         return self.held + self.of("CLOSED")
 
     @property
     def live(self) -> int:
-        """Those that are not over: waiting, entering, holding or leaving a position."""
+        """Executions that are not over: waiting, entering, holding or exiting."""
         return self.of(*lifecycle.LIVE)
 
     @property
     def failed(self) -> int:
-        """Those that should have entered and did not."""
+        """Executions that should have entered and did not."""
         return self.of(*lifecycle.LOST)
 
     @property
     def cause(self) -> str:
-        """The most frequent cause of a loss, else of a withdrawal; '' when there is none."""
+        """The most frequent cause of a failure or miss, else of a withdrawal; '' if none."""
         found = self.causes or self.withdrawn
         return max(found, key=lambda one: (found[one], one), default="")
 
     def of(self, *statuses: str) -> int:
-        """How many are in one of these statuses."""
+        """The number of executions in any of these statuses."""
         return sum(self.by_status.get(status, 0) for status in statuses)
 
 
@@ -98,9 +98,9 @@ class RunTimes:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """``label`` for people, ``tone`` of its colour ('', good, info, warn or bad), ``cause`` a code.
+    """``label`` for the console, ``tone`` ('', good, info, warn or bad), ``cause`` a code.
 
-    ``alarm`` says in one sentence why a person has to look; '' when nobody has to.
+    ``alarm``: why a person has to look, in one sentence; '' if no person has to.
     """
 
     label: str
@@ -112,7 +112,7 @@ class RunState:
 def run_state(
     status: str, cause: str, times: RunTimes, counts: RunCounts, now: dt.datetime
 ) -> RunState:
-    """What became of a run so far. ``status`` and ``cause`` are the run's own."""
+    """The state of a run at ``now``. ``status`` and ``cause`` are the run's own."""
     if not counts.total:
         return _without_executions(status, cause, times, counts.subscribed, now)
     stuck = _stuck(times, counts, now)
@@ -142,7 +142,7 @@ def _without_executions(
 
 
 def _stuck(times: RunTimes, counts: RunCounts, now: dt.datetime) -> str:
-    """Why somebody has to look at a run that does not move; '' while it does."""
+    """Why a person has to look at a run that makes no progress; '' if it does."""
     if (armed := counts.of("ARMED")) and now > times.grace_until + FORGOTTEN_AFTER:
         return f"{armed} of {counts.total} are still waiting although the entry is over."
     if (undecided := counts.of("COMMITTED")) and now > times.grace_until + UNDECIDED_AFTER:

@@ -1,4 +1,4 @@
-"""Reads of the trading day that more than one interface needs."""
+"""Reads of the trading day that several interfaces share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from quantleap.core.money import rupees
 
 
 def database_now() -> dt.datetime:
-    """What time it is by the clock that leases run by."""
+    """The database's time (UTC), by which leases run."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         found: dt.datetime = cursor.fetchone()[0]
@@ -27,14 +27,14 @@ def database_now() -> dt.datetime:
 
 
 def accounts_with_open_positions(account_ids: Sequence[int]) -> set[int]:
-    """Which of these accounts are in a run right now."""
+    """Those of these accounts with an execution that is entering, holding or exiting."""
     rows = Execution.objects.filter(account_id__in=list(account_ids), status__in=Execution.WORKING)
     return set(rows.values_list("account_id", flat=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """Milliseconds after T of our writes of the first order group."""
+    """Milliseconds after T, over the first slices of the first order group."""
 
     count: int = 0
     first: Decimal | None = None
@@ -46,7 +46,7 @@ class Lateness:
 
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """One run in figures, as its page shows them."""
+    """The figures on a run's page."""
 
     executions: dict[str, int] = field(default_factory=dict)
     orders: dict[str, int] = field(default_factory=dict)
@@ -74,7 +74,7 @@ SELECT name, count(*), min(ms), percentile_cont(0.5) WITHIN GROUP (ORDER BY ms),
 
 
 def _lateness(run_id: int) -> dict[str, Lateness]:
-    """First bytes (``sent``) and answers (``answered``) of a run, one look at its orders."""
+    """Lateness of first bytes (``sent``) and answers (``answered``) of a run, in one query."""
     with connection.cursor() as cursor:
         cursor.execute(_LATENESS, [run_id])
         rows = cursor.fetchall()
@@ -85,7 +85,7 @@ def _lateness(run_id: int) -> dict[str, Lateness]:
 
 
 def scorecard(run_id: int) -> Scorecard:
-    """Figures of one run: a constant number of queries whatever its size."""
+    """The figures of one run; a constant number of queries whatever its size."""
     executions = dict(
         Execution.objects.filter(run_id=run_id)
         .values_list("status")
@@ -140,12 +140,12 @@ def _slippage(run_id: int) -> Decimal | None:
 
 
 def executions_of(subscription_id: int) -> QuerySet[Execution]:
-    """A subscription's executions, newest first, with what their lists show."""
+    """A subscription's executions, newest first, ready for :func:`execution_summary`."""
     return with_what_is_shown(Execution.objects.filter(subscription_id=subscription_id))
 
 
 def with_what_is_shown(found: QuerySet[Execution]) -> QuerySet[Execution]:
-    """Newest first, with what :func:`execution_summary` reads (2 queries)."""
+    """``found``, newest first, with the rows that :func:`execution_summary` reads (2 queries)."""
     return (
         found.select_related("run", "allocation", "account")
         .prefetch_related("intents")
@@ -154,7 +154,7 @@ def with_what_is_shown(found: QuerySet[Execution]) -> QuerySet[Execution]:
 
 
 def execution_summary(execution: Execution) -> dict[str, Any]:
-    """One execution for the API: status, legs, fills, P&L, failure in words."""
+    """One execution for the API: status, legs, fills, P&L, and the failure as text."""
     run = execution.run
     return {
         "execution_id": execution.public_id,
@@ -186,7 +186,7 @@ def _failure(execution: Execution) -> dict[str, str] | None:
 
 
 def leg_summaries(intents: Iterable[OrderIntent]) -> list[dict[str, Any]]:
-    """What was traded, leg by leg: units and average rupees in and out, and why it left."""
+    """What was traded by leg: units and average rupees in and out, and the reason of the exit."""
     by_leg: dict[str, list[OrderIntent]] = {}
     for intent in sorted(intents, key=lambda i: (i.leg_index, i.id)):
         by_leg.setdefault(intent.leg_key, []).append(intent)
@@ -198,7 +198,7 @@ def _leg_summary(intents: Sequence[OrderIntent]) -> dict[str, Any]:
     exits = [i for i in intents if i.purpose != OrderIntent.Purpose.ENTRY]
     first = intents[0]
     side = entries[0].side if entries else first.side
-    # By side, not by purpose: what closes one exit too many goes the way of the entry.
+    # By side, not by purpose: the order that closes one exit too many has the entry's side.
     into, out = [i for i in intents if i.side == side], [i for i in intents if i.side != side]
     reasons = [i.reason for i in exits if i.reason]
     return {
@@ -214,12 +214,12 @@ def _leg_summary(intents: Sequence[OrderIntent]) -> dict[str, Any]:
 
 
 def traded(intent: OrderIntent) -> int:
-    """Units that an intent's orders traded, its duplicates' included."""
+    """Units that an intent's orders traded, duplicates included."""
     return intent.filled_quantity + intent.surplus_quantity
 
 
 def average_price(intents: Sequence[OrderIntent]) -> Decimal | None:
-    """Average rupees per filled unit; None when nothing filled."""
+    """Average rupees per filled unit; None if nothing filled."""
     units = sum(traded(i) for i in intents)
     return rupees(_spent(intents) / units) if units else None
 
@@ -260,9 +260,9 @@ def order_summary(intent: OrderIntent) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class OpenLeg:
-    """What one subscription holds now in one contract: signed units, rupees per unit.
+    """A subscription's open position in one leg: signed units, prices in rupees per unit.
 
-    ``average_price`` is exact (not rounded to the paisa), so that MTM is.
+    ``average_price`` is not rounded to the paisa, so that the MTM is exact.
     """
 
     execution_id: str
@@ -275,7 +275,7 @@ class OpenLeg:
 
 
 def open_legs(subscription_id: int) -> list[OpenLeg]:
-    """Open legs of a subscription (3 queries): entry fills less exit fills."""
+    """Open legs of a subscription: entry fills less exit fills (3 queries)."""
     executions = {
         e.pk: e
         for e in Execution.objects.filter(
@@ -319,7 +319,7 @@ def _open_leg(
 
 
 def _reachable(level: Decimal | None) -> Decimal | None:
-    """A level at or below zero never triggers (execution.risk): there is nothing to show."""
+    """``level``, or None if it is zero or below: it then never triggers (execution.risk)."""
     return level if level is not None and level > 0 else None
 
 
@@ -333,9 +333,9 @@ def runs_of_day(day: dt.date) -> QuerySet[Run]:
 
 
 def unfinished_runs(before: dt.date) -> QuerySet[Run]:
-    """Runs of earlier trade dates with executions that are not over, the newest day first.
+    """Runs of earlier trade dates with executions that are not over, newest day first.
 
-    Executors carry the runs of their own day only: what is left of another waits for a person.
+    Executors work on the runs of the current day only: what is left of another waits for a person.
     """
     live = Execution.objects.exclude(status__in=Execution.TERMINAL).values("run_id")
     return (
@@ -348,14 +348,14 @@ def unfinished_runs(before: dt.date) -> QuerySet[Run]:
 # -- kill switch -----------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class EngagedSwitch:
-    """A kill switch that is on, and what it covers in words."""
+    """A kill switch that is on, and the name of what it covers."""
 
     switch: KillSwitch
     label: str
 
 
 def engaged_switches() -> list[EngagedSwitch]:
-    """Every switch that is on, the platform's first (2 queries at most)."""
+    """All kill switches that are on, the platform's first (at most 2 queries)."""
     found = list(KillSwitch.objects.filter(released_at__isnull=True).order_by("scope", "id"))
     names = template_names([s.target_id for s in found if s.target_id is not None])
     return [
@@ -365,7 +365,7 @@ def engaged_switches() -> list[EngagedSwitch]:
 
 
 def template_names(ids: Iterable[int]) -> dict[int, str]:
-    """Names of templates by inner id (no query for none)."""
+    """Names of templates by primary key (no query for no ids)."""
     wanted = set(ids)
     if not wanted:
         return {}
@@ -374,14 +374,14 @@ def template_names(ids: Iterable[int]) -> dict[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class KillReach:
-    """Executions that a switch would withdraw now, and those it would leave to their exit."""
+    """Executions that a switch would withdraw now, and those that it would leave working."""
 
     armed: int
     working: int
 
 
 def kill_reach(template_id: int | None) -> KillReach:
-    """How many executions a switch for the platform (None) or a template reaches (1 query)."""
+    """The executions that a switch for the platform (None) or a template would reach (1 query)."""
     rows = Execution.objects.exclude(status__in=Execution.TERMINAL)
     if template_id is not None:
         rows = rows.filter(run__template_id=template_id)

@@ -1,9 +1,9 @@
-"""The gate in front of the wire: may this order still leave? Pure; asked before every single send.
+"""The last check before every single send: may this order still leave? Pure.
 
-What was decided a moment ago is not what is sent: between the decision and the byte an order waits
-for its pace, for a connection, for an answer. So nothing leaves on an old grant. An entry beside a
-leg that failed, or of an execution that is on its way out, stays here; an exit stays here when its
-leg no longer needs it, or when what was known of the account is too old to close a position by.
+Between the decision and the first byte an order waits for its pacing, a connection or an answer,
+and the facts may change. So nothing leaves on an old grant. An entry is held back if a leg has
+failed or its execution is exiting; an exit is held back if its leg no longer needs it, or if what
+was known of the account is too old to close a position by.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from execution.state import LiveExecution, LiveIntent
 from execution.unreported import exit_tries
 from execution.withdrawals import LEG_EXIT, LEG_FAILED, first_failure, legs_not_entered
 
-#: Seconds for which a look at the account's positions may be acted upon. Whoever trades by hand in
-#: the broker's own app is seen by the next look; an exit that waited longer asks for one.
+#: Seconds for which a read of the account's positions is valid. The next read shows trades by hand
+#: in the broker's own app; an exit that waited longer needs a new read.
 GRANT_SECONDS: Final = 5.0
 
 
 def why_not_enter(execution: LiveExecution, intent: LiveIntent) -> str:
-    """'' when the entry ``intent`` may leave, else the cause: its execution is not to be completed,
+    """'' if the entry ``intent`` may leave, else the cause: its execution is not to be completed,
     or its leg's exit has been decided."""
     if execution.exit_reason:
         return "EXIT_REQUESTED"
@@ -35,11 +35,11 @@ def why_not_enter(execution: LiveExecution, intent: LiveIntent) -> str:
 
 
 def why_not_leave(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> str:
-    """'' when the exit ``intent`` may leave, else the cause. ``now_mono``: monotonic seconds.
+    """'' if the exit ``intent`` may leave, else the cause. ``now_mono``: monotonic seconds.
 
-    Together with what is under way it must not be more than the leg still holds, by
-    I5 (never more than planned or held): no exit ever opens a position. Units that the positions
-    alone have shown count as held while the entries that may have filled them are untold.
+    Together with what is under way it must not exceed what the leg still holds, by
+    I5 (never more than planned or held): no exit ever opens a position. Units that only the
+    positions have shown count as held while the entries that may have filled them are unreported.
     """
     if now_mono - intent.granted_mono > GRANT_SECONDS:
         return "SUPERSEDED"
@@ -52,10 +52,10 @@ def why_not_leave(execution: LiveExecution, intent: LiveIntent, now_mono: float)
 
 
 def why_not_change(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> str:
-    """'' when the exit ``intent``, which rests, may be given another price now, else the cause.
+    """'' if the resting exit ``intent`` may get another price now, else the cause.
 
-    Like an exit that leaves: it must be wanted still, and all that is under way must not be more
-    than the leg holds. ``now_mono``: monotonic seconds.
+    As for an exit that leaves: it must still be wanted, and all that is under way must not exceed
+    what the leg holds. ``now_mono``: monotonic seconds.
     """
     if intent.state not in lifecycle.AT_BROKER:
         return "STALE"
@@ -67,11 +67,11 @@ def why_not_change(execution: LiveExecution, intent: LiveIntent, now_mono: float
 
 
 def in_the_way(intent: LiveIntent, others: Iterable[LiveIntent]) -> list[LiveIntent]:
-    """Orders of ``others`` that ``intent`` would trade with, were it sent now.
+    """Orders among ``others`` that ``intent`` would trade with if it were sent now.
 
-    ``others`` are our own orders in the same real account, of whichever strategy or row. An order
-    that has left and is not final may stand in the exchange's book. Buying from oneself is no
-    trade, and the exchange cancels one of the two:
+    ``others`` are our own orders in the same real account, of any strategy or account row. An order
+    that has left and is not final may rest in the exchange's book. The exchange prevents
+    self-trades and cancels one of the two orders:
     https://nseindia.com/trade/pan-based-self-trade-prevention-check-mechanisms-faqs
     """
     return [
@@ -89,7 +89,7 @@ def in_the_way(intent: LiveIntent, others: Iterable[LiveIntent]) -> list[LiveInt
 
 
 def _is_supposed_filled(intent: LiveIntent, other: LiveIntent) -> bool:
-    """Whether ``other`` is an entry whose fills the positions have shown, and ``intent`` closes."""
+    """Whether ``intent`` closes units of the entry ``other`` that the positions have shown."""
     same = (other.execution_id, other.leg_key) == (intent.execution_id, intent.leg_key)
     return intent.supposed > 0 and same and other.purpose == lifecycle.ENTRY
 
@@ -100,7 +100,7 @@ def _cross(one: LiveIntent, other: LiveIntent) -> bool:
 
 
 def _under_way(execution: LiveExecution, intent: LiveIntent) -> int:
-    """Units that other exits of the same leg may still close: sent and not final, or adrift."""
+    """Units that other exits of the leg may still close: sent and not final, or adrift."""
     return sum(
         other.adrift if other.is_final else other.quantity - other.filled_quantity
         for other in execution.intents

@@ -1,4 +1,4 @@
-"""State changes of the trading day that people and other rooms ask for: the one front door."""
+"""Services of the trading day: all state changes that people and other rooms request."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from quantleap.core.inserts import insert_missing
 
 # -- leaving before the entry: I7 (no entry outside its window) ---------------------------------
 def withdraw_armed(subscription_ids: Collection[int], *, reason: str, now: dt.datetime) -> bool:
-    """Withdraw what is ARMED for these subscriptions, in the caller's transaction.
+    """Withdraw the ARMED executions of these subscriptions, in the caller's transaction.
 
-    The row decides, not the clock. Returns ``next_entry_affected``: False only when an entry of
-    theirs is already committed and still under way.
+    The row decides, not the clock. Returns ``next_entry_affected``: False only if one of their
+    entries is already committed and still under way.
     """
     Execution.objects.filter(
         subscription_id__in=list(subscription_ids), status=Execution.Status.ARMED
@@ -43,10 +43,10 @@ def request_exit(
     now: dt.datetime,
     account_id: int | None = None,
 ) -> int:
-    """Ask for the exit of everything these subscriptions hold; the executor does it at once.
+    """Request the exit of everything these subscriptions hold; the executor acts on it at once.
 
-    With ``account_id`` only of what they hold there. Idempotent: the first request stands. Returns
-    how many executions it reaches.
+    With ``account_id``, only of what they hold in that account. Idempotent: the first request
+    counts. Returns the number of executions it reaches.
     """
     held = Execution.objects.filter(
         subscription_id__in=list(subscription_ids),
@@ -60,10 +60,10 @@ def request_exit(
 
 
 def remove_account(account_id: int, *, exit_now: bool, now: dt.datetime) -> RemovalEffect:
-    """A broker account goes: withdraw its ARMED executions, and see to what it holds.
+    """Prepare the removal of a broker account: withdraw its ARMED executions, exit what it holds.
 
-    OpenPositions (409) when it holds something and ``exit_now`` is false; with it the exit comes
-    first and the erasure is deferred.
+    Raises OpenPositions (409) if it has working executions and ``exit_now`` is false; with
+    ``exit_now`` the exits come first and the erasure is deferred.
     """
     Execution.objects.filter(account_id=account_id, status=Execution.Status.ARMED).update(
         status=Execution.Status.WITHDRAWN, cause="REMOVED", closed_at=now
@@ -81,7 +81,7 @@ def remove_account(account_id: int, *, exit_now: bool, now: dt.datetime) -> Remo
 
 
 def finish_removals(*, now: dt.datetime) -> int:
-    """Erase accounts whose removal waited for a last exit; how many."""
+    """Erase accounts whose removal waited for a last exit; return how many."""
     waiting = BrokerAccount.objects.filter(removal_requested_at__isnull=False).exclude(
         status=BrokerAccount.Status.REMOVED
     )
@@ -98,8 +98,8 @@ def engage_kill_switch(
 ) -> KillSwitch:
     """Block new entries of the platform (``template_id`` None) or of one template.
 
-    Withdraws what is ARMED in the same transaction and wakes every sender (NOTIFY). Open positions
-    are managed as before. AlreadyEngaged (409) when it is on.
+    Withdraws ARMED executions in the same transaction and wakes every sender (NOTIFY). Open
+    positions are managed as before. Raises AlreadyEngaged (409) if it is on.
     """
     scope = KillSwitch.Scope.PLATFORM if template_id is None else KillSwitch.Scope.TEMPLATE
     with transaction.atomic():
@@ -139,7 +139,7 @@ def engage_kill_switch(
 
 
 def release_kill_switch(*, switch_id: int, actor: Actor, now: dt.datetime) -> None:
-    """Allow entries again from the next arming on. NotEngaged (409) when it is off already."""
+    """Allow entries again from the next arming on. Raises NotEngaged (409) if it is off."""
     with transaction.atomic():
         changed = KillSwitch.objects.filter(pk=switch_id, released_at__isnull=True).update(
             released_at=now, released_by=actor.id
@@ -156,16 +156,16 @@ def release_kill_switch(*, switch_id: int, actor: Actor, now: dt.datetime) -> No
 
 
 def _notify() -> None:
-    """Delivered at commit: the senders read the switches again within milliseconds."""
+    """Notify all senders at commit: they read the switches again within milliseconds."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, '')", [KillSwitch.CHANNEL])
 
 
 # -- alarms ----------------------------------------------------------------------------------------
 def acknowledge(*, alarm_id: int, actor: Actor, now: dt.datetime) -> None:
-    """A person has seen an open alarm and is at it; it stays open.
+    """Record that a person works on an open alarm; it stays open.
 
-    NotFound when there is none; InvalidTransition when it is not open, or acknowledged already.
+    Raises NotFound, or InvalidTransition if it is not open or is already acknowledged.
     """
     with transaction.atomic():
         changed = Alarm.objects.filter(
@@ -177,10 +177,10 @@ def acknowledge(*, alarm_id: int, actor: Actor, now: dt.datetime) -> None:
 
 
 def settle(*, alarm_id: int, note: str, actor: Actor, now: dt.datetime) -> None:
-    """A person has dealt with an open alarm and says how. Nothing is sent, nothing changes.
+    """Close an open alarm that a person has dealt with; ``note`` says how. Sends no order.
 
-    The same cause raises a new alarm when it has gone away and come back. NotFound when there is
-    none; InvalidTransition when it is not open.
+    If the cause goes away and comes back it raises a new alarm. Raises NotFound, or
+    InvalidTransition if the alarm is not open.
     """
     with transaction.atomic():
         changed = Alarm.objects.filter(Alarm.OPEN, pk=alarm_id).update(
@@ -192,9 +192,9 @@ def settle(*, alarm_id: int, note: str, actor: Actor, now: dt.datetime) -> None:
 
 
 def settle_all(*, execution_id: int, note: str, actor: Actor, now: dt.datetime) -> int:
-    """Settle all open alarms of one execution; how many.
+    """Settle all open alarms of one execution; return how many.
 
-    NotFound when there is no such execution; InvalidTransition when none is open.
+    Raises NotFound if there is no such execution, InvalidTransition if no alarm is open.
     """
     with transaction.atomic():
         found = list(

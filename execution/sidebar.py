@@ -1,4 +1,4 @@
-"""The room's lines of the console's sidebar."""
+"""The section "Trading day" of the console's sidebar."""
 
 from __future__ import annotations
 

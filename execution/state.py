@@ -1,7 +1,8 @@
-"""The trading day in memory: what an executor holds of the runs it works on. Pure data.
+"""The trading day in memory: the runs, executions and intents of an executor. Pure data.
 
 Postgres holds the truth; these objects are loaded from it when a shard is claimed and written
-back in batches. Times named ``*_at`` are UTC instants, ``*_mono`` monotonic seconds.
+back in batches. Times named ``*_at`` are UTC instants, ``*_mono`` monotonic seconds. Quantities are
+units, prices rupees per unit.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from marketplace.definition import StrategySpec
 
 @dataclass(slots=True)
 class LiveIntent:
-    """One order intent; mirrors execution.OrderIntent plus what only this process knows."""
+    """One order intent: the fields of execution.OrderIntent plus what only this process knows."""
 
     code: str
     tag: str
@@ -46,7 +47,7 @@ class LiveIntent:
     reference_price: Decimal
     due_at: dt.datetime
     planned_at: dt.datetime
-    # who said the reference price, and how many seconds it was old then (None: nobody says)
+    # source of the reference price, and its age then in seconds (None: not known)
     price_source: str = ""
     price_age: Decimal | None = None
     reason: str = ""
@@ -55,11 +56,11 @@ class LiveIntent:
     broker_order_id: str = ""
     filled_quantity: int = 0
     average_price: Decimal = Decimal(0)
-    # what other orders with our tags filled beside the one that counts (execution.duplicates)
+    # what other orders with our tags filled besides the one that counts (execution.duplicates)
     surplus_quantity: int = 0
     surplus_price: Decimal = Decimal(0)
     surplus_orders: str = ""
-    # other prices that were asked for while it rested, the oldest first (execution.price_changes)
+    # price changes requested while it rested, oldest first (execution.price_changes)
     changes: tuple[Change, ...] = ()
     cause: str = ""
     message: str = ""
@@ -71,30 +72,30 @@ class LiveIntent:
     sent_mono: float = 0.0
     granted_mono: float = 0.0
     unknown_since_mono: float = 0.0
-    # tries that found no connection: no byte left, so they are no sends
+    # tries without a connection: no byte left, so they do not count as sends
     unconnected: int = 0
     proof: AbsenceProof | None = None
     cancel_after_mono: float = 0.0
     cancel_sent_mono: float = 0.0
-    # when the newest change was asked for, answered or seen; when there was none to ask for
+    # when the newest change was requested, answered or shown; when no change was possible
     change_mono: float = 0.0
     unchanged_mono: float = 0.0
-    # when the newest round of asking began: a change, and a cancel where that came to nothing
+    # when the newest round began: a change, and a cancel if that had no effect
     round_mono: float = 0.0
     # the broker's order is for another quantity than ours: somebody else changed it
     resized: bool = False
-    # of the first of its cancels, or of the changes since one worked; how many cancels; the cause
-    # to note ('': it rested too long)
+    # time of the first cancel, or of the first change since one worked; the number of cancels; the
+    # cause to note ('': it rested too long)
     cancel_since_mono: float = 0.0
     cancels: int = 0
     cancel_cause: str = ""
     # when the broker's book last showed it
     seen_mono: float = 0.0
-    # of an exit: units that only the positions have shown, no fill of ours
+    # of an exit: units that only the positions, and no fill of ours, have shown
     supposed: int = 0
     # send (1 to 3) -> the last moment at which a byte of it could leave, until the book shows it
     hidden: dict[int, float] = field(default_factory=dict)
-    # its absence was proven: until then an order may turn up after all, and is looked for
+    # its absence was proven: until then an order may still turn up, and is watched for
     watch_until_mono: float = 0.0
     # of an entry: that moment is past, and the book has not been read since (execution.duplicates)
     out_of_sight: bool = False
@@ -104,7 +105,7 @@ class LiveIntent:
     raw: bytes = b""
     # the channel and the tag that ``raw`` was made for
     raw_for: tuple[object, str] | None = None
-    # what the log has of it already: when answered, units filled, state, cause
+    # what was logged last: when answered, units filled, state, cause
     logged: tuple[dt.datetime | None, int, str, str] = (None, 0, lifecycle.PLANNED, "")
 
     @property
@@ -114,19 +115,19 @@ class LiveIntent:
 
     @property
     def is_unsent(self) -> bool:
-        """Whether no send of it has begun to leave: no broker can know it."""
+        """Whether no send of it has begun to leave: the broker cannot have it."""
         return self.sends == 0 and self.state in (lifecycle.PLANNED, lifecycle.SENDING)
 
     @property
     def reach(self) -> Decimal:
-        """The farthest limit, rupees per unit, at which it may rest: of the changes of which nobody
-        knows whether they were applied, the one that crosses most."""
+        """The limit (rupees per unit) that crosses most among those at which it may rest: its
+        price and those of changes that may have been applied."""
         prices = [self.price, *(change.price for change in self.changes if change.is_open)]
         return max(prices) if self.side is Side.BUY else min(prices)
 
     @property
     def untold(self) -> int:
-        """Units (signed) that this order may have traded, or may still trade, beyond its fills."""
+        """Signed units that this order may have traded, or may still trade, beyond its fills."""
         rest = self.quantity - self.filled_quantity
         if self.state in lifecycle.UNTOLD or self.out_of_sight:
             return rest * self.side.sign
@@ -134,20 +135,20 @@ class LiveIntent:
 
     @property
     def adrift(self) -> int:
-        """Units that may still be filled by orders of it which rest although it is over: it was
-        given up and turned up, or was sent twice. They are being cancelled."""
+        """Units that its resting orders may still fill although it is final: it was given up and
+        turned up, or was sent twice. These orders are being cancelled."""
         if not self.strays or not self.is_final:
             return 0
         return self.quantity - (0 if self.state == lifecycle.FILLED else self.filled_quantity)
 
     @property
     def traded(self) -> int:
-        """Units that this intent's orders traded, its duplicates' included."""
+        """Units that this intent's orders traded, duplicates included."""
         return self.filled_quantity + self.surplus_quantity
 
     @property
     def signed_fill(self) -> int:
-        """Units this intent's orders added to the position (sells negative)."""
+        """Units that this intent's orders added to the position (sells negative)."""
         return self.traded * self.side.sign
 
 
@@ -155,7 +156,7 @@ class LiveIntent:
 class LiveRun:
     """One run with its pinned strategy, resolved legs and decisions.
 
-    ``closes_at`` is the close of its day's session: no exit is sent from then on. None: not known.
+    ``closes_at`` is the close of the day's session, after which no exit is sent; None: not known.
     """
 
     id: int
@@ -173,9 +174,9 @@ class LiveRun:
     run_exit: str = ""
     watches: dict[str, Watch] = field(default_factory=dict)
     closes_at: dt.datetime | None = None
-    # leg -> monotonic seconds at which it had its newest usable price
+    # leg -> when it had its newest usable price (monotonic seconds)
     priced_mono: dict[str, float] = field(default_factory=dict)
-    # unix seconds, for the check at every single send
+    # Unix seconds, for the check before every single send
     entry_unix: float = field(init=False)
     grace_unix: float = field(init=False)
     closes_unix: float = field(init=False)
@@ -211,15 +212,14 @@ class LiveExecution:
     exit_reason: str = ""
     cause: str = ""
     message: str = ""
-    # alarms that were raised and whose fact is not over: none of them is raised a second time
+    # alarms that were raised and whose fact is not over: they are not raised again
     alarms: set[Key] = field(default_factory=set)
-    # leg ('' for all of it) -> monotonic seconds since which it should have left
+    # leg ('': the whole execution) -> since when it should have exited (monotonic seconds)
     waits: dict[str, float] = field(default_factory=dict)
-    # leg -> signed units that somebody else traded against us: already off our position, for
+    # leg -> signed units that somebody else closed: already deducted from our position, for
     # I5 (never more than planned or held)
     closed_outside: dict[str, int] = field(default_factory=dict)
-    # volatile: legs of which the positions have said that nothing is there of an entry that is
-    # escalated, or out of sight
+    # volatile: legs whose escalated or out-of-sight entry has filled nothing, by the positions
     cleared: set[str] = field(default_factory=set)
     intents: list[LiveIntent] = field(default_factory=list)
     real: RealAccount = field(init=False)
@@ -232,11 +232,11 @@ class LiveExecution:
         return (intent for intent in self.intents if intent.purpose == purpose)
 
     def open_quantity(self, leg_key: str) -> int:
-        """Units of a leg that are open now: positive long, negative short."""
+        """Open units of a leg: positive long, negative short."""
         return self.open_legs().get(leg_key, 0)
 
     def traded_legs(self) -> dict[str, int]:
-        """What the fills we know of add up to, by leg, less what somebody else closed."""
+        """Signed units by leg: known fills, less what somebody else closed."""
         totals: dict[str, int] = dict(self.closed_outside)
         for intent in self.intents:
             if intent.traded:
@@ -244,10 +244,10 @@ class LiveExecution:
         return totals
 
     def open_legs(self) -> dict[str, int]:
-        """Every leg that is not flat.
+        """Signed open units of every leg that is not flat.
 
-        Where an exit has closed what no entry is known to have filled (the positions said that it
-        was there), the leg is flat and not turned over: the entry that nobody tells of has filled.
+        If an exit has closed what no entry is known to have filled (the positions showed it), the
+        leg is flat, not turned over: the unreported entry has filled.
         """
         totals = self.traded_legs()
         for leg_key, coming in self.coming().items():
@@ -257,9 +257,9 @@ class LiveExecution:
         return {leg: quantity for leg, quantity in totals.items() if quantity}
 
     def coming(self) -> dict[str, int]:
-        """Signed units by leg that entries may have added, or may still add, untold.
+        """Signed units by leg that entries may have added unreported, or may still add.
 
-        Not those of which the positions have said that nothing is there.
+        Not those of entries that have filled nothing by the positions.
         """
         totals: dict[str, int] = {}
         for intent in self.intents:
@@ -268,20 +268,20 @@ class LiveExecution:
         return totals
 
     def is_cleared(self, intent: LiveIntent) -> bool:
-        """Whether the positions have said that nothing is there of this entry, of which the book
-        will tell nothing."""
+        """Whether the positions have shown that this entry, which the book will not report, has
+        filled nothing."""
         lost = intent.state == lifecycle.ESCALATED or intent.out_of_sight
         return lost and intent.leg_key in self.cleared
 
     def has_something_open(self) -> bool:
-        """Whether the broker holds a position or an order of ours, or may hold one."""
+        """Whether the broker has, or may have, a position or a resting order of ours."""
         return bool(self.open_legs()) or any(
             intent.state in lifecycle.MAY_REST for intent in self.intents
         )
 
     def profit(self) -> Decimal | None:
-        """Rupees gained, once flat. None where somebody else closed a part, or an entry's fill was
-        never told: at what price is not known, and no figure beats a wrong one."""
+        """Rupees gained, once flat. None if somebody else closed a part or an entry's fill was
+        never reported: the price is unknown, and an unknown profit is better than a wrong one."""
         untold = self.closed_outside or any(self.traded_legs().values())
         return None if untold else self.realised_pnl()
 

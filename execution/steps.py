@@ -1,4 +1,4 @@
-"""What :func:`execution.next_steps.next_steps` is told, and what it says. Pure data."""
+"""Input and result of :func:`execution.next_steps.next_steps`. Pure data."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from brokers.base import Side
 from execution.alarms import Alarm
 from execution.state import LiveExecution, LiveIntent
 
-#: At so many prices a leg was offered, and did not leave: a person is told.
+#: After this many prices without closing the leg, an alarm is raised.
 ATTENTION_AFTER: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the world looks like at the moment of asking.
+    """Clock, kill switch and broker limits at the moment of evaluation.
 
-    ``entries_blocked`` is the cause ('' when entries are allowed): KILL_SWITCH or
+    ``entries_blocked`` is the cause ('' if entries are allowed): KILL_SWITCH or
     CONTROL_UNREACHABLE. ``entry_due`` is set from T on, ``exit_due`` from the exit time on,
-    ``session_over`` from the close of the day's session on. ``most_changes`` is how often the
-    broker lets the price of one order be changed; 0: never.
+    ``session_over`` from the close of the day's session on. ``most_changes`` is how many price
+    changes the broker allows per order; 0: none.
     """
 
     now_mono: float
@@ -36,10 +36,10 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class ExitOrder:
-    """One leg to close now: units, the side that closes it, and the how-manieth try it is.
+    """One leg to close now: units, the side that closes it, and the number of the try.
 
-    ``perhaps`` are units beyond ``quantity`` that entries may have filled of which the order book
-    tells nothing: they leave if the account's positions show them.
+    ``perhaps`` are units beyond ``quantity`` that entries may have filled without a report in the
+    order book: they are closed if the account's positions show them.
     """
 
     leg_key: str
@@ -55,7 +55,7 @@ class ExitOrder:
 class Steps:
     """Everything to do for one execution, in the order: miss, change, cancel, send, exit, status.
 
-    ``change`` are exits that rest and are to get another price.
+    ``change`` holds resting exits that are to get another price.
     """
 
     miss: list[tuple[LiveIntent, str]] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Steps:
     status: str = ""
     cause: str = ""
     message: str = ""
-    #: What a person has to look at, told each time that it is so.
+    #: What a person has to look at, repeated in every round while it is so.
     alarms: list[Alarm] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -83,12 +83,12 @@ class Steps:
 
 @dataclass(slots=True)
 class StatusChange:
-    """A new status of one execution, to be told of when the row says it was ours to change."""
+    """A new status of one execution, reported only if our conditional update changed the row."""
 
     execution: LiveExecution
     status: str
     cause: str = ""
     message: str = ""
     pnl: Decimal | None = None
-    #: All that was traded against the execution by now, where it changed.
+    #: The new total of what somebody else closed, signed units by leg; None: unchanged.
     closed_outside: Mapping[str, int] | None = None

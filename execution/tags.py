@@ -1,4 +1,4 @@
-"""The tag that joins an order in a broker's book to one send of one intent.
+"""The tag that links an order in a broker's book to one send of one intent.
 
 ``Q`` + 12 base36 characters of the intent + 1 attempt character: 14 characters, which fits every
 broker (Kite takes 20: https://kite.trade/forum/discussion/comment/52970/).
@@ -27,12 +27,12 @@ class ParsedTag:
 
 
 def new_code() -> str:
-    """A fresh intent code: 62 random bits, so codes of two installations never meet."""
+    """A fresh intent code: 62 random bits, so codes of two installations do not collide."""
     return "".join(secrets.choice(ALPHABET) for _ in range(CODE_LENGTH))
 
 
 def make_tag(code: str, attempt: int) -> str:
-    """Tag of the ``attempt``-th send (1 to 3) of an intent."""
+    """The tag of the ``attempt``-th send (1 to 3) of an intent. Raises ValueError."""
     if not 1 <= attempt <= MAX_SENDS:
         raise ValueError(f"attempt {attempt} is outside 1..{MAX_SENDS}")
     tag = f"Q{code}{attempt}"
@@ -42,6 +42,6 @@ def make_tag(code: str, attempt: int) -> str:
 
 
 def parse_tag(tag: str) -> ParsedTag | None:
-    """Code and attempt of a tag of ours; None for anyone else's, which says nothing of ours."""
+    """Code and attempt of a tag of ours; None for any other tag."""
     match = _PATTERN.fullmatch(tag)
     return ParsedTag(match.group(1), int(match.group(2))) if match else None

@@ -1,4 +1,4 @@
-"""Wake-ups. They may come twice, late or never; the day is right all the same."""
+"""Periodic Celery tasks. They may run twice, late or never; the trading day stays correct."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""How long to hold still after a broker's "too many requests", and when to try again. Pure.
+"""How long to pause after a broker's "too many requests", and when to try again. Pure.
 
 The broker's own ``Retry-After`` decides (RFC 9110 section 10.2.3: seconds, or an HTTP date that is
 compared with the ``Date`` of the same answer, so that neither clock matters). Without a usable one
-the broker's documented cool-down does. No answer may hold an account still for longer than
-:data:`LONGEST`: that is as long as an entry may be late, and an exit asks again by then.
+the broker's documented cool-down applies. No answer may pause an account for longer than
+:data:`LONGEST`: an entry may not be later than that, and an exit tries again by then.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _LONGEST_DATE: Final = 40
 
 
 def asked_wait(headers: Mapping[str, str], *, now: dt.datetime, cool_down: float) -> float:
-    """Seconds (0 to :data:`LONGEST`) to hold still after this refusal.
+    """Seconds (0 to :data:`LONGEST`) to pause after this refusal.
 
     ``headers`` of the answer, names in lower case; ``now`` in UTC, for an answer without a date;
-    ``cool_down`` in seconds, for one that does not say, or says a negative time or nonsense.
+    ``cool_down`` in seconds, for an answer with no wait, or a negative or unreadable one.
     """
     text = headers.get(RETRY_AFTER, "").strip()
     if _SECONDS.fullmatch(text):
@@ -50,9 +50,10 @@ def _date(text: str) -> dt.datetime | None:
 def next_try(asked: float, *, sends: int, grace_left: float | None) -> float:
     """Seconds until an order that was throttled may be sent again, after ``sends`` sends.
 
-    The first time exactly what was asked. A broker that throttles again gets the last try half way
-    through what is left of the grace (``grace_left`` in seconds; None for an exit, which has none),
-    not within the same second: three sends at most, and nobody is MISSED at T+3 s.
+    The first wait is exactly what the broker asked for. If it throttles again, the last try comes
+    halfway through what is left of the grace (``grace_left`` in seconds; None for an exit, which
+    has none), not within the same second: there are only three sends, and no entry should be
+    MISSED at T+3 s.
     """
     if grace_left is None or sends < 2:
         return asked

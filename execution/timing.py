@@ -12,7 +12,7 @@ from brokers.base import Capabilities
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """All in seconds."""
+    """Lead times and limits in seconds; ``shards`` is a number of shards."""
 
     shards: int
     lease_ttl: float
@@ -30,18 +30,18 @@ class Timing:
 
     @property
     def grace_delta(self) -> dt.timedelta:
-        """Entry grace as a timedelta."""
+        """The entry grace as a timedelta."""
         return dt.timedelta(seconds=self.grace)
 
     def visibility(self, capabilities: Capabilities) -> float:
-        """Seconds after which an accepted order must stand in the broker's book."""
+        """Seconds after which an accepted order must be in the broker's book."""
         if self.visibility_delay is not None:
             return self.visibility_delay
         return float(capabilities.visibility_delay)
 
 
 def from_settings() -> Timing:
-    """The installation's timing."""
+    """The timing configured in the settings."""
     return Timing(
         shards=settings.QUANTLEAP_SHARDS,
         lease_ttl=settings.QUANTLEAP_LEASE_TTL,

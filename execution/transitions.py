@@ -1,6 +1,6 @@
-"""From what a broker said (or did not say) to the next state of an intent. Pure.
+"""From a broker's answer (or its absence) to the next state of an intent. Pure.
 
-Only a proof of non-acceptance makes an intent sendable again; everything that proves nothing makes
+Only a proof of non-acceptance makes an intent sendable again; an answer that proves nothing makes
 it UNKNOWN, and only the broker's book ends that. This is I3 (no second send without proof).
 """
 
@@ -28,7 +28,7 @@ def retry_delay(sends: int, jitter: float) -> float:
 
 
 def finish(intent: LiveIntent, state: str, at: dt.datetime, now_mono: float) -> None:
-    """Make an intent final. A finished exit says when its leg may be tried again."""
+    """Make an intent final. For an exit, also set when its leg may be tried again."""
     intent.state = state
     intent.final_at = at
     intent.proof = None
@@ -39,7 +39,7 @@ def finish(intent: LiveIntent, state: str, at: dt.datetime, now_mono: float) -> 
             if refused
             else exit_backoff(intent.attempt_group)
         )
-        # a broker that throttles may have asked for more
+        # A broker that throttles may have asked for a longer wait.
         intent.not_before_mono = max(intent.not_before_mono, now_mono + pause)
 
 
@@ -52,12 +52,12 @@ def apply_answer(
     jitter: float,
     wait: float = 0.0,
 ) -> None:
-    """The answer to a place call. ``wait``: seconds for which the broker asked to hold still.
+    """Apply the answer to a place call. ``wait``: seconds to pause, as the broker requested.
 
-    For an UNKNOWN, ``now_mono`` is a moment after which no byte of the order leaves any more.
+    For an UNKNOWN, ``now_mono`` is a moment after which no byte of the order can leave any more.
     """
     if intent.state != lifecycle.SENDING:
-        return  # the book was quicker, or told more
+        return  # the book was faster, or showed more
     intent.answered_at = at
     intent.message = result.message
     if result.outcome is Outcome.ACCEPTED:
@@ -85,7 +85,8 @@ def refuse(
     now_mono: float,
     jitter: float,
 ) -> None:
-    """Proven not accepted: sendable again where another try may help, else REJECTED."""
+    """Note a proven non-acceptance: sendable again if ``retryable`` and sends are left, else final
+    (REJECTED, or MISSED after the last send)."""
     intent.cause = cause
     if not retryable:
         finish(intent, lifecycle.REJECTED, at, now_mono)
@@ -105,9 +106,9 @@ def not_sent(
     now_mono: float,
     jitter: float,
 ) -> None:
-    """No connection, so no byte left: sendable again, and none of the three sends is used up.
+    """Note a try without a connection: no byte left, so it uses up none of the three sends.
 
-    An entry is tried until its grace ends. An exit begins anew after three tries, at a fresh price.
+    An entry is tried until its grace ends. An exit starts over after three tries, at a fresh price.
     """
     intent.cause, intent.message = cause, message
     intent.unconnected += 1
@@ -120,7 +121,7 @@ def not_sent(
 
 
 def become_unknown(intent: LiveIntent, now_mono: float) -> None:
-    """Nobody can say whether the order exists; the book will be asked."""
+    """Note that it is unknown whether the order exists; the book will be read."""
     intent.state = lifecycle.UNKNOWN
     intent.unknown_since_mono = now_mono
     intent.proof = None
@@ -129,9 +130,9 @@ def become_unknown(intent: LiveIntent, now_mono: float) -> None:
 def apply_report(
     intent: LiveIntent, report: OrderReport, *, at: dt.datetime, now_mono: float
 ) -> bool:
-    """A row of the broker's book with our tag; whether the intent changed.
+    """Apply a row of the broker's book with our tag; return whether the intent changed.
 
-    A final intent is corrected only upward in fills (a late fill of a cancelled order).
+    A final intent's fills are only corrected upward (a late fill of a cancelled order).
     """
     before = _told(intent)
     intent.seen_mono = now_mono
@@ -145,7 +146,7 @@ def apply_report(
         intent.filled_quantity = min(report.filled_quantity, intent.quantity)
         intent.average_price = report.average_price
     if intent.filled_quantity == intent.quantity:
-        # Fills speak louder than the state beside them, which may be a moment older.
+        # Fills decide over the state beside them, which may be a moment older.
         intent.cause = ""
         finish(intent, lifecycle.FILLED, at, now_mono)
     elif is_cut_down(intent, report):
@@ -173,7 +174,7 @@ def apply_report(
 
 
 def _told(intent: LiveIntent) -> tuple[object, ...]:
-    """What of an intent a row of the book may move."""
+    """The fields of an intent that a row of the book may change."""
     return (
         intent.state,
         intent.filled_quantity,
@@ -185,9 +186,9 @@ def _told(intent: LiveIntent) -> tuple[object, ...]:
 
 
 def is_cut_down(intent: LiveIntent, report: OrderReport) -> bool:
-    """Whether the broker completed less than we ordered, because somebody made the order smaller.
+    """Whether the broker completed less than we ordered, because somebody reduced the order.
 
-    Complete with its own whole quantity: no row that was caught half-written says that.
+    The order must be filled to its own full quantity, which a half-written row does not show.
     """
     return (
         report.state is BookState.FILLED
@@ -210,29 +211,30 @@ def apply_absence(
     now_mono: float,
     jitter: float,
 ) -> bool:
-    """A successful book read without our tag, for an UNKNOWN intent; whether it changed."""
+    """Apply a successful book read without the tag of an UNKNOWN intent; return whether the intent
+    changed."""
     if intent.state != lifecycle.UNKNOWN:
         return False
     if intent.proof is None:
-        # Not from the send: until the socket was reset the kernel may have gone on retransmitting.
-        # It becomes UNKNOWN after that; after a restart, when we began to ask.
+        # Not from the send: the kernel may have retransmitted until the socket was reset. The
+        # intent becomes UNKNOWN after that; after a restart, when we began to read the book.
         last = max(intent.sent_mono, intent.unknown_since_mono) or now_mono
         intent.proof = AbsenceProof(last, visibility_delay)
-    intent.proof.visibility_delay = visibility_delay  # what was learnt meanwhile counts
+    intent.proof.visibility_delay = visibility_delay  # it may have been learnt anew since
     if not intent.proof.missing(read_started_mono):
         return False
-    # The proof is as good as what is known of the broker: it is looked for a while longer.
+    # The proof is only as good as what we know of the broker: keep watching for a while.
     duplicates.watch(intent, visibility_delay, now_mono)
     refuse(intent, "BROKER_DOWN", retryable=True, at=at, now_mono=now_mono, jitter=jitter)
     return True
 
 
 def escalate_if_stuck(intent: LiveIntent, *, at: dt.datetime, now_mono: float) -> bool:
-    """An entry UNKNOWN for two minutes: a person has to look. Whether it changed.
+    """Escalate an entry that was UNKNOWN for two minutes to a person; return whether it changed.
 
     ESCALATED is one of the ends of I4 (every intent ends by name). An exit is never given up like
-    this: progress asks for attention, and the book goes on being read, because another exit beside
-    it might open a position, against I5 (never more than planned or held).
+    this: an alarm is raised and the book is read further, because another exit beside it might open
+    a position and break I5 (never more than planned or held).
     """
     if intent.state != lifecycle.UNKNOWN or not intent.unknown_since_mono:
         return False

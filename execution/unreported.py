@@ -1,7 +1,7 @@
-"""Orders of which nobody tells what became of them: how much may be open because of them. Pure.
+"""Orders whose outcome is not reported: how much may be open because of them. Pure.
 
-The broker's order book tells of every order. Where it is silent, because it cannot be read or does
-not show the order, the account's positions are the next best witness (execution/exit_limits.py).
+The broker's order book reports every order. If it is silent, because it cannot be read or does not
+show the order, the account's positions are the next best witness (execution/exit_limits.py).
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Final
 from execution import lifecycle
 from execution.state import LiveExecution, LiveIntent
 
-#: Seconds without a word from the order book, after which an order's fate is asked elsewhere. A
-#: book that order updates stand beside is read every five.
+#: Seconds without a report of the order book after which an order's outcome is sought elsewhere. A
+#: book that order updates accompany is read every five.
 SILENT_AFTER: Final = 8.0
-#: Seconds after which an exit of unknown fate keeps no other leg's exit waiting.
+#: Seconds after which an exit of unknown outcome no longer delays another leg's exit.
 HANGS_AFTER: Final = 10.0
 
 
 def perhaps_open(
     execution: LiveExecution, wanted: Collection[str], now_mono: float
 ) -> dict[str, int]:
-    """Units by leaving leg, beyond those known, that its entries may have filled unseen.
+    """Units by exiting leg, beyond the known ones, that its entries may have filled unreported.
 
-    Only where the order book says nothing of them: then the account's positions are asked.
+    Only for entries on which the order book is silent: the account's positions are read for them.
     """
     silent: dict[str, int] = {}
     for intent in execution.of(lifecycle.ENTRY):
@@ -44,7 +44,7 @@ def perhaps_open(
 
 
 def is_silent(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> bool:
-    """Whether the order book has said nothing of this order for a while, read or unread."""
+    """Whether the order book has not reported this order for a while, whether read or not."""
     if intent.state == lifecycle.ESCALATED or intent.out_of_sight:
         return not execution.is_cleared(intent)
     if intent.state == lifecycle.UNKNOWN:
@@ -57,10 +57,10 @@ def is_silent(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> 
 
 
 def lost_units(intent: LiveIntent, now_mono: float) -> int:
-    """Units (signed) that sends of it which were given up as absent may have filled unseen.
+    """Signed units that sends of it which were given up as absent may have filled unreported.
 
-    Only while they are looked for. A dead book does not make that last for ever: what then is left
-    has to leave by what the positions show.
+    Only while they are watched for. A dead book does not make that last for ever: after that, the
+    position is closed by what the positions show.
     """
     if (
         intent.strays
@@ -75,8 +75,8 @@ def lost_units(intent: LiveIntent, now_mono: float) -> int:
 
 
 def hangs(execution: LiveExecution, leg_key: str, now_mono: float) -> bool:
-    """Whether the exit of this leg waits for a broker that does not do its part: nobody else's
-    exit waits for it."""
+    """Whether the exit of this leg waits for a broker that does not respond: then no other exit
+    waits for it."""
     return any(
         (intent.state == lifecycle.UNKNOWN and now_mono - intent.unknown_since_mono > HANGS_AFTER)
         or intent.cancels > 1
@@ -86,5 +86,5 @@ def hangs(execution: LiveExecution, leg_key: str, now_mono: float) -> bool:
 
 
 def exit_tries(execution: LiveExecution, leg_key: str) -> list[LiveIntent]:
-    """Every order that was meant to close a leg, whatever became of it."""
+    """Every order that was meant to close a leg, whatever its outcome."""
     return [i for i in execution.intents if i.leg_key == leg_key and i.purpose != lifecycle.ENTRY]

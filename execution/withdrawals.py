@@ -1,7 +1,7 @@
-"""What is taken back: entries that are not wanted any more, exits that have rested. Pure.
+"""Withdrawals: entries that are no longer wanted, and exits that have rested too long. Pure.
 
-An exit that rests is given another price where its broker takes that, and withdrawn elsewhere. A
-cancel proves nothing, and is asked for again until the order is final.
+A resting exit gets another price if its broker supports changes, and is cancelled otherwise. A
+cancel proves nothing, and is repeated until the order is final.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from execution.state import LiveExecution, LiveIntent
 from execution.steps import ATTENTION_AFTER, Situation, Steps
 from execution.unreported import exit_tries, is_silent
 
-#: Seconds for which an exit waits for the cancel of what its own leg still rests with: the two
-#: would trade with each other. No longer, because the broker may never obey.
+#: Seconds for which an exit waits for the cancel of its own leg's resting entry: the two would
+#: trade with each other. No longer, because the broker may never cancel it.
 CANCEL_PATIENCE: Final = 2.0
-#: Cause of an entry that stays away because its leg's exit was decided before: no failure.
+#: Cause of an entry that was not completed because its leg's exit was decided: not a failure.
 LEG_EXIT: Final = "LEG_EXIT"
-#: Cause of an entry that was not sent, or was taken back, because another leg had failed.
+#: Cause of an entry that was not sent, or was withdrawn, because another leg failed.
 LEG_FAILED: Final = "LEG_FAILED"
 
 
 # -- entries -------------------------------------------------------------------------------------
 def first_failure(entries: Iterable[LiveIntent]) -> LiveIntent | None:
-    """The entry for which the leg-failure rule holds; None while there is none.
+    """The failed entry that triggers the leg-failure rule; None while there is none.
 
-    What began it comes before what follows from it. Seen: of two sold legs one was refused for its
-    margin and the other withdrawn before it could fill, and the customer read NOT_FILLED.
+    The original failure comes before its consequences. Observed: one of two sold legs was refused
+    for its margin, the other was withdrawn before it could fill, and the customer read NOT_FILLED.
     """
     failures = [i for i in entries if i.is_final and i.state != lifecycle.FILLED and not is_left(i)]
     failures.sort(
@@ -48,13 +48,13 @@ def first_failure(entries: Iterable[LiveIntent]) -> LiveIntent | None:
 
 
 def is_left(intent: LiveIntent) -> bool:
-    """Whether this entry stays away because its own leg left before it: that is no failure."""
+    """Whether this entry was given up because its own leg's exit was decided: not a failure."""
     return intent.cause == LEG_EXIT and intent.state in (lifecycle.MISSED, lifecycle.CANCELLED)
 
 
 def legs_not_entered(execution: LiveExecution) -> Collection[str]:
-    """Legs whose exit is decided, with the sold ones that a leaving hedge would leave naked: what
-    has not been sent of them stays here. Seen: a short's stop was decided, and then it was sold."""
+    """Legs whose exit is decided, and sold legs that an exiting hedge would leave naked: their
+    unsent entries are not sent. Observed: a short's stop was decided, and then it was sold."""
     if not execution.run.leg_exits:
         return ()
     planned: dict[str, int] = {}
@@ -65,7 +65,7 @@ def legs_not_entered(execution: LiveExecution) -> Collection[str]:
 
 
 def why_withdrawn(execution: LiveExecution, intent: LiveIntent) -> str:
-    """The cause to note with a cancel; '' when the order simply was not filled in time."""
+    """The cause to note with a cancel; '' if the order simply was not filled in time."""
     run = execution.run
     if intent.purpose != lifecycle.ENTRY:
         return ""
@@ -77,15 +77,15 @@ def why_withdrawn(execution: LiveExecution, intent: LiveIntent) -> str:
 
 
 def withdraw(intent: LiveIntent, situation: Situation, steps: Steps) -> None:
-    """Ask the broker for a cancel. It may be lost like anything else, so it is asked for again, but
-    not in every round: seen were 2,304 of them in 75 seconds. That it waits is told by the clock.
+    """Add a cancel to ``steps`` if one is due. A cancel may be lost, so it is repeated, but not in
+    every round: 2,304 of them in 75 seconds were observed. Overdue ones raise an alarm by time.
     """
     if _may_ask(intent, situation):
         steps.cancel.append(intent)
 
 
 def is_withdrawing(intent: LiveIntent, situation: Situation) -> bool:
-    """Whether an entry's cancel has just been asked for, or is about to be."""
+    """Whether an entry's cancel has just been requested, or is about to be."""
     asked = intent.cancel_since_mono
     young = not asked or situation.now_mono - asked < CANCEL_PATIENCE
     return intent.state in lifecycle.AT_BROKER and young
@@ -95,11 +95,11 @@ def is_withdrawing(intent: LiveIntent, situation: Situation) -> bool:
 def quote_again(
     execution: LiveExecution, intent: LiveIntent, situation: Situation, steps: Steps
 ) -> None:
-    """Give an exit that rests another price, where its broker takes that; else, and after a change
-    that came to nothing, withdraw it: a new one follows when it is final.
+    """Change the price of a resting exit if its broker supports that; otherwise, and after a change
+    without effect, cancel it. A new exit follows when it is final.
 
-    Never before. Of a change that was not answered nobody knows whether the order rests at the old
-    price or at the new one, and another order beside it would close the leg twice.
+    Never before: after an unanswered change the order may rest at the old or at the new price, and
+    another order beside it would close the leg twice.
     """
     if price_changes.waits(intent, situation.now_mono) or not _may_ask(intent, situation):
         return
@@ -112,8 +112,8 @@ def quote_again(
 
 
 def has_rested(execution: LiveExecution, intent: LiveIntent, situation: Situation) -> bool:
-    """Whether an exit has had its time. After a restart nobody knows since when it rests: the first
-    look at the book says that it does, and without one it has rested long enough."""
+    """Whether an exit has rested long enough. After a restart it is unknown since when it rests:
+    the first read of the book starts the wait; without one it has rested long enough."""
     if intent.cancel_after_mono:
         return situation.now_mono >= intent.cancel_after_mono
     return is_silent(execution, intent, situation.now_mono)
@@ -121,20 +121,20 @@ def has_rested(execution: LiveExecution, intent: LiveIntent, situation: Situatio
 
 # -- both -----------------------------------------------------------------------------------------
 def note_cancel(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> None:
-    """Remember a cancel that is asked for at ``now_mono`` (monotonic seconds)."""
+    """Note a cancel requested at ``now_mono`` (monotonic seconds)."""
     intent.cancel_since_mono = intent.cancel_since_mono or now_mono
     if intent.round_mono <= intent.cancel_sent_mono:
-        intent.round_mono = now_mono  # no change went before it
+        intent.round_mono = now_mono  # no change preceded it
     intent.cancel_sent_mono = now_mono
     intent.cancels += 1
     intent.cancel_cause = why_withdrawn(execution, intent)
 
 
 def _may_ask(intent: LiveIntent, situation: Situation) -> bool:
-    """Whether no cancel was asked for, or the newest has had its time.
+    """Whether no cancel was requested in this round, or enough time has passed since the newest.
 
-    The pause counts from where the round began: a change that came to nothing before its cancel
-    makes nobody wait for longer.
+    The pause counts from the start of the round, so a change without effect before the cancel does
+    not prolong it.
     """
     sent, began = intent.cancel_sent_mono, intent.round_mono
     if not sent or sent < began:

@@ -1,6 +1,6 @@
-"""What the broker's positions and order book say of one contract, beside what we track. Pure.
+"""What the broker's positions and order book show for one contract, beside what we track. Pure.
 
-The numbers for :func:`execution.exit_limits.share`, and since when the witnesses say the same.
+Computes the input of :func:`execution.exit_limits.share`, and how long the witnesses have agreed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from execution.state import LiveExecution, LiveIntent
 from execution.tags import parse_tag
 from execution.unreported import lost_units
 
-#: A difference between the positions and our fills is believed when so many reads in a row over
-#: so many seconds have shown the same one. Positions were seen three seconds behind the fills.
+#: A difference between the positions and our fills is believed if this many reads in a row, over
+#: this many seconds, have shown it. Positions three seconds behind the fills were observed.
 BELIEVED_READS: Final = 3
 BELIEVED_AFTER: Final = 5.0
-#: Seconds after which a look is none of the same row: whoever was not asked has said nothing.
+#: Seconds after which a read no longer continues a row: without reads there is no evidence.
 ROW_ENDS: Final = 10.0
 
 Leg = tuple[int, str]
@@ -28,7 +28,7 @@ Leg = tuple[int, str]
 
 @dataclass(slots=True)
 class _Said:
-    """What was said first: units, fills of ours by then, since when, how often."""
+    """A reading that is being confirmed: net units, our fills then, since when, how often."""
 
     net: int
     ours: int
@@ -39,7 +39,7 @@ class _Said:
 
 
 class Settling:
-    """Remembers, by place (an account's contract), since when the witnesses have said the same."""
+    """Remembers, by place (an account's contract), since when the witnesses show the same."""
 
     def __init__(self) -> None:
         self._said: dict[Hashable, _Said] = {}
@@ -47,8 +47,8 @@ class Settling:
     def settled(
         self, place: Hashable, *, net: int | None, ours: int, book: int | None, now: float
     ) -> bool:
-        """Whether the positions have shown ``net`` for long enough, beside the same fills of ours
-        and the same order book. ``now``: monotonic seconds. An unread book has changed nothing."""
+        """Whether the positions have shown ``net`` for long enough while our fills and the order
+        book stayed the same. ``now``: monotonic seconds. An unread book counts as unchanged."""
         if net is None:
             return False
         said = self._said.get(place)
@@ -77,11 +77,11 @@ def grants(
     now: float,
     without: Collection[str] = (),
 ) -> dict[Leg, Grant | None]:
-    """What every leg of ``executions`` in a contract may close now; None: wait, and look again.
+    """What every leg of ``executions`` in a contract may close now; None: wait and read again.
 
-    ``executions`` are all that are open in one real account, ``positions`` and ``book`` the nets
+    ``executions`` are all open ones of one real account, ``positions`` and ``book`` the net units
     that its broker shows (None: not read), ``now`` monotonic seconds. ``without``: codes of orders
-    that are looked at as if they were not under way, because it is they that are asked for.
+    to treat as if they were not under way, because the request is about them.
     """
     legs = [
         (execution, leg_key)
@@ -100,7 +100,7 @@ def grants(
 def tracked_leg(
     key: int, execution: LiveExecution, leg_key: str, now: float, without: Collection[str] = ()
 ) -> Tracked:
-    """One leg as :func:`execution.exit_limits.share` sees it at ``now`` (monotonic seconds)."""
+    """One leg as input of :func:`execution.exit_limits.share`, at ``now`` (monotonic seconds)."""
     orders = [
         intent
         for intent in execution.intents
@@ -138,9 +138,9 @@ def net_of_orders(
 ) -> int | None:
     """Net units of a contract by all fills of the day in our product; None: an order is unclear.
 
-    Intraday positions begin at zero, so that the day's fills are the position. ``mine``, our own
-    orders in the contract, are counted as they are known by now: what one strategy has left since
-    the book was read is no trade of somebody else against the other one.
+    Intraday positions begin at zero, so the day's fills are the position. ``mine``, our own orders
+    in the contract, count as they are known now: what one strategy has exited since the book was
+    read must not look like somebody else's trade against another strategy.
     """
     fills: dict[str, tuple[str, int]] = {}
     for order in orders:
@@ -149,7 +149,7 @@ def net_of_orders(
         if order.product not in (None, Product.INTRADAY):
             continue
         if order.state is BookState.OTHER:
-            return None  # a row that could not be read: nobody knows what it has filled
+            return None  # a row that could not be read: its fills are unknown
         if not order.filled_quantity:
             continue
         if order.side is None:
@@ -164,6 +164,6 @@ def net_of_orders(
     for intent in mine:
         if intent.code in listed:
             net += max(listed.pop(intent.code), intent.signed_fill, key=abs)
-        elif intent.sent_mono:  # heard of otherwise, and by this process
+        elif intent.sent_mono:  # reported otherwise, and sent by this process
             net += intent.signed_fill
     return net + sum(listed.values())

@@ -1,4 +1,4 @@
-"""The console's pages of the trading day."""
+"""Console pages of the trading day."""
 
 from execution.admin import alarms, control, executions, runs
 

@@ -1,4 +1,4 @@
-"""Alarms: every one that was ever raised, and what a person does about it."""
+"""Console pages of alarms: all that were ever raised, with the actions acknowledge and settle."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ def _execution_keys(term: str) -> Iterable[int]:
 
 
 class StateFilter(admin.SimpleListFilter):
-    """How far an alarm has come."""
+    """Filters alarms by state."""
 
     title = "state"
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Every state."""
+        """All states."""
         return [(name, label) for name, (label, _) in STATES.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Alarm]) -> QuerySet[Alarm]:
-        """Those of the chosen one."""
+        """Alarms in the chosen state."""
         _, rows = STATES.get(self.value() or "", ("", Q()))
         return queryset.filter(rows)
 
 
 @admin.register(Alarm)
 class AlarmAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
-    """What needed a person, and what came of it."""
+    """Alarms: what needed a person, and how it ended."""
 
     empty_title = "No alarm"
     empty_text = "Nothing has needed a person so far."
@@ -79,84 +79,84 @@ class AlarmAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Alarm]:
-        """With the rows that they name."""
+        """Alarms joined with the rows that they name."""
         return shown().order_by("-id")
 
     # -- what is shown -----------------------------------------------------------------------------
     @admin.display(description="Raised (IST)", ordering="id")
     def raised(self, alarm: Alarm) -> SafeString:
-        """When, and how long ago."""
+        """When it was raised (IST), and how long ago."""
         ago = age(alarm.raised_at, clock.now())
         words = '<span class="qd-nowrap">{}</span><br><span class="ql-muted">{} ago</span>'
         return format_html(words, _moment(alarm.raised_at), ago)
 
     @display(description="State", label=STATE_COLOURS)
     def state_label(self, alarm: Alarm) -> tuple[str, str]:
-        """How far it has come, in a colour."""
+        """The state as key and label, with a colour."""
         return state_of(alarm), self.state(alarm)
 
     @admin.display(description="State")
     def state(self, alarm: Alarm) -> str:
-        """How far it has come."""
+        """The label of the state."""
         return STATES[state_of(alarm)][0]
 
     @admin.display(description="Cause", ordering="cause")
     def cause_label(self, alarm: Alarm) -> SafeString:
-        """Its code, in one line."""
+        """The cause code, without line breaks."""
         return format_html('<span class="qd-nowrap">{}</span>', alarm.cause)
 
     @admin.display(description="About")
     def what(self, alarm: Alarm) -> SafeString | str:
-        """The execution, run or account, with its page."""
+        """The execution, run or account, linked to its page."""
         found = alarm.execution or alarm.run or alarm.account
         return link_to(found) if found is not None else NONE
 
     @admin.display(description="Customer")
     def customer(self, alarm: Alarm) -> SafeString | str:
-        """Whose execution it is."""
+        """The customer of the execution."""
         return link_to(alarm.execution.subscription.customer) if alarm.execution else NONE
 
     @admin.display(description="Why")
     def why(self, alarm: Alarm) -> str:
-        """In words, with the broker's."""
+        """The cause's sentence and the broker's message."""
         return wide(" ".join(filter(None, (means(alarm.cause), alarm.words))))
 
     @admin.display(description="What it means")
     def meaning(self, alarm: Alarm) -> str:
-        """In words."""
+        """The cause's sentence."""
         return means(alarm.cause)
 
     @admin.display(description="Ended by")
     def ended(self, alarm: Alarm) -> str:
-        """Who settled it and what they found, or the fact that ended it."""
+        """Who settled it with which note, or the fact that ended it."""
         if alarm.settled_at is not None:
             return wide(f"{alarm.settled_by}: {alarm.note}")
         return wide(alarm.cleared_by)
 
     @admin.display(description="The way out")
     def way_out(self, alarm: Alarm) -> SafeString | str:
-        """The page where it is mended, if it is another one."""
+        """A link to the page where the cause is fixed, if that is another page."""
         page, text = WAYS_OUT.get(alarm.cause, ("", ""))
         return format_html('<a href="{}">{}</a>', reverse(page), text) if page else NONE
 
     @admin.display(description="At (IST)")
     def acknowledged(self, alarm: Alarm) -> str:
-        """When somebody said that they are at it."""
+        """When a person acknowledged it."""
         return _moment(alarm.acknowledged_at)
 
     @admin.display(description="At (IST)")
     def settled(self, alarm: Alarm) -> str:
-        """When somebody said that it is dealt with."""
+        """When a person settled it."""
         return _moment(alarm.settled_at)
 
     @admin.display(description="At (IST)")
     def cleared(self, alarm: Alarm) -> str:
-        """When its fact was over."""
+        """When its fact ended."""
         return _moment(alarm.cleared_at)
 
-    # -- what is done ------------------------------------------------------------------------------
+    # -- actions -----------------------------------------------------------------------------------
     def what_it_means(self, request: HttpRequest, alarm: Alarm) -> list[str]:
-        """Before somebody says that they are at it."""
+        """The sentences on the confirmation page."""
         return [
             f"{means(alarm.cause)} {alarm.words}".strip(),
             "Others see who is at it. The alarm stays open until it is settled, or is over.",
@@ -166,7 +166,7 @@ class AlarmAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         description="Acknowledge", explain="what_it_means", permission="act", icon="visibility"
     )
     def acknowledge(self, request: HttpRequest, alarm: Alarm, data: dict[str, Any]) -> str:
-        """Somebody is at it."""
+        """Acknowledge the alarm; return the success message."""
         services.acknowledge(alarm_id=alarm.pk, actor=Actor.staff(request.user), now=clock.now())
         return f"{alarm.cause} is acknowledged."
 
@@ -175,7 +175,7 @@ class AlarmAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         return [row]
 
     def settle_them(self, row: Alarm, note: str, actor: Actor, now: dt.datetime) -> str:
-        """By its cause, which is what people call it."""
+        """Settle the alarm; return its cause for the message."""
         services.settle(alarm_id=row.pk, note=note, actor=actor, now=now)
         return row.cause
 

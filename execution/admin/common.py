@@ -1,4 +1,4 @@
-"""What the pages of the trading day share: the kill switch button, pages of lists, times."""
+"""Shared parts of the trading day's pages: kill switch button, pagination, filters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PER_PAGE: Final = 25
 
 
 class KillButtonMixin:
-    """The way to the kill switch from every page (it asks before it acts), and the pages' look."""
+    """Adds a button to the kill switch's confirmation page, and the pages' stylesheet."""
 
     class Media:
         css = {"all": ("execution/day.css",)}
@@ -27,7 +27,7 @@ class KillButtonMixin:
     actions_detail: tuple[str, ...] = ("stop_entries_here",)
 
     def has_kill_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Who may engage the switch."""
+        """Whether the user may engage the kill switch."""
         return request.user.has_perm("execution.add_killswitch")
 
     @action(
@@ -38,7 +38,7 @@ class KillButtonMixin:
         variant=ActionVariant.DANGER,
     )
     def stop_entries(self, request: HttpRequest) -> HttpResponse:
-        """To the page that asks."""
+        """Redirect to the confirmation page."""
         return HttpResponseRedirect(reverse("admin:execution_killswitch_add"))
 
     @action(
@@ -49,12 +49,12 @@ class KillButtonMixin:
         variant=ActionVariant.DANGER,
     )
     def stop_entries_here(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """To the page that asks."""
+        """Redirect to the confirmation page."""
         return HttpResponseRedirect(reverse("admin:execution_killswitch_add"))
 
 
 def kill_context(template_id: int | None = None) -> dict[str, Any]:
-    """The switches that are on and matter here, and the addresses that engage one (2 queries)."""
+    """Context with the engaged switches that apply, and the URLs to engage one (2 queries)."""
     add = reverse("admin:execution_killswitch_add")
     return {
         "engaged": [
@@ -68,10 +68,10 @@ def kill_context(template_id: int | None = None) -> dict[str, Any]:
 
 
 class Page:
-    """One page of a list without counting it; keeps the other query parameters.
+    """One page of a list, without a count query; its links keep the other query parameters.
 
-    Keys first, then the rows with all that they show (2 queries): a join of a run's 20,000 orders
-    for 25 of them would be most of the page's time.
+    Reads keys first, then full rows (2 queries): joining a run's 20,000 orders to show 25 of them
+    would take most of the page's time.
     """
 
     def __init__(self, request: HttpRequest, found: QuerySet[Any], prefix: str) -> None:
@@ -92,21 +92,21 @@ class Page:
 
     @property
     def next_url(self) -> str:
-        """Address of the next page; empty on the last one."""
+        """URL of the next page; '' on the last one."""
         return self._url(self.number + 1) if self.has_next else ""
 
     @property
     def previous_url(self) -> str:
-        """Address of the page before; empty on the first one."""
+        """URL of the previous page; '' on the first one."""
         return self._url(self.number - 1) if self.number > 1 else ""
 
 
 def wide(text: str) -> str:
-    """A sentence in a cell that keeps enough width to be read; a dash for none."""
+    """A sentence in a cell that stays wide enough to read; a dash for none."""
     return format_html('<div class="qd-wide">{}</div>', text) if text else "-"
 
 
 def chosen(request: HttpRequest, name: str, allowed: tuple[str, ...] | list[str]) -> str:
-    """A filter's value out of the address, if it is one of ``allowed``."""
+    """The value of query parameter ``name`` if it is in ``allowed``, else ''."""
     value = request.GET.get(name, "")
     return value if value in allowed else ""

@@ -1,4 +1,4 @@
-"""The kill switch, and who carries the day: executors and their shards."""
+"""Console pages of the kill switch, and of executors and their shards."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OTHER_TARGET: Final = (
 
 
 class EngageForm(ConfirmForm):
-    """What to block, and why."""
+    """Asks what to block, and why."""
 
     reason = forms.CharField(max_length=200, help_text="Everybody who looks sees it.")
 
@@ -59,12 +59,12 @@ class EngageForm(ConfirmForm):
 
 
 class ReleaseForm(ConfirmForm):
-    """Nothing to say."""
+    """A confirmation without fields."""
 
 
 @admin.register(KillSwitch)
 class KillSwitchAdmin(KillButtonMixin, ReadOnlyAdmin):
-    """What is and was blocked. "Add" engages."""
+    """Kill switches, engaged and released; "Add" engages one."""
 
     empty_title = "New entries are allowed"
     empty_text = (
@@ -86,11 +86,11 @@ class KillSwitchAdmin(KillButtonMixin, ReadOnlyAdmin):
     readonly_fields = ("covers", "state", "engaged", "released")
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Who may engage."""
+        """Whether the user may engage a kill switch."""
         return request.user.has_perm("execution.add_killswitch")
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """The list, with the names of the templates read at once."""
+        """The list, with all template names read in one query."""
         found = super().get_changelist_instance(request)
         names = template_names(s.target_id for s in found.result_list if s.target_id)
         for switch in found.result_list:
@@ -99,7 +99,7 @@ class KillSwitchAdmin(KillButtonMixin, ReadOnlyAdmin):
 
     @admin.display(description="Covers")
     def covers(self, switch: KillSwitch) -> str:
-        """The platform, or a template by name."""
+        """The word Platform, or the template's name."""
         label = getattr(switch, "label", "")
         if label or switch.target_id is None:
             return label or "Platform"
@@ -107,22 +107,22 @@ class KillSwitchAdmin(KillButtonMixin, ReadOnlyAdmin):
 
     @admin.display(description="State")
     def state(self, switch: KillSwitch) -> str:
-        """On or off, in words."""
+        """The label of the state."""
         return self.state_label(switch)[1]
 
     @display(description="State", label={"on": "danger", "off": "success"})
     def state_label(self, switch: KillSwitch) -> tuple[str, str]:
-        """On or off."""
+        """The state as key and label, with a colour."""
         return ("off", "Released") if switch.released_at else ("on", "Engaged")
 
     @admin.display(description="Engaged (IST)", ordering="engaged_at")
     def engaged(self, switch: KillSwitch) -> str:
-        """When."""
+        """When it was engaged, IST."""
         return _moment(switch.engaged_at)
 
     @admin.display(description="Released (IST)", ordering="released_at")
     def released(self, switch: KillSwitch) -> str:
-        """When, and not before."""
+        """When it was released, IST; a dash while it is on."""
         return _moment(switch.released_at) if switch.released_at else "-"
 
     # -- engage ----------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class KillSwitchAdmin(KillButtonMixin, ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """ "Add" asks what to block; a switch itself is only looked at."""
+        """ "Add" shows the form to engage one; an existing switch is read-only."""
         if object_id is not None:
             return super().changeform_view(request, object_id, form_url, extra_context)
         if not self.has_add_permission(request):
@@ -192,20 +192,20 @@ class KillSwitchAdmin(KillButtonMixin, ReadOnlyAdmin):
 
     @staticmethod
     def _target(request: HttpRequest) -> list[object]:
-        """Who is asked about which template (None: the platform)."""
+        """What the page is sealed for: the user and the template (None: the platform)."""
         return [KillSwitch._meta.label, request.user.pk, _template_id(request)]
 
     def _asked_about(self, request: HttpRequest) -> bool:
-        """Whether the page that was answered told of what is to be blocked now.
+        """Whether the submitted page described what is to be blocked now.
 
-        However long it has been open: what it told of is still the same, and in an emergency
-        nobody shall be asked twice.
+        It does not expire: its content stays true, and in an emergency a person must not have to
+        confirm twice.
         """
         return sealed(request.POST.get("seal", ""), self._target(request), expires=False)
 
     # -- release ---------------------------------------------------------------------------------
     def what_release_means(self, request: HttpRequest, switch: KillSwitch) -> list[str]:
-        """Before entries are allowed again."""
+        """The sentences on the confirmation page."""
         return [
             f"{self.covers(switch)}: blocked since {_moment(switch.engaged_at)} IST by "
             f"{switch.engaged_by}: {switch.reason}",
@@ -220,7 +220,7 @@ class KillSwitchAdmin(KillButtonMixin, ReadOnlyAdmin):
         icon="play_arrow",
     )
     def release(self, request: HttpRequest, switch: KillSwitch, data: dict[str, Any]) -> str:
-        """Allow entries again."""
+        """Release the switch; return the success message."""
         services.release_kill_switch(
             switch_id=switch.pk, actor=Actor.staff(request.user), now=clock.now()
         )
@@ -228,14 +228,14 @@ class KillSwitchAdmin(KillButtonMixin, ReadOnlyAdmin):
 
 
 def _named(template_id: int | None) -> str:
-    """What is blocked, in words."""
+    """The name of what is blocked."""
     if template_id is None:
         return PLATFORM
     return template_names([template_id]).get(template_id, "?")
 
 
 def _template_id(request: HttpRequest) -> int | None:
-    """What the page tells about: what was chosen, else what the address asks for."""
+    """The template's key from the form or, on GET, from the URL; None: the platform."""
     chosen = request.POST if request.method == "POST" else request.GET
     text = chosen.get("template", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else None
@@ -248,7 +248,7 @@ def _moment(instant: dt.datetime) -> str:
 # -- executors -----------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """One executor: shards it owns, seconds since its heartbeat."""
+    """One executor: its shards, and seconds since its heartbeat (``age``)."""
 
     node: ExecutorNode
     shards: list[int]
@@ -257,13 +257,13 @@ class NodeRow:
 
     @property
     def clock(self) -> str:
-        """Its clock against the database's, in words."""
+        """The offset of its clock from the database's, as text."""
         offset = self.node.clock_offset_ms
         return "not measured" if offset is None else f"{offset:+d} ± {self.node.clock_error_ms} ms"
 
     @property
     def state(self) -> str:
-        """One word for its health."""
+        """The label of its health."""
         if not self.healthy:
             return "Silent"
         return "Clock off" if self.node.is_off else "Alive"
@@ -271,7 +271,8 @@ class NodeRow:
 
 @dataclass(frozen=True, slots=True)
 class ShardRow:
-    """One shard: whose it is, seconds since the heartbeat (None: never) and left of the lease."""
+    """One shard: seconds since its heartbeat (``age``; None: never), whether it has an owner, and
+    seconds left of the lease."""
 
     lease: ShardLease
     age: float | None
@@ -281,15 +282,15 @@ class ShardRow:
 
 @admin.register(ExecutorNode)
 class ExecutorNodeAdmin(ReadOnlyAdmin):
-    """Health of the executors: a page, not a list."""
+    """The health of the executors on one page instead of a list."""
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, str] | None = None
     ) -> TemplateResponse:
-        """Who lives, who owns what, and what nobody owns (3 queries)."""
+        """Executors, shards by owner, and shards without an owner (3 queries)."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        now = database_now()  # leases run by it
+        now = database_now()  # leases run by the database's clock
         leases = list(ShardLease.objects.order_by("shard"))
         shards = [_shard_row(lease, now) for lease in leases]
         nodes = [_node_row(node, leases, now) for node in ExecutorNode.objects.order_by("owner")]
@@ -317,7 +318,7 @@ class ExecutorNodeAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """There is only the one page."""
+        """Raise Http404: there are no pages of single executors."""
         raise Http404
 
 

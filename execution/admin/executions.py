@@ -1,4 +1,4 @@
-"""Executions and their orders: to look at, and to settle what needs a person."""
+"""Console pages of executions and their orders, and of everything that needs a person."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ from subscriptions.selectors import subscription_keys
 
 
 class EndForm(SettleForm):
-    """What the broker's book has of an execution that is ended; it stands in the audit log."""
+    """The note that ends an execution: what the broker's book shows. Stored in the audit log."""
 
     note = forms.CharField(
         label="What the broker's book says",
@@ -69,17 +69,17 @@ def _run_keys(term: str) -> Iterable[int]:
 
 
 class AttentionFilter(admin.SimpleListFilter):
-    """Whether an alarm of the execution is open."""
+    """Filters executions by whether one of their alarms is open."""
 
     title = "attention"
     parameter_name = "needs_attention"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Yes or no."""
+        """The two choices."""
         return [("1", "An alarm is open"), ("0", "None is open")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
-        """Those with an open alarm, or without."""
+        """Executions with an open alarm, or without."""
         wanted = self.value()
         if wanted is None:
             return queryset
@@ -92,7 +92,7 @@ def _execution_keys(term: str) -> Iterable[int]:
 
 
 def _tagged(term: str) -> Condition:
-    """A tag is found by its code, whichever send it names; a code by itself."""
+    """Search by a tag, for any of its sends, or by a code alone."""
     tag = parse_tag(ascii_upper(term))
     return Condition(Q(code=tag.code if tag else ascii_upper(term)))
 
@@ -130,7 +130,7 @@ class ExecutionAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmi
     actions_detail = ("settle", "end")
 
     def get_urls(self) -> list[URLPattern]:
-        """The attention list, before the addresses of single executions."""
+        """Add the attention list before the URLs of single executions."""
         attention = path(
             "attention/",
             self.admin_site.admin_view(self.attention_view),
@@ -145,38 +145,38 @@ class ExecutionAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmi
         icon="priority_high",
     )
     def to_attention(self, request: HttpRequest) -> HttpResponse:
-        """To the list of what a person has to look at."""
+        """Redirect to the attention list."""
         return HttpResponseRedirect(reverse("admin:execution_execution_attention"))
 
     # -- list ------------------------------------------------------------------------------------
     def get_queryset(self, request: HttpRequest) -> QuerySet[Execution]:
-        """With the alarms of each."""
+        """Executions annotated with ``attention``."""
         return with_attention(super().get_queryset(request))
 
     @admin.display(description="Day", ordering="run__trade_date")
     def day(self, execution: Execution) -> str:
-        """Trade date of its run."""
+        """The trade date of its run."""
         return f"{execution.run.trade_date:%d %b %Y}"
 
     @admin.display(description="Customer")
     def customer(self, execution: Execution) -> SafeString | str:
-        """Whose."""
+        """The customer, linked to their page."""
         return link_to(execution.subscription.customer)
 
     @display(description="Status", ordering="status", label=STATUS_COLOURS)
     def status_label(self, execution: Execution) -> tuple[str, str]:
-        """Status in words and colour."""
+        """The status as key and label, with a colour."""
         return execution.status, execution.get_status_display()
 
     @display(description="Attention", label={"yes": "danger"})
     def attention(self, execution: Execution) -> tuple[str, str] | None:
-        """Whether a person has to look."""
-        alarmed = getattr(execution, "attention", False)  # read with the list
+        """A label if an alarm is open."""
+        alarmed = getattr(execution, "attention", False)  # annotated by get_queryset
         return ("yes", "look at it") if alarmed else None
 
     @admin.display(description="Why")
     def why(self, execution: Execution) -> str:
-        """Its cause in words, wide enough to be read."""
+        """The cause's sentence."""
         return wide(explain(execution.cause))
 
     # -- page ------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class ExecutionAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmi
         return TemplateResponse(request, "admin/execution/execution/page.html", context)
 
     def attention_view(self, request: HttpRequest) -> HttpResponse:
-        """Everything that waits for a person, of all days."""
+        """Everything that needs a person, of all days."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         causes = open_causes()
@@ -248,7 +248,7 @@ class ExecutionAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmi
             "asked": asked(orders.rows) if orders else [],
             "count": "" if narrowed else open_in_words(sum(number for _, number in causes)),
             "may_act": request.user.has_perm("execution.change_alarm"),
-            # it settles what a narrowed list does not show
+            # the button would also settle alarms that a narrowed list does not show
             "may_settle_all": not narrowed and self.has_act_permission(request),
             "causes": causes,
             "chosen": {"state": state, "cause": cause},
@@ -258,16 +258,16 @@ class ExecutionAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmi
         return TemplateResponse(request, "admin/execution/execution/attention.html", context)
 
     def to_settle(self, row: Execution) -> list[Alarm]:
-        """Every alarm of it that is open."""
+        """All open alarms of the execution."""
         return [alarm for alarm in alarms_of(row.pk) if is_open(alarm)]
 
     def settle_them(self, row: Execution, note: str, actor: Actor, now: dt.datetime) -> str:
-        """All of them, with one note."""
+        """Settle all open alarms with one note; return the execution's id for the message."""
         services.settle_all(execution_id=row.pk, note=note, actor=actor, now=now)
         return row.public_id
 
     def what_ending_means(self, request: HttpRequest, execution: Execution) -> list[str]:
-        """Before somebody says that a carried execution is over."""
+        """The sentences on the confirmation page."""
         if execution.status in Execution.TERMINAL:
             return [f"There is nothing to end: it is over ({execution.get_status_display()})."]
         if not is_carried(execution, clock.now()):
@@ -284,7 +284,7 @@ class ExecutionAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmi
         ]
 
     def may_be_ended(self, request: HttpRequest, execution: Execution) -> dict[str, Any]:
-        """No form and no button where nothing is carried."""
+        """Hide form and button if the execution was not carried past its session."""
         return {"refused": not is_carried(execution, clock.now())}
 
     @confirmed(
@@ -297,7 +297,7 @@ class ExecutionAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmi
         danger=True,
     )
     def end(self, request: HttpRequest, execution: Execution, data: dict[str, Any]) -> str:
-        """A person has looked, and it is over."""
+        """End a carried execution; return the success message."""
         end_carried(
             execution_id=execution.pk,
             note=data["note"],
@@ -308,12 +308,12 @@ class ExecutionAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmi
 
 
 def _number(text: str | None) -> int:
-    """A key out of the address; 0, which is nobody's, for what is none."""
+    """A primary key from the URL; 0, which no row has, for anything else."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 18 else 0
 
 
 def _outside(execution: Execution, intents: list[OrderIntent]) -> list[tuple[str, int]]:
-    """What somebody else closed: symbol and units."""
+    """What somebody else closed: symbol and (positive) units."""
     symbols = {intent.leg_key: intent.symbol for intent in intents}
     return [(symbols.get(leg, leg), abs(units)) for leg, units in execution.closed_outside.items()]
 
@@ -401,23 +401,23 @@ class OrderIntentAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="Planned (IST)", ordering="planned_at")
     def planned(self, intent: OrderIntent) -> str:
-        """Day and time of planning."""
+        """Day and time of planning, IST."""
         return f"{clock.to_ist(intent.planned_at):%d %b %H:%M:%S}"
 
     @display(description="State", ordering="state", label=STATUS_COLOURS)
     def state_label(self, intent: OrderIntent) -> tuple[str, str]:
-        """State in words and colour."""
+        """The state as key and label, with a colour."""
         return intent.state, intent.get_state_display()
 
     @admin.display(description="Order")
     def order(self, intent: OrderIntent) -> str:
-        """What it trades, in one line that does not break."""
+        """What it trades, without line breaks."""
         words = f"{intent.get_purpose_display()} {intent.side} {intent.quantity} {intent.symbol}"
         return format_html('<span class="qd-nowrap">{}</span>', words)
 
     @admin.display(description="Changes of its price")
     def price_changes(self, intent: OrderIntent) -> SafeString | str:
-        """What was asked of the broker while it rested, the oldest first."""
+        """Requested price changes, oldest first."""
         lines = [(told_change(change),) for change in from_json(intent.changes)]
         return format_html_join(mark_safe("<br>"), "{}", lines) or "-"
 
@@ -453,5 +453,5 @@ class OrderIntentAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="Why")
     def why(self, intent: OrderIntent) -> str:
-        """Its cause in words, wide enough to be read."""
+        """The cause's sentence."""
         return wide(explain(intent.cause))

@@ -1,4 +1,4 @@
-"""Runs: the list of days, and the page of one run while it happens."""
+"""Console pages of runs: the list, and the live page of one run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, display
 from quantleap.core.largelists import begins, first_keys, through
 
-#: How many of those that need a person stand above the scorecard.
+#: How many matters that need a person are shown above the scorecard.
 MOST_URGENT: Final = 5
 
 
@@ -36,7 +36,7 @@ def _template_keys(term: str) -> Iterable[int]:
 
 @admin.register(Run)
 class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
-    """Every run of every day, the newest day first."""
+    """All runs of all days, newest day first."""
 
     list_display = (
         "day",
@@ -60,11 +60,11 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     )
     list_select_related = ("template", "version")
     ordering = ("-trade_date", "-entry_at", "-id")
-    list_per_page = 25  # its figures are counted over all executions of each
+    list_per_page = 25  # figures are counted over all executions of each run
 
     # -- list ------------------------------------------------------------------------------------
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """The list with its figures, read at once for the page's runs."""
+        """The list with its figures, read together for all runs of the page."""
         found = super().get_changelist_instance(request)
         counts = run_report.run_counts([run.pk for run in found.result_list])
         now = clock.now()
@@ -75,36 +75,36 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="Day", ordering="trade_date")
     def day(self, run: Run) -> str:
-        """The trade date; today by name."""
+        """The trade date, or "Today"."""
         today = run.trade_date == clock.ist_date(clock.now())
         return "Today" if today else f"{run.trade_date:%a %d %b %Y}"
 
     @admin.display(description="Entry (IST)", ordering="entry_at")
     def entry(self, run: Run) -> str:
-        """T."""
+        """The entry time, IST."""
         return f"{clock.to_ist(run.entry_at):%H:%M:%S}"
 
     @admin.display(description="Strategy")
     def strategy(self, run: Run) -> str:
-        """Its name in the version that the run pinned."""
+        """The strategy's name in the pinned version."""
         spec = run_report.strategy_of(run)
         return spec.name if spec else "?"
 
     @display(description="Status", ordering="status", label=TONE_COLOURS)
     def status_label(self, run: Run) -> tuple[str, str]:
-        """What became of it so far, in a word and a colour."""
+        """The run's state as tone and label, with a colour."""
         state: RunState = run.state  # type: ignore[attr-defined]  # set with the page
         return state.tone, state.label
 
     @admin.display(description="Entered")
     def entered(self, run: Run) -> str:
-        """Executions that entered, of all."""
+        """How many of its executions have entered."""
         counts: RunCounts = run.counts  # type: ignore[attr-defined]  # set with the page
         return f"{counts.entered} of {counts.total}"
 
     @display(description="Trouble", label={"attention": "danger", "failed": "warning"})
     def trouble(self, run: Run) -> tuple[str, str] | None:
-        """Who needs a person, else how many failed."""
+        """How many executions need a person, else how many did not enter."""
         counts: RunCounts = run.counts  # type: ignore[attr-defined]  # set with the page
         if counts.attention:
             return "attention", f"{counts.attention} to look at"
@@ -112,19 +112,19 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
 
     @admin.display(description="P&L (₹)")
     def pnl(self, run: Run) -> str:
-        """Realised over all executions."""
+        """Realised P&L over all executions, in rupees."""
         counts: RunCounts = run.counts  # type: ignore[attr-defined]  # set with the page
         return "-" if counts.pnl is None else to_result(counts.pnl)
 
     @admin.display(description="Why")
     def why(self, run: Run) -> str:
-        """What kept most of those away that did not enter, and what has to be looked at."""
+        """The most frequent cause of executions that did not enter, and the run's alarm."""
         state: RunState = run.state  # type: ignore[attr-defined]  # set with the page
         return wide(" ".join(filter(None, (state.alarm, explain(state.cause)))))
 
     # -- page ------------------------------------------------------------------------------------
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
-        """With template and version, which every page shows."""
+        """Runs joined with template and version, which every page shows."""
         found: QuerySet[Run] = super().get_queryset(request)
         return found.select_related("template", "version")
 
@@ -135,7 +135,7 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """The run page; it is looked at, never edited."""
+        """The run page, read-only."""
         run = self.get_object(request, object_id) if object_id else None
         if run is None:
             raise Http404

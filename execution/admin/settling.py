@@ -1,6 +1,6 @@
-"""*Settle*: a person has looked in the broker's app, and alarms are dealt with.
+"""The action *Settle*: a person has looked into the broker's app and closes alarms with a note.
 
-The last step of I4 (every intent ends by name): what was escalated is settled by somebody.
+The last step of I4 (every intent ends by name): a person settles what was escalated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from quantleap.core.audit import Actor
 
 
 class SettleForm(ConfirmForm):
-    """What was found; it stands with the alarms and in the audit log."""
+    """The note on what was found; stored with the alarms and in the audit log."""
 
     note = forms.CharField(
         label="What you found and did",
@@ -31,18 +31,18 @@ class SettleForm(ConfirmForm):
 
 
 class SettleMixin:
-    """The action of a page whose rows are an alarm or have some. Name it in ``actions_detail``."""
+    """The action for pages of alarms or of rows with alarms. Add it to ``actions_detail``."""
 
     def to_settle(self, row: Any) -> Sequence[Alarm]:
-        """The alarms that are settled from the page of ``row``."""
+        """The open alarms that are settled from the page of ``row``."""
         raise NotImplementedError
 
     def settle_them(self, row: Any, note: str, actor: Actor, now: dt.datetime) -> str:
-        """Settle them through a service; what is settled now, for the message."""
+        """Settle them through a service; return the name of what was settled, for the message."""
         raise NotImplementedError
 
     def what_settling_means(self, request: HttpRequest, row: Any) -> list[str]:
-        """Before somebody says that it is dealt with."""
+        """The sentences on the confirmation page."""
         alarms = self.to_settle(row)
         which = "the alarm" if len(alarms) == 1 else "these alarms"
         return [
@@ -59,6 +59,6 @@ class SettleMixin:
         icon="check",
     )
     def settle(self, request: HttpRequest, row: Any, data: dict[str, Any]) -> str:
-        """A person has looked."""
+        """Settle the alarms; return the success message."""
         settled = self.settle_them(row, data["note"], Actor.staff(request.user), clock.now())
         return f"{settled} is settled."

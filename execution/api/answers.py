@@ -1,4 +1,4 @@
-"""The same answers for partners and customers."""
+"""Responses that partners' and customers' routes share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def executions(request: Request, subscription_id: int, public_id: str) -> Respon
 
 
 def positions(subscription_id: int, public_id: str, now: dt.datetime) -> Response:
-    """Open legs at the platform's prices; a leg whose quote is no price has none."""
+    """Open legs with MTM at the platform's prices; null for a leg without a usable quote."""
     legs = open_legs(subscription_id)
     quotes = QUOTES.get().quotes({leg.contract_id for leg in legs}, now=now) if legs else {}
     oldest = now - dt.timedelta(seconds=settings.QUANTLEAP_QUOTE_MAX_AGE_RISK)

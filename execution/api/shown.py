@@ -1,4 +1,4 @@
-"""Executions as their partner's GET answers them, for events (partners.ports.ShownObjects)."""
+"""Executions in the shape of the partner's GET, for events (partners.ports.ShownObjects)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from quantleap.core.models import OutboxEvent
 def shown(events: Sequence[OutboxEvent], now: dt.datetime) -> Mapping[str, Mapping[str, Any]]:
     """The execution of each ``execution.*`` and ``order.*`` event, by event id (2 queries).
 
-    Read here, by the relay, and not where the event is written: that is the executor, which has no
-    time for it while the orders of an entry leave.
+    Read by the relay and not when the executor writes the event, because the executor has no time
+    for it while the orders of an entry leave.
     """
     del now
     mine = [event for event in events if event.type.startswith(("execution.", "order."))]

@@ -1,4 +1,4 @@
-"""Alarms: what a person has to look at, one row for each thing that went wrong."""
+"""Alarms: what a person has to look at, one row for each problem."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from quantleap.core import clock
 
 
 class Alarm(models.Model):
-    """What was raised, about what, and how it ended. No status of an execution writes it away.
+    """An alarm: its cause, what it is about, and how it ended. No status change overwrites it.
 
-    It is open until a person settles it with a note, or until it is cleared by the fact that ends
-    it (an order becomes known, a leg is flat). One that was settled is cleared as well when its
-    fact is over; only after that does the same cause raise a new one by itself.
+    It is open until a person settles it with a note, or until a fact clears it (an order becomes
+    known, a leg is flat). A settled alarm is also cleared when its fact is over; only after that
+    does the same cause raise a new one by itself.
     """
 
     OPEN = Q(settled_at__isnull=True, cleared_at__isnull=True)
-    #: :attr:`OPEN` for statements that are not the ORM's.
+    #: :attr:`OPEN` for raw SQL.
     OPEN_SQL = "settled_at IS NULL AND cleared_at IS NULL"
 
     cause = models.CharField(max_length=30)
@@ -48,7 +48,7 @@ class Alarm(models.Model):
     class Meta:
         ordering = ("-id",)
         constraints = (
-            # raised once, by however many executors, however often
+            # open once, however many executors raise it and however often
             models.UniqueConstraint(
                 fields=["execution", "run", "account", "cause", "leg_key"],
                 condition=Q(settled_at__isnull=True, cleared_at__isnull=True),

@@ -1,4 +1,4 @@
-"""Who owns which shard, which executors live, and what is switched off."""
+"""Shard leases, live executors, measured book delays, and kill switches."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from quantleap.core import clock
 
 
 class ShardLease(models.Model):
-    """Exactly one process owns a shard at a time. ``token`` grows with every change of owner.
+    """A shard's lease: exactly one process owns it at a time. ``token`` grows with every claim.
 
-    Times are the database's own clock's (execution/engine/database/leases.py).
+    Times are of the database's own clock (execution/engine/database/leases.py).
     """
 
     shard = models.PositiveSmallIntegerField(primary_key=True)
@@ -31,9 +31,9 @@ class ShardLease(models.Model):
 
 
 class ExecutorNode(models.Model):
-    """A living executor, for fair share and for the health page.
+    """A live executor, for fair shares and the health page.
 
-    ``heartbeat_at`` is the database's own clock's (execution/engine/database/leases.py).
+    ``heartbeat_at`` is of the database's own clock (execution/engine/database/leases.py).
     """
 
     owner = models.CharField(max_length=80, primary_key=True)
@@ -59,9 +59,9 @@ class ExecutorNode(models.Model):
 
 
 class BookLag(models.Model):
-    """The longest time for which a broker left an accepted order out of its book (docs/adr/0037).
+    """The longest time that a broker's book took to show an accepted order (docs/adr/0037).
 
-    One row a broker: what executors have measured, for all of them and over restarts.
+    One row per broker: what executors have measured, for all of them and across restarts.
     """
 
     broker = models.CharField(max_length=12, primary_key=True)
@@ -77,7 +77,7 @@ class BookLag(models.Model):
 
 
 class KillSwitch(models.Model):
-    """Blocks new entries for everybody or for one template (more scopes by data later)."""
+    """Blocks new entries of the platform or of one template (more scopes by data later)."""
 
     class Scope(models.TextChoices):
         PLATFORM = "PLATFORM", "Platform"
@@ -86,7 +86,7 @@ class KillSwitch(models.Model):
     class Mode(models.TextChoices):
         BLOCK_NEW = "BLOCK_NEW", "Block new entries"
 
-    #: Notified with the commit of every change, so that senders read the switches at once.
+    #: NOTIFY channel, used with the commit of every change so that senders read at once.
     CHANNEL: Final = "quantleap_control"
 
     scope = models.CharField(max_length=8, choices=Scope.choices)

@@ -1,4 +1,4 @@
-"""Order intents: one order that must reach a broker at most once (docs/invariants.md)."""
+"""Order intents: each is an order that must reach a broker at most once (docs/invariants.md)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from subscriptions.models import Allocation
 
 
 class OrderIntent(TenantOwned):
-    """Written before it is sent. ``code`` is in the tag of every one of its sends.
+    """An order, written before it is sent. ``code`` is part of the tag of each of its sends.
 
     PLANNED means provably not at the broker. SENDING is committed before the first byte, by
-    I2 (written before it is sent), and becomes UNKNOWN when nobody can say what happened to
-    it.
+    I2 (written before it is sent), and becomes UNKNOWN if the outcome is unknown.
     """
 
     class Purpose(models.TextChoices):
@@ -143,7 +142,7 @@ class OrderIntent(TenantOwned):
                 condition=Q(filled_quantity__lte=F("quantity"), quantity__gt=0),
                 name="intent_filled_within_planned",
             ),
-            # I3 (no second send without proof), and three sends at most
+            # I3 (no second send without proof), and at most three sends
             models.CheckConstraint(condition=Q(sends__lte=3), name="intent_sends_max"),
             models.CheckConstraint(
                 condition=Q(state__in=list(lifecycle.UNSENT)) | Q(sends__gt=0),
@@ -163,13 +162,13 @@ class OrderIntent(TenantOwned):
             ),
             # run page: scorecard and order list
             models.Index(fields=["run", "state"], name="intent_run_state_idx"),
-            # run page: its orders as they were planned, page by page
+            # run page: its orders in the order of planning, page by page
             models.Index(fields=["run", "id"], name="intent_run_idx"),
             # what our executions track in one contract of one account, for
             # I5 (never more than planned or held)
             models.Index(fields=["account", "contract"], name="intent_account_contract_idx"),
-            # the console's list: by the broker's id, and what is rare, newest first. An order that
-            # goes its usual way (planned, sending, accepted, filled) is in none of the rare ones.
+            # the console's list: by the broker's id, and rare states, newest first. An order on the
+            # usual path (planned, sending, accepted, filled) is in none of the rare ones.
             models.Index(
                 fields=["broker_order_id"],
                 opclasses=["varchar_pattern_ops"],

@@ -77,7 +77,7 @@ class Run(models.Model):
 
 
 class RunDecision(models.Model):
-    """One decision for all subscribers of a run; whoever inserts it first decides."""
+    """One decision for all subscribers of a run; the first insert decides."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="decisions")
     kind = models.CharField(max_length=60, help_text="ENTRY, LEG_EXIT:<leg>, RUN_EXIT")
@@ -94,9 +94,9 @@ class RunDecision(models.Model):
 
 
 class LegWatch(models.Model):
-    """Stop and target of one leg of a run on the MODEL reference, in rupees per unit.
+    """Stop and target of one leg of a run, based on the MODEL reference, in rupees per unit.
 
-    Survives restarts; ``stop_price`` only ever moves toward the position's favour.
+    Survives restarts; ``stop_price`` only moves in the position's favour.
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="watches")
@@ -120,13 +120,13 @@ class LegWatch(models.Model):
 
 
 class ExecutionManager(models.Manager.from_queryset(TenantQuerySet)):  # type: ignore[misc]
-    """Executions can be asked for by ``needs_attention``, which is no column.
+    """Lets queries filter executions by ``needs_attention``, which is not a column.
 
-    It is true while an alarm of the execution is open: only alarms are written.
+    It is true while an alarm of the execution is open: only alarms are stored.
     """
 
     def get_queryset(self) -> TenantQuerySet[Execution]:
-        """All of them; the alarms are read only where ``needs_attention`` is asked for."""
+        """All executions; alarms are read only if a query uses ``needs_attention``."""
         alarms = apps.get_model("execution", "Alarm")
         mine = alarms.objects.filter(alarms.OPEN, execution=OuterRef("pk"))
         every: Any = super().get_queryset()
@@ -210,8 +210,8 @@ class Execution(TenantOwned):
                 condition=~Q(status__in=list(lifecycle.TERMINAL)),
                 name="execution_account_idx",
             ),
-            # the trigger execution_one_shard: it finds what is live in a real account by this index
-            # and can take no other, however wrong the planner is about the size of the table
+            # the trigger execution_one_shard: it finds live executions of a real account by this
+            # index and can use no other, however wrong the planner is about the table's size
             models.Index(
                 models.Case(
                     models.When(
@@ -222,7 +222,7 @@ class Execution(TenantOwned):
                 ),
                 name="execution_home_idx",
             ),
-            # the console's list: what is rare, newest first
+            # the console's list: rare statuses, newest first
             models.Index(
                 fields=["status", "-id"],
                 condition=Q(status__in=list(lifecycle.RARE_EXECUTIONS)),
@@ -238,5 +238,5 @@ class Execution(TenantOwned):
 
     @property
     def needs_attention(self) -> bool:
-        """Whether an alarm of it is open (1 query); lists ask for all of theirs at once."""
+        """Whether an alarm of it is open (1 query); lists annotate all rows in one query."""
         return bool(Execution.objects.filter(pk=self.pk, needs_attention=True).exists())

@@ -1,4 +1,4 @@
-"""How the trading day's pages write times, money and states."""
+"""Template filters of the trading day's pages: times, money and states."""
 
 from __future__ import annotations
 
@@ -52,29 +52,29 @@ def figure(value: Any) -> str:
 
 @register.filter
 def colour(state: str) -> str:
-    """Name of the colour that a state is shown in."""
+    """The name of a state's colour."""
     return STATUS_COLOURS.get(state, "default")
 
 
 @register.filter
 def ago(instant: dt.datetime) -> str:
-    """How long ago: ``3 min``."""
+    """Time since ``instant``: ``3 min``."""
     return age(instant, clock.now())
 
 
 @register.filter
 def alarm(cause: str) -> str:
-    """The cause of an alarm in words."""
+    """The sentence for an alarm's cause."""
     return means(cause)
 
 
 @register.filter
 def words(cause: str) -> str:
-    """A cause in words."""
+    """The sentence for a cause; '' for none."""
     return explain(cause) if cause else ""
 
 
 @register.filter
 def get(mapping: Any, key: str) -> Any:
-    """``mapping[key]``; 0 for what is not there."""
+    """``mapping[key]``; 0 if it is missing."""
     return mapping.get(key, 0)

@@ -17,19 +17,19 @@ from quantleap.core.models import ActorKind
 
 
 class Command(BaseCommand):
-    """Block new entries of the platform or of one template, allow them again, or tell."""
+    """Block new entries of the platform or of one template, allow them again, or show the state."""
 
     help = "Engage, release or show the kill switch (new entries only; exits go on)."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """``engage`` and ``release`` ask before they act, unless ``--yes``."""
+        """Add the arguments; ``engage`` and ``release`` ask before they act, unless ``--yes``."""
         parser.add_argument("action", choices=["engage", "release", "status"])
         parser.add_argument("--template", default="", help="bsk_…; without it: the platform.")
         parser.add_argument("--reason", default="", help="Why; needed to engage.")
         parser.add_argument("--yes", action="store_true", help="Do not ask.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run one of the three."""
+        """Run the chosen action."""
         template = self._template(options["template"])
         if options["action"] == "status":
             self._status()
@@ -107,5 +107,5 @@ def _scope(template: Template | None) -> str:
 
 
 def _operator() -> Actor:
-    """Whoever is logged in on the machine: there is no console user in a shell."""
+    """The operating system's user as the actor: a shell has no console user."""
     return Actor(ActorKind.STAFF, f"shell:{getpass.getuser()}")

@@ -16,7 +16,7 @@ from quantleap.core import clock
 
 
 def report(run: Run) -> dict[str, Any]:
-    """One run in figures; lateness in milliseconds after the entry second."""
+    """The figures of one run; lateness in milliseconds after the entry second."""
     card = scorecard(run.pk)
     return {
         "run": run.public_id,
@@ -52,12 +52,12 @@ def _lateness(figures: Lateness) -> dict[str, float | int | None]:
 
 
 class Command(BaseCommand):
-    """Looks, and changes nothing."""
+    """Print scorecards; read-only."""
 
     help = "Scorecards of the runs of one trade date: planned, sent, filled, causes, lateness."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The day (default: today in Asia/Kolkata) and the form of the answer."""
+        """Add the day (default: today in Asia/Kolkata) and the output format."""
         parser.add_argument("--date", help="YYYY-MM-DD, default today (IST)")
         parser.add_argument("--json", action="store_true", help="machine-readable")
 

@@ -20,8 +20,8 @@ from brokers.registry import get_adapter, live_kinds
 from marketplace.calendar import TradingCalendar
 from marketplace.selectors import exchanges_traded, load_calendar
 from quantleap.core import clock
-from quantleap.core.caching import CacheUnavailable, recall, remember
 from quantleap.core.console import Tile
+from quantleap.core.json_cache import CacheUnavailable, recall, remember
 
 #: IST; by then the brokers' lists of the day are available.
 IMPORT_FROM: Final = dt.time(8, 30)

@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from quantleap.core.registry import Handlers, Port
+from quantleap.core.ports import Handlers, Port
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from brokers.registry import live_kinds
 from partners.selectors import customer_keys
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.identifiers import ascii_lower, ascii_upper
-from quantleap.core.largelists import first_keys
+from quantleap.core.large_lists import first_keys
 
 _CLIENT_ID: Final = re.compile(CLIENT_ID_PATTERN)
 #: The reason of an account that is not ready because somebody holds it.

@@ -14,7 +14,7 @@ from brokers.models import BrokerAccount, FeedAccount
 from quantleap.core import crypto
 from quantleap.core.errors import InvalidRequest
 from quantleap.core.fields import sealed_place
-from quantleap.core.masking import mask_address
+from quantleap.core.redaction import mask_address
 
 log = structlog.get_logger(__name__)
 

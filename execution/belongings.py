@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from execution.alarm_lists import with_attention
 from execution.models import Execution
 from partners.models import Customer
-from quantleap.core.columns import in_rupees
+from quantleap.core.admin_columns import in_rupees
 from quantleap.core.console import Cell, Panel, day_cell, newest, page_of
 
 

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from marketplace.definition import Definition
 from quantleap.core.audit import Actor
-from quantleap.core.registry import Port
+from quantleap.core.ports import Port
 
 
 @dataclass(frozen=True, slots=True)

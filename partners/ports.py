@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from quantleap.core.registry import Handlers, Port
+from quantleap.core.ports import Handlers, Port
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

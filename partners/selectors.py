@@ -14,7 +14,7 @@ from partners.models import Customer, Partner, RevenueShare
 from partners.naming import Known, Outcome, Resolved, clean_external_id, resolve
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.identifiers import BadIdentifier, ascii_lower, clean_email
-from quantleap.core.largelists import first_keys
+from quantleap.core.large_lists import first_keys
 
 # The partner's share if no dated row says otherwise (30 %).
 DEFAULT_SHARE_BPS: Final = 3000

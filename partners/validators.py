@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.core.exceptions import ValidationError
 
-from quantleap.core.addresses import parse_network
-from quantleap.core.targets import UnsafeTarget, parse_url
+from quantleap.core.ip_addresses import parse_network
+from quantleap.core.outbound_targets import UnsafeTarget, parse_url
 
 
 def validate_network(text: str) -> None:

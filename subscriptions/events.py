@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from quantleap.core import audit, outbox
 from quantleap.core.audit import Actor
-from quantleap.core.context import current_request_id
 from quantleap.core.models import AuditEntry, OutboxEvent
+from quantleap.core.request_context import current_request_id
 from subscriptions.models import Subscription
 
 CREATED: Final = "subscription.created"

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from django.db.models import QuerySet
 
-from quantleap.core.registry import Port
+from quantleap.core.ports import Port
 from subscriptions.models import Subscription
 
 S = TypeVar("S", bound="QuerySet[Subscription]")

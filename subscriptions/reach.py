@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.db.models import Count, Q, Sum
 
 from partners.ports import Figure
-from quantleap.core.columns import in_rupees
+from quantleap.core.admin_columns import in_rupees
 from quantleap.core.decimals import trimmed
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import Environment

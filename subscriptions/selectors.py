@@ -15,7 +15,7 @@ from marketplace.models import Template
 from marketplace.selectors.catalogue import offered
 from partners.selectors import customer_keys
 from quantleap.core.errors import NotFound
-from quantleap.core.largelists import first_keys
+from quantleap.core.large_lists import first_keys
 from quantleap.core.tenancy import TenantQuerySet
 from subscriptions.models import Allocation, Subscription
 

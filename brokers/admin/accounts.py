@@ -25,10 +25,10 @@ from quantleap.core.admin import (
     ReadOnlyAdmin,
     confirmed,
 )
+from quantleap.core.admin_columns import linked, lists
 from quantleap.core.audit import Actor
-from quantleap.core.columns import linked, lists
 from quantleap.core.identifiers import ascii_upper
-from quantleap.core.largelists import begins, through
+from quantleap.core.large_lists import begins, through
 
 
 class EgressForm(ConfirmForm):

@@ -37,7 +37,7 @@ from quantleap.core.admin import (
 from quantleap.core.audit import SYSTEM, Actor
 from quantleap.core.errors import DomainError
 from quantleap.core.identifiers import ascii_upper
-from quantleap.core.largelists import Condition, Search, exactly, one_of
+from quantleap.core.large_lists import Condition, Search, exactly, one_of
 
 #: Seconds after which the page of contract lists reloads while one is being fetched.
 LOOK_AGAIN_SECONDS: Final = 3

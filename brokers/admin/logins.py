@@ -10,7 +10,7 @@ from quantleap.core.admin import (
     LargeTableMixin,
     ReadOnlyAdmin,
 )
-from quantleap.core.largelists import through
+from quantleap.core.large_lists import through
 
 
 @admin.register(LoginAttempt)

@@ -18,11 +18,11 @@ from brokers.selectors import clean_broker, clean_client_id
 from brokers.services.auditing import record
 from partners.identity import find_or_create_customer
 from partners.models import Customer
-from quantleap.core.addresses import parse_address
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest
-from quantleap.core.refusals import is_production
-from quantleap.core.targets import UnsafeTarget, parse_url
+from quantleap.core.ip_addresses import parse_address
+from quantleap.core.outbound_targets import UnsafeTarget, parse_url
+from quantleap.core.production_checks import is_production
 
 Status = BrokerAccount.Status
 

@@ -21,7 +21,7 @@ from brokers.http import TransportError, send
 from brokers.models import FeedAccount
 from brokers.services.feeds import complete_feed_login, feed_login_url, save_feed_account
 from quantleap.core.audit import SYSTEM
-from quantleap.core.refusals import is_production
+from quantleap.core.production_checks import is_production
 
 # Name, broker, client id, role.
 SEEDED: Final = (

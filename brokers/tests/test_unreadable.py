@@ -27,7 +27,7 @@ from brokers.services.login import initiate_login
 from brokers.tests.factories import give_session, make_account, make_feed
 from partners.tests.factories import make_customer, make_partner, make_tenant
 from partners.webhooks.services import create_endpoint, rotate_secret, secrets_in_force
-from quantleap.core import clock, crypto, keywatch
+from quantleap.core import clock, crypto, key_alarm
 from quantleap.core.audit import SYSTEM
 from quantleap.core.checks import check_keys
 from quantleap.core.crypto import key_id_of
@@ -241,7 +241,7 @@ def test_a_key_that_is_missed_is_an_alarm(ring: Any, staff: Client) -> None:
     lost = make_account(customer)
     ring("a")
     give_session(make_account(customer), clock.now())
-    assert keywatch.look() == unknown_keys() == {"c": 2}
+    assert key_alarm.look() == unknown_keys() == {"c": 2}
     assert [one.id for one in check_keys(databases=["default"])] == ["quantleap.W002"]
     page = staff.get("/admin/").content.decode()
     assert "2 values cannot be read" in page
@@ -262,7 +262,7 @@ def test_the_console_opens_while_the_cache_is_away(
     make_account(make_customer(make_partner()))
     ring("a")
     request.getfixturevalue("dead_cache")
-    assert keywatch.look() == {"c": 2}  # the alarm goes to the log all the same
+    assert key_alarm.look() == {"c": 2}  # the alarm goes to the log all the same
     answer = staff.get("/admin/")
     assert answer.status_code == 200
     assert "The cache does not answer." in answer.content.decode()

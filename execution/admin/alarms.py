@@ -21,9 +21,9 @@ from execution.alarms import ALARMS, means
 from execution.models import Alarm, Execution
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed, display
+from quantleap.core.admin_columns import NONE, link_to
 from quantleap.core.audit import Actor
-from quantleap.core.columns import NONE, link_to
-from quantleap.core.largelists import first_keys, one_of, through
+from quantleap.core.large_lists import first_keys, one_of, through
 
 STATE_COLOURS: Final = {
     "new": "danger",

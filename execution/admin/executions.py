@@ -46,10 +46,10 @@ from quantleap.core.admin import (
     confirmed,
     display,
 )
+from quantleap.core.admin_columns import link_to, linked
 from quantleap.core.audit import Actor
-from quantleap.core.columns import link_to, linked
 from quantleap.core.identifiers import ascii_upper
-from quantleap.core.largelists import Condition, Search, begins, first_keys, one_of, through
+from quantleap.core.large_lists import Condition, Search, begins, first_keys, one_of, through
 from subscriptions.selectors import subscription_keys
 
 

@@ -24,7 +24,7 @@ from execution.selectors import scorecard
 from marketplace.models import Template
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, display
-from quantleap.core.largelists import begins, first_keys, through
+from quantleap.core.large_lists import begins, first_keys, through
 
 #: How many matters that need a person are shown above the scorecard.
 MOST_URGENT: Final = 5

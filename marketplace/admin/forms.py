@@ -25,7 +25,7 @@ from marketplace.starting_points import StartingPoint
 from marketplace.validation import Market
 from quantleap.core import clock
 from quantleap.core.identifiers import ascii_upper
-from quantleap.core.lists import LinesField
+from quantleap.core.list_fields import LinesField
 
 if TYPE_CHECKING:
     # generic only in the type stubs

@@ -11,7 +11,7 @@ from unfold.contrib.filters.admin import RangeDateFilter
 
 from marketplace.models import Contract, FreezeQuantity, LotSize, Underlying
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, ReadOnlyTabularInline
-from quantleap.core.largelists import Condition, Search, exactly
+from quantleap.core.large_lists import Condition, Search, exactly
 
 
 @admin.register(Underlying)

@@ -21,7 +21,7 @@ from marketplace.tests import factories as make
 from quantleap.core.audit import SYSTEM, Actor
 from quantleap.core.errors import DomainError, InvalidRequest, InvalidTransition, NotFound
 from quantleap.core.models import AuditEntry, OutboxEvent
-from quantleap.core.registry import Port
+from quantleap.core.ports import Port
 
 NOW = make.TEST_NOW
 AUTHOR = Actor("STAFF", "author")

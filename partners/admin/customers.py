@@ -33,7 +33,7 @@ from quantleap.core.admin import ConfirmForm, LargeTableMixin, ReadOnlyAdmin, co
 from quantleap.core.audit import Actor
 from quantleap.core.console import Panel
 from quantleap.core.errors import DomainError
-from quantleap.core.largelists import Condition, Search
+from quantleap.core.large_lists import Condition, Search
 from quantleap.core.tenancy import Environment
 
 

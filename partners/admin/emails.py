@@ -18,11 +18,11 @@ from partners.models import Customer
 from partners.naming import EXTERNAL_ID_LENGTH, clean_external_id
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, LargeTableMixin, ReadOnlyAdmin, confirmed
+from quantleap.core.admin_columns import linked
 from quantleap.core.audit import Actor
-from quantleap.core.columns import linked
 from quantleap.core.console import Cell, Panel, day_cell, newest
 from quantleap.core.identifiers import MAX_EMAIL, BadIdentifier, ascii_lower, clean_email
-from quantleap.core.largelists import begins
+from quantleap.core.large_lists import begins
 
 _REASON_HELP: Final = "It goes into the audit log."
 

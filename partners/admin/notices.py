@@ -12,9 +12,9 @@ from partners.notices import mailing
 from partners.notices.models import PartnerMail
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
+from quantleap.core.admin_columns import lines, linked
 from quantleap.core.audit import Actor
-from quantleap.core.columns import lines, linked
-from quantleap.core.largelists import begins
+from quantleap.core.large_lists import begins
 
 _BODY: Final = lines("body")
 

@@ -24,11 +24,11 @@ from partners.webhooks.services import (
 )
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
+from quantleap.core.admin_columns import lines
 from quantleap.core.audit import Actor
-from quantleap.core.columns import lines
 from quantleap.core.console import page_of
 from quantleap.core.counts import are, counted
-from quantleap.core.largelists import begins, one_of
+from quantleap.core.large_lists import begins, one_of
 from quantleap.core.retention import HELD_DAYS
 
 SIGNING_HINT: Final = (

@@ -16,11 +16,11 @@ from partners.models import Partner, PartnerKey, PartnerSecret, UserToken
 from partners.services import USER_TOKEN_PREFIX, token_hash
 from partners.verification import VERIFIER, StoredSecret
 from quantleap.core import clock
-from quantleap.core.addresses import is_allowed
 from quantleap.core.api.principal import CustomerPrincipal, PartnerPrincipal, Principal
-from quantleap.core.callers import caller_address
+from quantleap.core.client_ip import caller_address
 from quantleap.core.errors import AddressNotAllowed, InvalidCredentials
 from quantleap.core.identifiers import ascii_lower
+from quantleap.core.ip_addresses import is_allowed
 
 SECRET_HEADER: Final = "X-Partner-Secret"  # noqa: S105  a header's name
 LAST_USED_EVERY: Final = dt.timedelta(minutes=1)

@@ -15,7 +15,7 @@ from partners.shares import ShareTerms, set_share
 from partners.tests.factories import make_partner
 from partners.tests.sharerows import post_shares, row
 from quantleap.core import clock
-from quantleap.core.admin.frame import ConsoleAdmin
+from quantleap.core.admin.base import ConsoleAdmin
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import StaffUser
 from quantleap.core.tests.parallel import somebody_waits

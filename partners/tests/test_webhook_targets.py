@@ -20,8 +20,8 @@ from partners.webhooks import http
 from partners.webhooks.events import EVENT_TYPES, MAX_BODY_BYTES, build_body
 from partners.webhooks.http import Sender, _PublicResolver, check_target
 from quantleap.core import clock
-from quantleap.core.addresses import parse_address
-from quantleap.core.targets import UnsafeTarget, is_public
+from quantleap.core.ip_addresses import parse_address
+from quantleap.core.outbound_targets import UnsafeTarget, is_public
 
 INNER = [
     "127.0.0.1",

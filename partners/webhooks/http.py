@@ -24,9 +24,15 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from django.conf import settings
 from yarl import URL
 
-from quantleap.core.addresses import parse_address
-from quantleap.core.refusals import is_production
-from quantleap.core.targets import Target, UnsafeTarget, dialled_socket, is_public, parse_url
+from quantleap.core.ip_addresses import parse_address
+from quantleap.core.outbound_targets import (
+    Target,
+    UnsafeTarget,
+    dialled_socket,
+    is_public,
+    parse_url,
+)
+from quantleap.core.production_checks import is_production
 
 TOTAL_SECONDS: Final = 15.0
 MAX_ANSWER_BYTES: Final = 64 * 1024

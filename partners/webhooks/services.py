@@ -21,7 +21,7 @@ from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound
 from quantleap.core.fields import sealed_place
 from quantleap.core.identifiers import ascii_lower
-from quantleap.core.targets import UnsafeTarget
+from quantleap.core.outbound_targets import UnsafeTarget
 
 #: Sent to the partner's other endpoints, and by mail to people.
 DISABLED: Final = "webhook_endpoint.disabled"

@@ -15,13 +15,13 @@ class CoreConfig(AppConfig):
         """Load the system checks and the Celery application, whose tasks every process may send,
         and register core's part of the first page."""
         from quantleap import celery  # noqa: F401
-        from quantleap.core import checks, dbguard  # noqa: F401
+        from quantleap.core import checks, role_guard  # noqa: F401
         from quantleap.core.console import NAVIGATION, TODAY
-        from quantleap.core.keywatch import today as keys_today
+        from quantleap.core.dashboard import today
+        from quantleap.core.key_alarm import today as keys_today
         from quantleap.core.sidebar import HOUSE
-        from quantleap.core.today import today
 
-        dbguard.connect_signals()
+        role_guard.connect_signals()
         TODAY.register(today)
         TODAY.register(keys_today)
         NAVIGATION.register(HOUSE)

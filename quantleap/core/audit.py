@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from quantleap.core.context import current_request_id, current_staff_address
 from quantleap.core.models import ActorKind, AuditEntry
+from quantleap.core.request_context import current_request_id, current_staff_address
 from quantleap.core.tenancy import Environment
 
 

@@ -11,8 +11,8 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.db import DatabaseError
 
+from quantleap.core.production_checks import refusals
 from quantleap.core.reencryption import unknown_keys
-from quantleap.core.refusals import refusals
 
 
 @register()

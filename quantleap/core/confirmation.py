@@ -27,7 +27,7 @@ from django.urls import reverse
 from unfold.enums import ActionVariant
 
 from quantleap.core import clock
-from quantleap.core.columns import in_rupees
+from quantleap.core.admin_columns import in_rupees
 from quantleap.core.errors import DomainError
 from quantleap.core.widgets import dress
 

@@ -18,10 +18,10 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from quantleap.core import clock
-from quantleap.core.callers import caller_address
-from quantleap.core.context import staff_at
-from quantleap.core.refusals import is_production
-from quantleap.core.registry import Handlers
+from quantleap.core.client_ip import caller_address
+from quantleap.core.ports import Handlers
+from quantleap.core.production_checks import is_production
+from quantleap.core.request_context import staff_at
 
 
 class ConsoleMiddleware:

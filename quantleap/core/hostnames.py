@@ -15,7 +15,7 @@ from typing import Final
 
 import idna
 
-from quantleap.core.addresses import Address, parse_address
+from quantleap.core.ip_addresses import Address, parse_address
 
 _MAX_HOST: Final = 253
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII | re.IGNORECASE)

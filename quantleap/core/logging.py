@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from quantleap.core.masking import mask
+from quantleap.core.redaction import mask
 
 _HARMLESS: Final = frozenset({"event_id", "request_id"})
 

@@ -16,9 +16,9 @@ from django.views.decorators.cache import never_cache
 from django_ratelimit.core import get_usage
 from redis.exceptions import RedisError
 
-from quantleap.core import audit, errorpages, staff
+from quantleap.core import audit, error_pages, staff
 from quantleap.core.audit import SYSTEM, Actor
-from quantleap.core.callers import caller_address
+from quantleap.core.client_ip import caller_address
 from quantleap.core.models import StaffUser
 
 log = structlog.get_logger(__name__)
@@ -58,14 +58,14 @@ def _limited(request: HttpRequest, group: str, limits: Any, known: str) -> HttpR
         exhausted = _exhausted(request, group, limits)
     except (RedisError, OSError) as error:
         log.error("login_limit_unavailable", why=str(error))
-        return errorpages.page(request, 503)
+        return error_pages.page(request, 503)
     if not exhausted:
         return None
     log.warning("login_limited", address=_address("", request))
     for name, just_now in exhausted:
         if just_now:  # once per minute and limit, so that an attack cannot fill the audit log
             _record("staff.locked_out", known, {"tries": f"too many for this {name}"})
-    response = errorpages.page(request, 429)
+    response = error_pages.page(request, 429)
     response.headers["Retry-After"] = "60"
     return response
 

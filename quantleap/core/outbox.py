@@ -11,7 +11,7 @@ from django.db import transaction
 
 from quantleap.core.inserts import insert_missing
 from quantleap.core.models import OutboxEvent
-from quantleap.core.registry import Handlers
+from quantleap.core.ports import Handlers
 from quantleap.core.tenancy import Environment
 
 log = structlog.get_logger(__name__)

@@ -66,7 +66,7 @@ def judge_settings(kind: ProcessKind) -> None:
         # Late: without a profile there are no settings with which to import these.
         from django.conf import settings
 
-        from quantleap.core.refusals import is_build, refusals
+        from quantleap.core.production_checks import is_build, refusals
 
         problems = refusals(settings, os.environ)
         building = is_build(settings)
@@ -87,8 +87,8 @@ def judge_installation() -> None:
     from django.conf import settings
     from django.core.checks import ERROR, WARNING, run_checks
 
-    from quantleap.core.dbguard import judge_role
-    from quantleap.core.refusals import is_production
+    from quantleap.core.production_checks import is_production
+    from quantleap.core.role_guard import judge_role
 
     try:
         django.setup()

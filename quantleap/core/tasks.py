@@ -6,7 +6,7 @@ from typing import Final
 
 from celery import shared_task
 
-from quantleap.core import clock, idempotency, keywatch, outbox, retention
+from quantleap.core import clock, idempotency, key_alarm, outbox, retention
 
 _RELAY_BATCH: Final = 500
 _RELAY_ROUNDS: Final = 20
@@ -35,4 +35,4 @@ def purge() -> None:
 @shared_task(name="core.watch_keys")
 def watch_keys() -> None:
     """Look for stored values whose encryption key is missing, and log an error."""
-    keywatch.look()
+    key_alarm.look()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from quantleap.core.refusals import is_build, is_production
+from quantleap.core.production_checks import is_build, is_production
 
 if is_production(settings) or is_build(settings):
     raise ImportError(

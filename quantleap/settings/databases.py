@@ -130,7 +130,7 @@ def cache(redis_url: str) -> dict[str, Any]:
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": redis_url,
         "VERSION": 2,
-        "OPTIONS": {"serializer": "quantleap.core.caching.JsonSerializer", "socket_timeout": 3},
+        "OPTIONS": {"serializer": "quantleap.core.json_cache.JsonSerializer", "socket_timeout": 3},
     }
 
 

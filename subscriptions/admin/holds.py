@@ -29,13 +29,13 @@ from quantleap.core.admin import (
     confirmed,
     display,
 )
+from quantleap.core.admin_columns import NONE, link_to
 from quantleap.core.audit import Actor
-from quantleap.core.columns import NONE, link_to
 from quantleap.core.confirmation import CHANGED, Answer, FiguresPage
 from quantleap.core.counts import counted
 from quantleap.core.errors import DomainError
 from quantleap.core.identifiers import ascii_lower, ascii_upper
-from quantleap.core.largelists import begins, through
+from quantleap.core.large_lists import begins, through
 from subscriptions import services
 from subscriptions.models import Hold, Subscription
 from subscriptions.services.holds import NOTE_LENGTH, live_under

@@ -25,10 +25,10 @@ from quantleap.core.admin import (
     ReadOnlyTabularInline,
     confirmed,
 )
+from quantleap.core.admin_columns import NONE, in_rupees, linked, lists, rupees
 from quantleap.core.audit import Actor
-from quantleap.core.columns import NONE, in_rupees, linked, lists, rupees
 from quantleap.core.decimals import trimmed
-from quantleap.core.largelists import begins, through
+from quantleap.core.large_lists import begins, through
 from quantleap.core.money import split
 from subscriptions import services
 from subscriptions.lifecycle import still_held

@@ -9,7 +9,7 @@ from typing import Any, Final
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from quantleap.core.callers import caller_address
+from quantleap.core.client_ip import caller_address
 from subscriptions.api.serializers import TransitionRequest
 from subscriptions.models import Subscription
 from subscriptions.services import AccountChoice, OpenPositions

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from django.http import HttpRequest
 
 from partners.models import Customer
-from quantleap.core.columns import in_rupees
+from quantleap.core.admin_columns import in_rupees
 from quantleap.core.console import Cell, Panel, day_cell, newest, page_of
 from subscriptions.billing.ledger import chart_of_accounts, posting
 from subscriptions.billing.models import CustomerCredit, Invoice, Payment, Refund

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from django.db.models import Count, Min, Sum
 
 from partners.ports import Figure
+from quantleap.core.admin_columns import NONE, in_rupees
 from quantleap.core.clock import ist_date
-from quantleap.core.columns import NONE, in_rupees
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import Environment
 from subscriptions.billing.models import Invoice

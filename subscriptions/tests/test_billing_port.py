@@ -8,7 +8,7 @@ import pytest
 
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
-from quantleap.core.registry import PortNotRegistered
+from quantleap.core.ports import PortNotRegistered
 from quantleap.core.tenancy import Environment
 from subscriptions.models import Subscription
 from subscriptions.ports import BILLING

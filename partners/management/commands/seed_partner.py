@@ -13,7 +13,7 @@ from partners.models import Partner, PartnerKey
 from partners.services import create_partner, issue_key
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
-from quantleap.core.runfiles import read_json, write_json
+from quantleap.core.run_files import read_json, write_json
 from quantleap.core.tenancy import Environment
 
 FILE: Final = "partner.json"

@@ -1,8 +1,7 @@
 """The console's base classes for the pages of every room, and the pages of core itself."""
 
 from quantleap.core.admin import records, schedules, staff
-from quantleap.core.admin.exports import ExportsList
-from quantleap.core.admin.frame import (
+from quantleap.core.admin.base import (
     ConsoleAdmin,
     ConsoleStackedInline,
     ConsoleTabularInline,
@@ -12,6 +11,7 @@ from quantleap.core.admin.frame import (
     action,
     display,
 )
+from quantleap.core.admin.exports import ExportsList
 from quantleap.core.confirmation import ConfirmForm, confirmed
 
 __all__ = [

@@ -13,10 +13,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from quantleap.core import audit, clock
-from quantleap.core.admin.frame import action
-from quantleap.core.admin.junk import NoSuchList
+from quantleap.core.admin.base import action
+from quantleap.core.admin.malformed_requests import NoSuchList
 from quantleap.core.audit import Actor
-from quantleap.core.largelists import SizedListMixin
+from quantleap.core.large_lists import SizedListMixin
 
 if TYPE_CHECKING:
     _List = SizedListMixin

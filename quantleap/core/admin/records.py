@@ -7,9 +7,9 @@ from functools import partial
 from django.contrib import admin
 from django.db.models import Model
 
-from quantleap.core.admin.frame import LargeTableMixin, ReadOnlyAdmin
+from quantleap.core.admin.base import LargeTableMixin, ReadOnlyAdmin
 from quantleap.core.identifiers import ascii_lower
-from quantleap.core.largelists import begins, one_of, through, values_of
+from quantleap.core.large_lists import begins, one_of, through, values_of
 from quantleap.core.models import AuditEntry, OutboxEvent
 
 

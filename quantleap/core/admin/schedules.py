@@ -17,9 +17,9 @@ from django_celery_beat.models import (
 )
 
 from quantleap.core import clock, schedules
-from quantleap.core.admin.frame import ReadOnlyAdmin, display
+from quantleap.core.admin.base import ReadOnlyAdmin, display
+from quantleap.core.admin_columns import plain
 from quantleap.core.audit import Actor
-from quantleap.core.columns import plain
 from quantleap.core.confirmation import ConfirmForm, confirmed
 
 

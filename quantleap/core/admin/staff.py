@@ -17,7 +17,7 @@ from django.urls import reverse
 from unfold.forms import AdminPasswordChangeForm, UserCreationForm
 
 from quantleap.core import staff
-from quantleap.core.admin.frame import ConsoleAdmin, action
+from quantleap.core.admin.base import ConsoleAdmin, action
 from quantleap.core.audit import Actor
 from quantleap.core.models import StaffUser
 

@@ -13,11 +13,11 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
-from quantleap.core import errorpages
+from quantleap.core import error_pages
 from quantleap.core.api.paths import is_api_path
-from quantleap.core.context import current_request_id
-from quantleap.core.errorpages import Words
+from quantleap.core.error_pages import Words
 from quantleap.core.errors import DomainError
+from quantleap.core.request_context import current_request_id
 
 log = structlog.get_logger(__name__)
 
@@ -137,7 +137,7 @@ def json_error(status_code: int, **members: Any) -> JsonResponse:
 def _answer(request: HttpRequest, status_code: int, words: Words | None = None) -> HttpResponse:
     if is_api_path(request.path):
         return json_error(status_code)
-    return errorpages.page(request, status_code, words)
+    return error_pages.page(request, status_code, words)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -165,4 +165,4 @@ def server_error(request: HttpRequest) -> HttpResponse:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Answer 403 for a form with a wrong token; the reason goes into the log."""
     log.warning("csrf_refused", path=request.path, why=reason)
-    return _answer(request, 403, errorpages.FORGED)
+    return _answer(request, 403, error_pages.FORGED)

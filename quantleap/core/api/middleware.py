@@ -12,12 +12,12 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django_structlog.middlewares import RequestMiddleware
 
-from quantleap.core import errorpages
+from quantleap.core import error_pages
 from quantleap.core.api.exceptions import json_error
 from quantleap.core.api.paths import is_api_path
-from quantleap.core.callers import caller_address
-from quantleap.core.context import set_request_id
+from quantleap.core.client_ip import caller_address
 from quantleap.core.ids import new_request_id
+from quantleap.core.request_context import set_request_id
 
 log = structlog.get_logger(__name__)
 
@@ -144,12 +144,12 @@ class ErrorPageMiddleware:
         if is_api_path(request.path):
             return self.get_response(request)
         if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
-            return errorpages.page(request, 400)
+            return error_pages.page(request, 400)
         response = self.get_response(request)
         code = response.status_code
-        if code not in errorpages.WORDS or response.streaming or response.content:
+        if code not in error_pages.WORDS or response.streaming or response.content:
             return response
-        shown = errorpages.page(request, code)
+        shown = error_pages.page(request, code)
         for name in ("Allow", "Retry-After"):
             if name in response.headers:
                 shown.headers[name] = response.headers[name]

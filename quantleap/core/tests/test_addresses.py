@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantleap.core.addresses import (
+from quantleap.core.ip_addresses import (
     client_address,
     contains,
     is_allowed,

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from quantleap.core.columns import NONE, days, in_rupees, mark, plain, rupees, share, table
+from quantleap.core.admin_columns import NONE, days, in_rupees, mark, plain, rupees, share, table
 
 
 def test_money_is_grouped_and_named_for_the_style_sheet() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from quantleap.core import errorpages
+from quantleap.core import error_pages
 from quantleap.core.admin.records import AuditEntryAdmin
 from quantleap.core.models import StaffUser
 
@@ -27,7 +27,7 @@ def check(answer: Any, status: int, back: str = "/admin/") -> str:
     """Check that it is the styled page, with the way back and the request id of the header."""
     text: str = answer.content.decode()
     assert answer.status_code == status
-    assert errorpages.WORDS[status].title in text or status == 403
+    assert error_pages.WORDS[status].title in text or status == 403
     assert f'href="{back}"' in text
     assert answer.headers["X-Request-Id"] in text
     assert "core/errors.css" in text
@@ -79,7 +79,7 @@ def test_500_shows_nothing_of_the_inside(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_form_whose_token_does_not_fit_says_what_to_do() -> None:
     answer = browser(enforce_csrf_checks=True).post(f"{AUDIT}add/", {})
     text = check(answer, 403, back=AUDIT)
-    assert errorpages.FORGED.title in text
+    assert error_pages.FORGED.title in text
     assert "reload" in text
 
 

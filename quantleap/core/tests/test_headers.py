@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from partners.tests.factories import make_customer, make_tenant
-from quantleap.core.caching import JsonSerializer
+from quantleap.core.json_cache import JsonSerializer
 from quantleap.core.models import StaffUser
 from quantleap.core.tests.browser import logged_in
 from quantleap.embedded.state import PROJECT_ROOT

@@ -15,8 +15,8 @@ from django.db import DataError, models, transaction
 from django.test import Client
 from django.urls import reverse
 
-from quantleap.core.admin import frame
-from quantleap.core.admin.junk import SHOWS_ALL
+from quantleap.core.admin import base
+from quantleap.core.admin.malformed_requests import SHOWS_ALL
 from quantleap.core.admin.records import AuditEntryAdmin
 from quantleap.core.models import StaffUser
 from quantleap.core.tests.matrix.routes import leaves, operations
@@ -236,6 +236,6 @@ def test_every_page_reads_requests_by_the_one_mechanism() -> None:
     loose = [
         model._meta.label
         for model, page in admin.site._registry.items()
-        if not isinstance(page, frame.ConsoleAdmin)
+        if not isinstance(page, base.ConsoleAdmin)
     ]
     assert loose == []

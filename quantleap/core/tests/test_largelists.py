@@ -12,9 +12,9 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from quantleap.core import largelists as lists
+from quantleap.core import large_lists as lists
 from quantleap.core.audit import SYSTEM, record
-from quantleap.core.largelists import SizedListMixin, about, found_by, values_of
+from quantleap.core.large_lists import SizedListMixin, about, found_by, values_of
 from quantleap.core.models import AuditEntry, StaffUser
 
 AUDIT = "/admin/core/auditentry/"

@@ -9,7 +9,7 @@ from django.contrib.postgres.forms import SimpleArrayField
 from django.core.exceptions import ValidationError
 from django.test import RequestFactory
 
-from quantleap.core.lists import HELP, LinesField
+from quantleap.core.list_fields import HELP, LinesField
 from quantleap.core.models import StaffUser
 
 

@@ -22,9 +22,9 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantleap.core import masking
+from quantleap.core import redaction
 from quantleap.core.logging import formatter, mask_event
-from quantleap.core.masking import MASK, mask, mask_address, mask_text
+from quantleap.core.redaction import MASK, mask, mask_address, mask_text
 from quantleap.embedded.state import PROJECT_ROOT
 
 SECRET = "hunter2-hunter2-hunter2"
@@ -96,13 +96,13 @@ PIECES = [
 
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join) | st.text(alphabet="aT1:.+-/_Z"))
 def test_a_word_is_passed_only_where_no_shape_would_be_found(text: str) -> None:
-    assert mask_text(text) == masking._mask_shapes(text)
+    assert mask_text(text) == redaction._mask_shapes(text)
 
 
 def test_control_a_word_with_a_mark_is_not_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     key = "sk_" + "a" * 16
     assert mask_text(key) == MASK
-    monkeypatch.setattr(masking, "_MARKS", re.compile("never"))
+    monkeypatch.setattr(redaction, "_MARKS", re.compile("never"))
     assert mask_text(key) == key
 
 

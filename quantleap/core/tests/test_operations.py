@@ -12,10 +12,10 @@ from django.conf import settings as configured
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connection, transaction
 
-from quantleap.core import checks, clock, dbguard
+from quantleap.core import checks, clock, role_guard
 from quantleap.core.locks import lock_key, try_transaction_lock
 from quantleap.core.management.commands import up
-from quantleap.core.refusals import refusals
+from quantleap.core.production_checks import refusals
 from quantleap.core.startup import StartRefused
 from quantleap.settings import base
 from quantleap.settings.reader import Environment
@@ -138,7 +138,7 @@ def test_a_database_that_came_back_later_is_asked_who_we_are(production: Any) ->
         connection.settings_dict.update(owner)
         with pytest.raises(StartRefused, match="DATABASE_URL connects as 'quantleap_owner'"):
             connection.cursor()
-        with dbguard.as_owner(), connection.cursor() as cursor:
+        with role_guard.as_owner(), connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     finally:
         connection.close()

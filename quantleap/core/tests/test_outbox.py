@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from quantleap.core import clock, outbox
 from quantleap.core.models import OutboxEvent
-from quantleap.core.registry import Handlers, Port, PortNotRegistered
+from quantleap.core.ports import Handlers, Port, PortNotRegistered
 
 
 @pytest.fixture

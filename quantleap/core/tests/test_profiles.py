@@ -12,7 +12,7 @@ from quantleap.embedded.state import PROJECT_ROOT
 
 NAME = "QUANTLEAP_PROFILE"
 # Decides, and shows it in the console's badge.
-READERS = {"quantleap/core/refusals.py", "quantleap/core/console.py"}
+READERS = {"quantleap/core/production_checks.py", "quantleap/core/console.py"}
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
@@ -44,7 +44,7 @@ def test_nobody_else_compares_the_profiles_name() -> None:
     assert len(found) > 300, "all of the project is looked at"
     assert {name for name, tree in found.items() if reads(tree)} == READERS
     assert {name for name, tree in found.items() if compares(tree)} == {
-        "quantleap/core/refusals.py"
+        "quantleap/core/production_checks.py"
     }
 
 

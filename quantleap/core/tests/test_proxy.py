@@ -11,7 +11,7 @@ import pytest
 import yaml
 from django.conf import settings
 
-from quantleap.core.addresses import client_address, parse_address
+from quantleap.core.ip_addresses import client_address, parse_address
 from quantleap.embedded.state import PROJECT_ROOT
 from quantleap.supervisor import Layout
 

@@ -21,9 +21,9 @@ from kombu.exceptions import OperationalError
 
 from quantleap.core import clock, schedules
 from quantleap.core.audit import SYSTEM
+from quantleap.core.dashboard import today
 from quantleap.core.errors import InvalidTransition, Unavailable
 from quantleap.core.models import AuditEntry, StaffUser
-from quantleap.core.today import today
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/django_celery_beat/periodictask/"

@@ -24,7 +24,7 @@ from quantleap.faults.planting import Fault, Planting, Seam, SeamMissing
 HERE = Path(__file__).parent
 PRODUCT = ("quantleap", "marketplace", "partners", "brokers", "subscriptions", "execution")
 #: Who may name the package or its switch: the profile that installs it, the guard that refuses it.
-KNOW_OF_IT = {"quantleap/settings/local.py", "quantleap/core/refusals.py"}
+KNOW_OF_IT = {"quantleap/settings/local.py", "quantleap/core/production_checks.py"}
 NAMES_IT = re.compile(r"quantleap[.]faults|QUANTLEAP_FAULT\b")
 
 

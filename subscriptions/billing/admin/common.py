@@ -10,8 +10,8 @@ from django.http import HttpRequest
 
 from partners.admin.common import PartnerColumn
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, ReadOnlyTabularInline
-from quantleap.core.columns import itself, rupees, share
-from quantleap.core.largelists import Condition
+from quantleap.core.admin_columns import itself, rupees, share
+from quantleap.core.large_lists import Condition
 from subscriptions.billing.admin.searches import numbers_like
 from subscriptions.billing.models import Commission
 

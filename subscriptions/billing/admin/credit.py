@@ -16,9 +16,9 @@ from partners.admin.common import PartnerColumn, PartnerFilter
 from partners.models import Customer
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
+from quantleap.core.admin_columns import in_rupees, link_to, linked, rupees, table
 from quantleap.core.audit import Actor
-from quantleap.core.columns import in_rupees, link_to, linked, rupees, table
-from quantleap.core.largelists import through
+from quantleap.core.large_lists import through
 from subscriptions.billing.admin.common import ToLookAt
 from subscriptions.billing.admin.forms import PayOutForm, UseCreditForm
 from subscriptions.billing.admin.searches import credit_note_keys, customers_account_codes

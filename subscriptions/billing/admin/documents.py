@@ -13,9 +13,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from partners.admin.common import PartnerColumn, PartnerFilter
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, action, confirmed, display
+from quantleap.core.admin_columns import linked
 from quantleap.core.audit import Actor
-from quantleap.core.columns import linked
-from quantleap.core.largelists import through
+from quantleap.core.large_lists import through
 from subscriptions.billing.admin.searches import customers_invoice_keys, invoice_keys
 from subscriptions.billing.api.documents import pdf_response
 from subscriptions.billing.invoicing import invoice_mails

@@ -17,7 +17,7 @@ from unfold.widgets import (
 from partners.models import Customer
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm
-from quantleap.core.columns import in_rupees
+from quantleap.core.admin_columns import in_rupees
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import TenantOwned
 from subscriptions.billing.ledger import posting

@@ -18,8 +18,7 @@ from partners.selectors import customer_keys
 from partners.states import name_of
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyTabularInline, confirmed, display
-from quantleap.core.audit import Actor
-from quantleap.core.columns import (
+from quantleap.core.admin_columns import (
     NONE,
     days,
     in_rupees,
@@ -30,7 +29,8 @@ from quantleap.core.columns import (
     plain,
     rupees,
 )
-from quantleap.core.largelists import Search, exactly, through
+from quantleap.core.audit import Actor
+from quantleap.core.large_lists import Search, exactly, through
 from subscriptions.billing.admin.common import EarnedInline, ToLookAt, by_number
 from subscriptions.billing.admin.credit import UsesCredit, what_is_unused, what_of_tax
 from subscriptions.billing.admin.documents import DocumentDownload

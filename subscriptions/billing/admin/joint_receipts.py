@@ -21,8 +21,8 @@ from django.utils.http import urlencode
 from partners.models import Customer, Partner
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, action
+from quantleap.core.admin_columns import in_rupees
 from quantleap.core.audit import Actor
-from quantleap.core.columns import in_rupees
 from quantleap.core.confirmation import CHANGED, Answer, FiguresPage
 from quantleap.core.console import page_of
 from quantleap.core.counts import counted

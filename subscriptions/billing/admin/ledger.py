@@ -15,8 +15,8 @@ from django.utils.safestring import SafeString
 from partners.admin.common import PartnerColumn, PartnerFilter
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, ReadOnlyTabularInline, display
-from quantleap.core.columns import NONE, in_rupees, link_to, linked, plain, rupees, table
-from quantleap.core.largelists import Condition, Search, begins, one_of, through
+from quantleap.core.admin_columns import NONE, in_rupees, link_to, linked, plain, rupees, table
+from quantleap.core.large_lists import Condition, Search, begins, one_of, through
 from quantleap.core.money import ZERO
 from subscriptions.billing.admin.common import ToLookAt
 from subscriptions.billing.admin.searches import customers_account_codes

@@ -14,10 +14,10 @@ from partners.admin.common import PartnerFilter
 from partners.selectors import customer_keys
 from quantleap.core import clock
 from quantleap.core.admin import ReadOnlyTabularInline, confirmed, display
+from quantleap.core.admin_columns import in_rupees, itself, linked, plain, rupees, share
 from quantleap.core.audit import Actor
-from quantleap.core.columns import in_rupees, itself, linked, plain, rupees, share
 from quantleap.core.identifiers import ascii_upper
-from quantleap.core.largelists import Condition, Search, begins, first_keys, through
+from quantleap.core.large_lists import Condition, Search, begins, first_keys, through
 from subscriptions.billing.admin.common import EarnedInline, MoneyPage, by_number
 from subscriptions.billing.admin.documents import DocumentDownload
 from subscriptions.billing.admin.forms import ExcessForm

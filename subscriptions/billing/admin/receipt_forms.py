@@ -12,7 +12,7 @@ from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextInputWi
 
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm
-from quantleap.core.columns import NONE, in_rupees
+from quantleap.core.admin_columns import NONE, in_rupees
 from quantleap.core.money import ZERO
 from subscriptions.billing.admin.forms import MoneyForm
 from subscriptions.billing.invoicing.formatting import day

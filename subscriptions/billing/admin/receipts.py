@@ -17,10 +17,10 @@ from partners.admin.common import PartnerFilter
 from partners.selectors import customer_keys
 from quantleap.core import clock
 from quantleap.core.admin import ExportsList, ReadOnlyTabularInline, confirmed, display
+from quantleap.core.admin_columns import NONE, in_rupees, itself, linked, mark, plain, rupees
 from quantleap.core.audit import Actor
-from quantleap.core.columns import NONE, in_rupees, itself, linked, mark, plain, rupees
 from quantleap.core.counts import counted
-from quantleap.core.largelists import Backwards, Condition, Search, begins, through
+from quantleap.core.large_lists import Backwards, Condition, Search, begins, through
 from quantleap.core.money import ZERO
 from subscriptions.billing.admin.common import MoneyPage
 from subscriptions.billing.admin.joint_receipts import RecordsJointReceipts

@@ -17,9 +17,9 @@ from partners.admin.common import PartnerColumn, PartnerFilter
 from partners.states import name_of, place_of_supply, refusal
 from quantleap.core import audit, clock
 from quantleap.core.admin import ConsoleAdmin, LargeTableMixin, ReadOnlyAdmin
+from quantleap.core.admin_columns import NONE, link_to, linked, rupees
 from quantleap.core.audit import Actor
-from quantleap.core.columns import NONE, link_to, linked, rupees
-from quantleap.core.largelists import through
+from quantleap.core.large_lists import through
 from subscriptions.billing.models import BillingSegment, NumberSeries, Supplier, TaxRate
 from subscriptions.billing.selectors import runs_until, withheld_segments
 from subscriptions.selectors import customers_subscription_keys, subscription_keys

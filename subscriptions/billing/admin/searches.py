@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from partners.selectors import customer_keys, customers_like
 from quantleap.core.identifiers import ascii_upper
-from quantleap.core.largelists import MOST_FOUND, first_keys
+from quantleap.core.large_lists import MOST_FOUND, first_keys
 from subscriptions.billing.invoicing.number_format import document_number
 from subscriptions.billing.ledger import chart_of_accounts
 from subscriptions.billing.models import CreditNote, Invoice, NumberSeries

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.commands.migrate import Command as DjangoMigrate
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from quantleap.core.dbguard import as_owner
+from quantleap.core.role_guard import as_owner
 from quantleap.core.roles import grant_application_role
 
 _ROLE: Final = ("USER", "PASSWORD", "HOST", "PORT", "OPTIONS")

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.core.management import call_command, get_commands
 from django.core.management.base import BaseCommand, CommandError
 
-from quantleap.core.refusals import is_production
-from quantleap.core.runfiles import read_json, write_private
+from quantleap.core.production_checks import is_production
+from quantleap.core.run_files import read_json, write_private
 
 # Each room seeds itself; dependencies come first. Listed by name, because core imports no room.
 STEPS: Final = (

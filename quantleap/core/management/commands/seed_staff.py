@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 
 from quantleap.core import audit
 from quantleap.core.models import StaffUser
-from quantleap.core.runfiles import read_json, write_json
+from quantleap.core.run_files import read_json, write_json
 
 FILE: Final = "admin.json"
 

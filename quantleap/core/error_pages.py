@@ -16,7 +16,7 @@ from django.urls import Resolver404, resolve
 
 from quantleap.core import clock
 from quantleap.core.console import CONSOLE
-from quantleap.core.context import current_request_id
+from quantleap.core.request_context import current_request_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from django.conf import settings
 
-from quantleap.core.addresses import Address, client_address
+from quantleap.core.ip_addresses import Address, client_address
 
 
 class _HasMeta(Protocol):

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from requests_hardened.ip_filter import EXTRA_BLOCKED_NET_RANGES
 
-from quantleap.core.addresses import Address, parse_address
 from quantleap.core.hostnames import BadHost, ascii_host, host_address
+from quantleap.core.ip_addresses import Address, parse_address
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://", re.ASCII)
 _BLANK: Final = re.compile(r"[\s\x00-\x20\x7f-\xa0\u2028\u2029]")

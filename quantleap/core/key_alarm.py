@@ -9,8 +9,8 @@ from typing import Final
 import structlog
 from django.http import HttpRequest
 
-from quantleap.core.caching import CacheUnavailable, recall, remember
 from quantleap.core.console import Panel, Tile
+from quantleap.core.json_cache import CacheUnavailable, recall, remember
 from quantleap.core.reencryption import unknown_keys
 
 log = structlog.get_logger(__name__)

@@ -14,11 +14,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from quantleap.core.admin.junk import ReadableRequests
+from quantleap.core.admin.malformed_requests import ReadableRequests
 from quantleap.core.admin.violations import beside_fields
 from quantleap.core.errors import DomainError
-from quantleap.core.largelists import SizedListMixin
-from quantleap.core.lists import LinesField
+from quantleap.core.large_lists import SizedListMixin
+from quantleap.core.list_fields import LinesField
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 

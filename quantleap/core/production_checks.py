@@ -12,8 +12,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from quantleap.core import clock
-from quantleap.core.addresses import UNIX_SOCKET, Network, parse_network
 from quantleap.core.crypto import KeyRingError, parse_key_ring
+from quantleap.core.ip_addresses import UNIX_SOCKET, Network, parse_network
 
 _BUILD: Final = "build"
 # A profile with any other name counts as production, so that a copy cannot get round the checks.

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.backends.signals import connection_created
 
-from quantleap.core.refusals import is_production
+from quantleap.core.production_checks import is_production
 from quantleap.core.startup import StartRefused
 
 log = structlog.get_logger(__name__)

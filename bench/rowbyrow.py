@@ -15,8 +15,8 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from partners.gst_states import name_of
 from partners.models import Partner
-from partners.states import name_of
 from quantleap.core import outbox
 from quantleap.core.clock import ist_date
 from quantleap.core.money import json_number

@@ -17,13 +17,13 @@ class PartnersConfig(AppConfig):
         """
         # Models can be imported only once every app is loaded.
         from marketplace.ports import PARTNERS
-        from partners.api.shown import shown
+        from partners.api.event_objects import shown
+        from partners.dashboard import today
         from partners.ports import SHOWN_OBJECTS
         from partners.selectors import partner_names
         from partners.sidebar import PEOPLE, WEBHOOKS
-        from partners.today import today
         from partners.webhooks.fanout import fan_out
-        from partners.webhooks.mailing import queue_mails
+        from partners.webhooks.mails import queue_mails
         from quantleap.core.console import NAVIGATION, TODAY
         from quantleap.core.outbox import HANDLERS
 

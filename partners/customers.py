@@ -7,8 +7,8 @@ from typing import Final
 
 from django.db import transaction
 
+from partners.gst_states import refusal
 from partners.models import Customer
-from partners.states import refusal
 from quantleap.core import audit
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date

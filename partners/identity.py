@@ -11,11 +11,11 @@ from typing import Final
 
 from django.db import IntegrityError, transaction
 
+from partners.customer_references import Outcome
 from partners.customers import check_state
+from partners.gst_states import place_of_supply
 from partners.models import Customer
-from partners.naming import Outcome
 from partners.selectors import Named, clean_names, look_up, refuse_mixed_up
-from partners.states import place_of_supply
 from quantleap.core import audit
 from quantleap.core.audit import SYSTEM, Actor
 from quantleap.core.clock import ist_date
@@ -42,8 +42,8 @@ def find_or_create_customer(
 ) -> Customer:
     """The partner's customer by its own id, an e-mail address or both; created if unknown.
 
-    The table of docs/partners.md decides (:func:`partners.naming.resolve`): the id has priority
-    over the address, which only :func:`partners.emails.changing.change_email` changes. A customer
+    The table of docs/partners.md decides (:func:`partners.customer_references.resolve`): the id has priority
+    over the address, which only :func:`partners.emails.changes.change_email` changes. A customer
     without an id gets it here, once, with an audit entry for ``actor``.
 
     ``name`` and ``state`` (GST code) fill in what is empty and never replace a value: that is

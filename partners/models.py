@@ -12,8 +12,8 @@ from django.db.models import Q
 
 import partners.emails.models
 import partners.notices.models  # noqa: F401  Django looks for models in this module alone
-from partners.naming import EXTERNAL_ID_LENGTH, EXTERNAL_ID_PATTERN
-from partners.states import WRITTEN, refusal
+from partners.customer_references import EXTERNAL_ID_LENGTH, EXTERNAL_ID_PATTERN
+from partners.gst_states import WRITTEN, refusal
 from partners.validators import validate_network, validate_redirect_url
 from quantleap.core import clock
 from quantleap.core.fields import SealedField

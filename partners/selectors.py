@@ -9,9 +9,9 @@ from typing import Final
 
 from django.db.models import Q, QuerySet
 
+from partners.customer_references import Known, Outcome, Resolved, clean_external_id, resolve
 from partners.errors import email_differs, external_id_differs
 from partners.models import Customer, Partner, RevenueShare
-from partners.naming import Known, Outcome, Resolved, clean_external_id, resolve
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.identifiers import BadIdentifier, ascii_lower, clean_email
 from quantleap.core.large_lists import first_keys
@@ -84,7 +84,7 @@ def clean_names(*, external_user_id: str, email: str) -> Named:
 def look_up(
     named: Named, *, partner_id: int | None, environment: str
 ) -> tuple[Resolved, Customer | None]:
-    """Whom the names identify, by :func:`partners.naming.resolve` (1 query)."""
+    """Whom the names identify, by :func:`partners.customer_references.resolve` (1 query)."""
     condition = Q(pk__in=())
     if named.external_id:
         condition |= Q(external_user_id=named.external_id)

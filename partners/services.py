@@ -15,12 +15,12 @@ from django.db.models import Max, Q
 
 from marketplace.selectors.catalogue import find_shown
 from partners import permissions as known
-from partners.apikeys import ParsedSecret, new_key, new_secret
+from partners.api_keys import ParsedSecret, new_key, new_secret
 from partners.identity import find_or_create_customer
 from partners.models import Customer, Partner, PartnerKey, PartnerSecret, UserToken
 from partners.ports import KNOWN_BROKERS
+from partners.revenue_shares import ShareTerms, set_share
 from partners.selectors import DEFAULT_SHARE_BPS, named_customer
-from partners.shares import ShareTerms, set_share
 from quantleap.core import audit
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from partners import services, showing, suspending
-from partners.emails import mailing as customer_mails
-from partners.notices import mailing as partner_mails
-from partners.webhooks import mailing
+from partners import one_time_secrets, services, suspensions
+from partners.emails import mails as customer_mails
+from partners.notices import mails as partner_mails
+from partners.webhooks import mails
 from partners.webhooks.delivery import deliver_due
 from quantleap.core import clock
 
@@ -22,13 +22,13 @@ def deliver_webhooks() -> None:
 @shared_task(name="partners.send_endpoint_mails")
 def send_endpoint_mails() -> None:
     """Mail partners and staff that an endpoint was disabled."""
-    mailing.send_due(now=clock.now())
+    mails.send_due(now=clock.now())
 
 
 @shared_task(name="partners.carry_out_suspensions")
 def carry_out_suspensions() -> int:
     """Pause or end subscriptions as suspended partners' plans say, once their day is over."""
-    return suspending.carry_out_due(now=clock.now())
+    return suspensions.carry_out_due(now=clock.now())
 
 
 @shared_task(name="partners.send_customer_mails")
@@ -48,4 +48,4 @@ def forget_user_tokens() -> None:
     """Delete user tokens that expired long ago, and secrets that nobody looked at."""
     now = clock.now()
     services.forget_user_tokens(now=now)
-    showing.forget(now=now)
+    one_time_secrets.forget(now=now)

@@ -34,7 +34,7 @@ from marketplace import services as marketplace
 from marketplace.models import Strategy, Template
 from marketplace.tests.factories import make_template
 from partners.models import Customer
-from partners.suspending import carry_out_due, reinstate_partner, suspend_partner
+from partners.suspensions import carry_out_due, reinstate_partner, suspend_partner
 from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import ist_date

@@ -16,9 +16,9 @@ from django.test.utils import CaptureQueriesContext
 from marketplace.models import Template
 from marketplace.services import withdraw
 from marketplace.tests.factories import load_reference_data, make_short_straddle
-from partners import suspending
+from partners import suspensions as suspending
 from partners.models import Partner
-from partners.suspending import carry_out_due, reinstate_partner, suspend_partner
+from partners.suspensions import carry_out_due, reinstate_partner, suspend_partner
 from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.clock import at_ist

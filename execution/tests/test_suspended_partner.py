@@ -18,7 +18,7 @@ from execution.timing import from_settings
 from marketplace.models import Template, TemplateStats
 from marketplace.tests.factories import load_reference_data, make_short_straddle
 from partners.models import Partner
-from partners.suspending import (
+from partners.suspensions import (
     Reinstatement,
     Suspension,
     carry_out_due,

@@ -17,7 +17,7 @@ from execution.tests.rows import make_execution, make_run
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.admin.partners import PartnerAdmin
 from partners.models import Partner
-from partners.suspending import suspend_partner
+from partners.suspensions import suspend_partner
 from partners.tests.factories import make_partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM

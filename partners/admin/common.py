@@ -17,9 +17,9 @@ from django.http import (
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from partners import showing
+from partners import one_time_secrets
 from partners.models import Partner
-from partners.showing import Item
+from partners.one_time_secrets import Item
 from quantleap.core import clock
 from quantleap.core.errors import NotFound
 
@@ -72,8 +72,8 @@ def shown_once(
     items: Sequence[Item],
     back: str,
 ) -> HttpResponse:
-    """Redirect the browser to the page that shows these secrets once (``partners.showing``)."""
-    public_id = showing.keep(
+    """Redirect the browser to the page that shows these secrets once (``partners.one_time_secrets``)."""
+    public_id = one_time_secrets.keep(
         staff_id=int(request.user.pk or 0),
         title=title,
         hint=hint,
@@ -90,7 +90,7 @@ def secret_page(page: Any, request: HttpRequest, public_id: str) -> HttpResponse
     if request.method != "GET" or request.headers.get("Sec-Purpose", "").startswith("prefetch"):
         return HttpResponseNotAllowed(["GET"])  # a HEAD would use the secret up without showing it
     try:
-        found = showing.show(
+        found = one_time_secrets.show(
             public_id=public_id, staff_id=int(request.user.pk or 0), now=clock.now()
         )
     except NotFound as error:

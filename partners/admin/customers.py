@@ -22,12 +22,12 @@ from partners.customers import (
     change_billing_details,
     check_address,
 )
-from partners.emails.changing import change_email, change_external_id
-from partners.emails.confirming import VALID_FOR, ask_again
+from partners.emails.changes import change_email, change_external_id
+from partners.emails.confirmations import VALID_FOR, ask_again
+from partners.gst_states import in_force, name_of
 from partners.models import Customer
 from partners.ports import BELONGINGS
 from partners.selectors import customer_condition
-from partners.states import in_force, name_of
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, LargeTableMixin, ReadOnlyAdmin, confirmed
 from quantleap.core.audit import Actor

@@ -11,11 +11,11 @@ from django.db.models import Min, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 
 from partners.admin.common import PartnerColumn, PartnerFilter
+from partners.customer_references import EXTERNAL_ID_LENGTH, clean_external_id
 from partners.customers import REASON_LENGTH
-from partners.emails import mailing
+from partners.emails import mails
 from partners.emails.models import CustomerMail, EmailChange, EmailConfirmation
 from partners.models import Customer
-from partners.naming import EXTERNAL_ID_LENGTH, clean_external_id
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, LargeTableMixin, ReadOnlyAdmin, confirmed
 from quantleap.core.admin_columns import linked
@@ -193,9 +193,7 @@ class CustomerMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     @confirmed(description="Send again", explain="explain_again", permission="act", icon="send")
     def send_again(self, request: HttpRequest, obj: CustomerMail, data: dict[str, Any]) -> str:
         """Make the mail due at once."""
-        changed = mailing.send_again(
-            mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
-        )
+        changed = mails.send_again(mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
         return "It is sent again." if changed else "It was already waiting to be sent."
 
     def explain_again(self, request: HttpRequest, obj: CustomerMail) -> list[str]:

@@ -16,8 +16,8 @@ from unfold.widgets import (
 from partners import permissions
 from partners.models import Partner, RevenueShare
 from partners.ports import KNOWN_BROKERS
-from partners.shares import ShareTerms, share_refusals
-from partners.suspending import REASON_LENGTH, plan_refusal
+from partners.revenue_shares import ShareTerms, share_refusals
+from partners.suspensions import REASON_LENGTH, plan_refusal
 from partners.webhooks.events import EVENT_TYPES
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm

@@ -11,8 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from partners.admin.common import shown_once
 from partners.admin.forms import RotateKeyForm
 from partners.models import PartnerKey, PartnerSecret
+from partners.one_time_secrets import Item
 from partners.services import revoke_key, rotate_key
-from partners.showing import Item
 from quantleap.core import clock
 from quantleap.core.admin import ReadOnlyAdmin, ReadOnlyTabularInline, confirmed
 from quantleap.core.audit import Actor

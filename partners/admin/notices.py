@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from partners.admin.common import PartnerFilter
-from partners.notices import mailing
+from partners.notices import mails
 from partners.notices.models import PartnerMail
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
@@ -54,9 +54,7 @@ class PartnerMailAdmin(LargeTableMixin, ReadOnlyAdmin):
     @confirmed(description="Send again", explain="explain_again", permission="act", icon="send")
     def send_again(self, request: HttpRequest, obj: PartnerMail, data: dict[str, Any]) -> str:
         """Make the mail due at once."""
-        changed = mailing.send_again(
-            mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
-        )
+        changed = mails.send_again(mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
         return "It is sent again." if changed else "It was already waiting to be sent."
 
     def explain_again(self, request: HttpRequest, obj: PartnerMail) -> list[str]:

@@ -22,7 +22,11 @@ from partners.admin.forms import (
 from partners.admin.keys import HINT
 from partners.admin.webhooks import SIGNING_HINT
 from partners.models import Partner, PartnerKey, RevenueShare
-from partners.plans import (
+from partners.one_time_secrets import Item
+from partners.ports import FOLLOWERS
+from partners.revenue_shares import set_share
+from partners.services import issue_key, note_partner_edited
+from partners.suspension_texts import (
     plan_words,
     reach_panel,
     reinstate_sentences,
@@ -30,11 +34,7 @@ from partners.plans import (
     suspend_sentences,
     suspended_words,
 )
-from partners.ports import FOLLOWERS
-from partners.services import issue_key, note_partner_edited
-from partners.shares import set_share
-from partners.showing import Item
-from partners.suspending import reinstate_partner, suspend_partner
+from partners.suspensions import reinstate_partner, suspend_partner
 from partners.webhooks.services import create_endpoint
 from quantleap.core import clock
 from quantleap.core.admin import (

@@ -11,8 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from partners.admin.common import PartnerColumn, PartnerFilter, shown_once
 from partners.admin.forms import ReasonForm, ReplayRangeForm
 from partners.models import EndpointMail, WebhookDelivery, WebhookEndpoint
-from partners.showing import Item
-from partners.webhooks import mailing
+from partners.one_time_secrets import Item
+from partners.webhooks import mails
 from partners.webhooks.events import EVENT_TYPES
 from partners.webhooks.services import (
     Replay,
@@ -259,9 +259,7 @@ class EndpointMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
     @confirmed(description="Send again", explain="explain_again", permission="act", icon="send")
     def send_again(self, request: HttpRequest, obj: EndpointMail, data: dict[str, Any]) -> str:
         """Make the mail due at once."""
-        changed = mailing.send_again(
-            mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now()
-        )
+        changed = mails.send_again(mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
         return "It is sent again." if changed else "It was already waiting to be sent."
 
     def explain_again(self, request: HttpRequest, obj: EndpointMail) -> list[str]:

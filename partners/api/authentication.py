@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, Q
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from partners.apikeys import ParsedKey, parse_key, parse_secret
+from partners.api_keys import ParsedKey, parse_key, parse_secret
 from partners.models import Partner, PartnerKey, PartnerSecret, UserToken
 from partners.services import USER_TOKEN_PREFIX, token_hash
 from partners.verification import VERIFIER, StoredSecret

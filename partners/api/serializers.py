@@ -10,12 +10,12 @@ from django.core.validators import RegexValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from partners.customer_references import EXTERNAL_ID_LENGTH, clean_external_id
 from partners.customers import REASON_LENGTH
 from partners.errors import CHANGE_ROUTE
+from partners.gst_states import refusal
 from partners.models import Customer
-from partners.naming import EXTERNAL_ID_LENGTH, clean_external_id
 from partners.selectors import NOBODY_NAMED
-from partners.states import refusal
 from quantleap.core import clock
 from quantleap.core.api.serializers import StrictCharField, StrictSerializer
 from quantleap.core.identifiers import MAX_EMAIL, BadIdentifier, clean_email

@@ -28,7 +28,7 @@ from partners.api.serializers import (
     customer_row,
     differs,
 )
-from partners.emails.changing import change_email
+from partners.emails.changes import change_email
 from partners.models import Customer
 from partners.selectors import get_customer, tenants_customers
 from partners.services import USER_TOKEN_LIFETIME, mint_user_token

@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from partners.emails.confirming import Look, Standing, confirm, look
+from partners.emails.confirmations import Look, Standing, confirm, look
 from quantleap.core import clock
 
 _CLOSE: Final = "You can close this page."

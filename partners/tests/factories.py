@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rest_framework.test import APIClient
 
 from partners import permissions as known
-from partners.apikeys import new_key
+from partners.api_keys import new_key
 from partners.identity import find_or_create_customer
 from partners.models import Customer, Partner, PartnerKey
 from partners.services import (

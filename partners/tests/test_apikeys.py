@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partners.apikeys import checksum, new_key, new_secret, parse_key, parse_secret
+from partners.api_keys import checksum, new_key, new_secret, parse_key, parse_secret
 
 BASE62 = string.digits + string.ascii_letters
 slugs = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=2, max_size=12)

@@ -12,7 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from marketplace.tests import factories as make
 from partners import permissions
-from partners.emails import mailing
+from partners.emails import mails
 from partners.models import Customer, PartnerKey
 from partners.tests.factories import make_customer, make_partner
 from quantleap.core import clock
@@ -130,7 +130,7 @@ def test_an_address_is_changed_and_confirmed_from_its_mail(page: Page) -> None:
     for name in ("emailchange", "customermail"):
         page.goto(f"/admin/partners/{name}/")
         look(page, f"email-{name}")
-    mailing.send_due(now=clock.now())
+    mails.send_due(now=clock.now())
     (body,) = (str(one.body) for one in mail.outbox if one.to == ["asha.rao@example.net"])
     link = re.search(r"/confirm-email\?token=\S+", body)
     assert link is not None

@@ -9,8 +9,8 @@ import pytest
 from django.db import IntegrityError, connections, transaction
 
 from partners import identity
-from partners.emails import changing
-from partners.emails.changing import change_email
+from partners.emails import changes
+from partners.emails.changes import change_email
 from partners.emails.models import EmailChange
 from partners.errors import EmailDiffers, EmailTaken, ExternalIdDiffers
 from partners.identity import find_or_create_customer
@@ -144,7 +144,7 @@ def test_an_address_being_taken_is_refused_after_a_wait() -> None:
 def test_control_without_the_translation_it_would_be_a_crash(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(changing, "EMAIL_UNIQUE", "no_such_constraint")
+    monkeypatch.setattr(changes, "EMAIL_UNIQUE", "no_such_constraint")
     partner = make_partner()
     mine, other = make_customer(partner, "mine@x.in"), make_customer(partner, "other@x.in")
     assert isinstance(overtaken(mine, other), IntegrityError)

@@ -13,9 +13,9 @@ from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.urls import reverse
 
-from partners.emails import confirming, mailing
-from partners.emails.changing import change_email, change_external_id
-from partners.emails.confirming import VALID_FOR, Standing
+from partners.emails import confirmations, mails
+from partners.emails.changes import change_email, change_external_id
+from partners.emails.confirmations import VALID_FOR, Standing
 from partners.emails.models import CustomerMail, EmailChange, EmailConfirmation
 from partners.errors import EmailTaken, ExternalIdTaken
 from partners.models import Customer
@@ -139,7 +139,7 @@ def test_the_old_address_does_not_learn_the_new_one(asha: Customer) -> None:
     asha.name = "Asha Rao"
     asha.save()
     change(asha)
-    assert mailing.send_due(now=NOW) == 2
+    assert mails.send_due(now=NOW) == 2
     to_new, to_old = (next(m for m in mail.outbox if m.to == [one]) for one in (NEW, OLD))
     assert "Zebu Securities has told QuantLeap" in str(to_new.body)
     assert "until 7 Dec 2026, 10:30 IST" in str(to_new.body)
@@ -149,12 +149,12 @@ def test_the_old_address_does_not_learn_the_new_one(asha: Customer) -> None:
         assert "Asha" not in text.replace(f"To: {one.to[0]}", "")  # a typo is a stranger's
     assert NEW not in str(to_old.message())
     assert "confirm-email" not in str(to_old.body)
-    assert mailing.send_due(now=NOW + dt.timedelta(days=9)) == 0
+    assert mails.send_due(now=NOW + dt.timedelta(days=9)) == 0
 
 
 def test_neither_the_link_nor_its_token_lies_in_the_database(asha: Customer) -> None:
     change(asha)
-    mailing.send_due(now=NOW)
+    mails.send_due(now=NOW)
     stored = str([list(model.objects.values()) for model in (CustomerMail, EmailConfirmation)])
     token = token_to(NEW)
     assert token not in stored
@@ -166,12 +166,12 @@ def test_the_test_environment_mails_nobody() -> None:
     assert change(customer)
     assert not CustomerMail.objects.exists()
     with pytest.raises(InvalidTransition, match="test environment"):
-        confirming.ask_again(customer_id=customer.pk, actor=SYSTEM, now=NOW)
+        confirmations.ask_again(customer_id=customer.pk, actor=SYSTEM, now=NOW)
 
 
 def test_a_direct_customer_is_written_to_in_our_own_name() -> None:
     change(make_customer(None, OLD))
-    mailing.send_due(now=NOW)
+    mails.send_due(now=NOW)
     assert "QuantLeap has told QuantLeap" not in str(mail.outbox[0].body)
 
 
@@ -180,7 +180,7 @@ def test_a_get_shows_and_confirms_nothing_a_post_confirms_once(
     asha: Customer, client: Client
 ) -> None:
     change(asha, now=clock.now())
-    mailing.send_due(now=clock.now())
+    mails.send_due(now=clock.now())
     link = link_to(NEW)
     for _ in range(3):  # scanners open every link
         shown = client.get(link)
@@ -206,21 +206,21 @@ def test_a_get_shows_and_confirms_nothing_a_post_confirms_once(
 
 def test_a_link_is_over_after_a_week(asha: Customer) -> None:
     change(asha)
-    mailing.send_due(now=NOW)
+    mails.send_due(now=NOW)
     token = token_to(NEW)
     last = NOW + VALID_FOR - dt.timedelta(seconds=1)
-    assert confirming.look(token, last).standing is Standing.OPEN
-    assert confirming.confirm(token=token, now=NOW + VALID_FOR).standing is Standing.EXPIRED
+    assert confirmations.look(token, last).standing is Standing.OPEN
+    assert confirmations.confirm(token=token, now=NOW + VALID_FOR).standing is Standing.EXPIRED
     asha.refresh_from_db()
     assert asha.email_confirmed_at is None
 
 
 def test_a_link_for_an_address_of_before_confirms_nothing(asha: Customer) -> None:
     change(asha)
-    mailing.send_due(now=NOW)
+    mails.send_due(now=NOW)
     token = token_to(NEW)
     change(asha, "third@example.com", NOW + dt.timedelta(hours=1))
-    found = confirming.confirm(token=token, now=NOW + dt.timedelta(hours=2))
+    found = confirmations.confirm(token=token, now=NOW + dt.timedelta(hours=2))
     assert found.standing is Standing.REPLACED
     assert not EmailConfirmation.objects.filter(confirmed_at__isnull=False).exists()
 
@@ -241,10 +241,10 @@ def test_a_token_of_nobodys_is_a_page_that_says_so(client: Client, token: str) -
 
 def test_a_token_with_another_signature_opens_nothing(asha: Customer) -> None:
     change(asha)
-    mailing.send_due(now=NOW)
+    mails.send_due(now=NOW)
     token = token_to(NEW)
     wrong = token[:-1] + ("0" if token[-1] != "0" else "1")
-    assert confirming.look(wrong, NOW).standing is Standing.UNKNOWN
+    assert confirmations.look(wrong, NOW).standing is Standing.UNKNOWN
     # control: whoever can write our tables, but does not know our secret, makes no link either
     row = EmailConfirmation.objects.get()
     forged = f"{row.public_id}.{'0' * 64}"
@@ -253,7 +253,7 @@ def test_a_token_with_another_signature_opens_nothing(asha: Customer) -> None:
         customer=asha, email=NEW, token_hash=hashed, expires_at=NOW + VALID_FOR
     )
     assert made.token_hash == hashed
-    assert confirming.look(forged, NOW).standing is Standing.UNKNOWN
+    assert confirmations.look(forged, NOW).standing is Standing.UNKNOWN
 
 
 def test_other_methods_are_refused(client: Client) -> None:
@@ -337,7 +337,7 @@ def test_staff_ask_for_a_confirmation_of_a_first_address(asha: Customer, staff: 
     url = reverse("admin:partners_customer_ask_for_confirmation", args=[asha.pk])
     assert "works for 7 days" in staff.get(url).content.decode()
     confirm(staff, url, {})
-    mailing.send_due(now=clock.now())
+    mails.send_due(now=clock.now())
     assert Client().post("/confirm-email", {"token": token_to(OLD)}).status_code == 200
     assert (
         "Confirmed on"
@@ -372,12 +372,12 @@ def test_staff_put_a_wrong_id_right_and_find_people_by_it(asha: Customer, staff:
 
 def test_a_mail_is_sent_again_while_its_link_works(asha: Customer, staff: Client) -> None:
     change(asha, now=clock.now())
-    mailing.send_due(now=clock.now())
+    mails.send_due(now=clock.now())
     row = CustomerMail.objects.get(kind="CONFIRM")
     url = reverse("admin:partners_customermail_send_again", args=[row.pk])
     assert confirm(staff, url, {}).status_code == 302
-    assert mailing.send_due(now=clock.now()) == 1
+    assert mails.send_due(now=clock.now()) == 1
     assert token_to(NEW)  # the same link
     late = clock.now() + VALID_FOR
     with pytest.raises(InvalidTransition, match="link has expired"):
-        mailing.send_again(mail_id=row.pk, actor=SYSTEM, now=late)
+        mails.send_again(mail_id=row.pk, actor=SYSTEM, now=late)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partners.naming import Known, Outcome, Resolved, clean_external_id, resolve
+from partners.customer_references import Known, Outcome, Resolved, clean_external_id, resolve
 from quantleap.core.identifiers import BadIdentifier
 
 ASHA = Known(1, "A1", "asha@example.com")

@@ -12,10 +12,10 @@ from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 
+from partners import one_time_secrets
 from partners import permissions as known
-from partners import showing
 from partners.models import Partner, PartnerKey, PartnerSecret, SecretShowing, WebhookEndpoint
-from partners.showing import Item
+from partners.one_time_secrets import Item
 from partners.tests.factories import make_key, make_partner
 from partners.webhooks.services import create_endpoint
 from quantleap.core import clock
@@ -179,7 +179,7 @@ def test_nothing_of_the_secret_lies_about_in_the_clear(console: Client) -> None:
 
 
 def keep(staff: StaffUser, now: dt.datetime) -> str:
-    return showing.keep(
+    return one_time_secrets.keep(
         staff_id=staff.pk,
         title="New key",
         hint="Copy it.",
@@ -192,14 +192,14 @@ def keep(staff: StaffUser, now: dt.datetime) -> str:
 def test_after_ten_minutes_it_is_forgotten(asha: StaffUser) -> None:
     now = clock.now()
     public_id = keep(asha, now)
-    late = now + showing.LIFETIME
-    found = showing.show(public_id=public_id, staff_id=asha.pk, now=late)
+    late = now + one_time_secrets.LIFETIME
+    found = one_time_secrets.show(public_id=public_id, staff_id=asha.pk, now=late)
     assert (found.page, found.at, found.back) == (None, None, "/admin/")
-    showing.forget(now=late)
+    one_time_secrets.forget(now=late)
     assert SecretShowing.objects.get().content == ""
-    assert showing.forget(now=late + showing.REMEMBER) == 1
+    assert one_time_secrets.forget(now=late + one_time_secrets.REMEMBER) == 1
     with pytest.raises(NotFound):
-        showing.show(public_id=public_id, staff_id=asha.pk, now=now)
+        one_time_secrets.show(public_id=public_id, staff_id=asha.pk, now=now)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -211,7 +211,10 @@ def test_of_many_looks_at_once_one_sees_it() -> None:
     def look(_number: int) -> bool:
         barrier.wait()
         try:
-            return showing.show(public_id=public_id, staff_id=asha.pk, now=now).page is not None
+            return (
+                one_time_secrets.show(public_id=public_id, staff_id=asha.pk, now=now).page
+                is not None
+            )
         finally:
             connection.close()
 

@@ -11,7 +11,7 @@ from django.db import connections, transaction
 from django.test import Client
 
 from partners.models import Partner, RevenueShare
-from partners.shares import ShareTerms, set_share
+from partners.revenue_shares import ShareTerms, set_share
 from partners.tests.factories import make_partner
 from partners.tests.sharerows import post_shares, row
 from quantleap.core import clock

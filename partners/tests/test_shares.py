@@ -11,8 +11,8 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 
 from partners.models import RevenueShare
+from partners.revenue_shares import ShareTerms, set_share
 from partners.selectors import share_in_force
-from partners.shares import ShareTerms, set_share
 from partners.tests.factories import make_partner
 from partners.tests.sharerows import TODAY, post_shares, row
 from quantleap.core.audit import SYSTEM

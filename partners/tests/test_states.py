@@ -10,10 +10,10 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from partners.customers import change_billing_details
+from partners.gst_states import STATES, in_force, name_of, place_of_supply, refusal
 from partners.identity import find_or_create_customer
 from partners.models import Customer, Partner
 from partners.services import create_partner
-from partners.states import STATES, in_force, name_of, place_of_supply, refusal
 from partners.tests.factories import make_customer, make_key, make_partner, partner_client
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM

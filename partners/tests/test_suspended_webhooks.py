@@ -13,7 +13,7 @@ import pytest
 from django.db import connections, transaction
 
 from partners.models import Partner, WebhookDelivery, WebhookEndpoint
-from partners.suspending import reinstate_partner, suspend_partner
+from partners.suspensions import reinstate_partner, suspend_partner
 from partners.tests.factories import make_partner
 from partners.tests.sink import Sink, endpoint_of, running_sink, tell
 from partners.webhooks import fanout

@@ -18,7 +18,7 @@ from django.test import Client
 from partners.models import EndpointMail, Partner, WebhookDelivery, WebhookEndpoint
 from partners.tests.factories import make_partner
 from partners.tests.sink import Sink, endpoint_of, running_sink, tell
-from partners.webhooks import health, mailing
+from partners.webhooks import health, mails
 from partners.webhooks.delivery import RETRY_AFTER, deliver_due
 from partners.webhooks.fanout import fan_out
 from partners.webhooks.services import disable_endpoint, enable_endpoint, replay_range
@@ -267,9 +267,9 @@ def test_a_disabled_endpoint_informs_everybody_concerned(partner: Partner, sink:
     disable(dead, "it answers nobody")
     outbox.relay(now=clock.now())
     with transaction.atomic():  # the same events again: nobody is written to twice
-        mailing.queue_mails(list(OutboxEvent.objects.all()), clock.now())
-    assert mailing.send_due(now=clock.now()) == 2
-    assert mailing.send_due(now=clock.now()) == 0
+        mails.queue_mails(list(OutboxEvent.objects.all()), clock.now())
+    assert mails.send_due(now=clock.now()) == 2
+    assert mails.send_due(now=clock.now()) == 0
     assert sorted(one.to[0] for one in mail.outbox) == [
         "asha@house.example",
         "tech@partner.example",
@@ -290,7 +290,7 @@ def test_staff_are_told_that_a_partner_has_nobody_to_write_to(partner: Partner, 
     enabler("asha", "asha@house.example")
     disable(endpoint_of(partner, sink).endpoint)
     outbox.relay(now=clock.now())
-    mailing.send_due(now=clock.now())
+    mails.send_due(now=clock.now())
     (only,) = mail.outbox
     assert "no contact address" in only.body
 
@@ -312,12 +312,12 @@ def test_a_failed_mail_does_not_delay_the_others(
     now = clock.now()
     with monkeypatch.context() as patch:
         patch.setattr(EmailMessage, "send", send)
-        assert mailing.send_due(now=now) == 1
+        assert mails.send_due(now=now) == 1
     failed = EndpointMail.objects.get(recipient="broken@partner.example")
     assert (failed.status, failed.attempts) == ("PENDING", 1)
     assert failed.last_error == "OSError: the provider is away"
-    assert mailing.send_due(now=now) == 0
-    assert mailing.send_due(now=now + queued.RETRY_AFTER[0] + SECOND) == 1
+    assert mails.send_due(now=now) == 0
+    assert mails.send_due(now=now + queued.RETRY_AFTER[0] + SECOND) == 1
 
 
 @pytest.fixture
@@ -374,9 +374,9 @@ def test_staff_replay_a_range_in_the_console_in_indian_time(
 def test_a_mail_is_sent_again_from_its_page(console: Client, partner: Partner, sink: Sink) -> None:
     disable(endpoint_of(partner, sink).endpoint)
     outbox.relay(now=clock.now())
-    mailing.send_due(now=clock.now())
+    mails.send_due(now=clock.now())
     row = EndpointMail.objects.get()
     url = f"/admin/partners/endpointmail/{row.pk}/send-again/"
     confirm(console, url)
-    assert mailing.send_due(now=clock.now()) == 1
+    assert mails.send_due(now=clock.now()) == 1
     assert len(mail.outbox) == 2

@@ -22,7 +22,7 @@ from partners.models import WebhookDelivery, WebhookEndpoint
 from partners.webhooks import health
 from partners.webhooks.http import TOTAL_SECONDS, Outcome, Sender
 from partners.webhooks.services import disable_endpoint, secrets_in_force
-from partners.webhooks.signing import signed_headers
+from partners.webhooks.signatures import signed_headers
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.crypto import DecryptionError

@@ -15,7 +15,7 @@ from django.db.models import Q
 from partners.models import Partner, WebhookDelivery, WebhookEndpoint
 from partners.webhooks.events import EVENT_TYPES, timestamp
 from partners.webhooks.http import check_target
-from partners.webhooks.signing import new_signing_secret
+from partners.webhooks.signatures import new_signing_secret
 from quantleap.core import audit, crypto, outbox
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Final
 
-from partners.states import refusal
+from partners.gst_states import refusal
 from quantleap.core.errors import InvalidRequest
 from subscriptions.billing import reports, selectors
 from subscriptions.billing.invoicing import segments

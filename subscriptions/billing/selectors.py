@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
+from partners.gst_states import in_force, place_of_supply
 from partners.models import Customer, Partner
-from partners.states import in_force, place_of_supply
 from quantleap.core.errors import NotFound
 from subscriptions.billing.models import (
     BillingSegment,

@@ -17,10 +17,10 @@ from brokers.services.accounts import ensure_account
 from marketplace.models import Template
 from marketplace.selectors import price_in_force
 from marketplace.services import adjust_subscriber_count
+from partners.gst_states import place_of_supply
 from partners.identity import fill_unknown, find_or_create_customer
 from partners.models import Customer, Partner
 from partners.selectors import customers, get_partner, share_in_force
-from partners.states import place_of_supply
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import DomainError, InvalidRequest, NotFound, PartnerSuspended

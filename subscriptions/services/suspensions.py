@@ -1,6 +1,6 @@
 """Effects of a partner's suspension on its customers' subscriptions (adr 0051).
 
-``partners.suspending`` calls these through its port, in its transaction and with the partner's row
+``partners.suspensions`` calls these through its port, in its transaction and with the partner's row
 locked, so nobody can subscribe meanwhile. Changes that are due on a day are made in steps, each in
 a transaction of the caller (adr 0057).
 """

@@ -14,7 +14,7 @@ from pytest_django.live_server_helper import LiveServer
 from brokers.tests.factories import make_account
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.models import Customer, Partner
-from partners.suspending import reinstate_partner, suspend_partner
+from partners.suspensions import reinstate_partner, suspend_partner
 from partners.tests.factories import key_headers, make_key, make_partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM

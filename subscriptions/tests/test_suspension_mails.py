@@ -14,9 +14,9 @@ from django.urls import reverse
 
 from marketplace.tests.factories import TEST_NOW, load_reference_data, make_template
 from partners.models import Partner
-from partners.notices import mailing
+from partners.notices import mails as mailing
 from partners.notices.models import PartnerMail
-from partners.suspending import Reinstatement, Suspension, reinstate_partner, suspend_partner
+from partners.suspensions import Reinstatement, Suspension, reinstate_partner, suspend_partner
 from partners.tests.factories import make_partner
 from partners.tests.sink import Sink, endpoint_of, running_sink, tell
 from quantleap.core import clock

@@ -12,7 +12,7 @@ from django.db import connections, transaction
 
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.models import Partner
-from partners.suspending import carry_out_due, reinstate_partner, suspend_partner
+from partners.suspensions import carry_out_due, reinstate_partner, suspend_partner
 from partners.tests.factories import make_partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM

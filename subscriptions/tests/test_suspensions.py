@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 
 from marketplace.tests.factories import TEST_NOW, load_reference_data, make_template
 from partners.models import Partner
-from partners.suspending import Suspension, carry_out_due, reinstate_partner, suspend_partner
+from partners.suspensions import Suspension, carry_out_due, reinstate_partner, suspend_partner
 from partners.tests.factories import make_partner
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import (

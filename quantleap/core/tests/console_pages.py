@@ -35,10 +35,10 @@ from execution.tests.consoleday import Day
 from marketplace.models import Strategy, Template
 from marketplace.services import close_to_new, withdraw
 from marketplace.tests.factories import load_test_contracts, make_short_straddle, make_template
-from partners.emails.changing import change_email
+from partners.emails.changes import change_email
 from partners.models import EndpointMail, Partner, PartnerKey, WebhookDelivery, WebhookEndpoint
 from partners.services import issue_key
-from partners.suspending import reinstate_partner, suspend_partner
+from partners.suspensions import reinstate_partner, suspend_partner
 from partners.webhooks.services import create_endpoint
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM

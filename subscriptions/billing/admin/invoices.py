@@ -14,8 +14,8 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 
 from partners.admin.common import PartnerColumn, PartnerFilter
+from partners.gst_states import name_of
 from partners.selectors import customer_keys
-from partners.states import name_of
 from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyTabularInline, confirmed, display
 from quantleap.core.admin_columns import (

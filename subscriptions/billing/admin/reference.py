@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from partners.admin.common import PartnerColumn, PartnerFilter
-from partners.states import name_of, place_of_supply, refusal
+from partners.gst_states import name_of, place_of_supply, refusal
 from quantleap.core import audit, clock
 from quantleap.core.admin import ConsoleAdmin, LargeTableMixin, ReadOnlyAdmin
 from quantleap.core.admin_columns import NONE, link_to, linked, rupees

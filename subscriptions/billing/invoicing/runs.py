@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Max, QuerySet
 from psycopg.types.json import Jsonb
 
-from partners.states import in_force
+from partners.gst_states import in_force
 from quantleap.core import clock
 from quantleap.core.clock import ist_date
 from quantleap.core.ids import new_event_id

@@ -11,7 +11,7 @@ from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, TextField
 from django.db.models.functions import Cast, Greatest, JSONObject
 
-from partners.states import place_of_supply
+from partners.gst_states import place_of_supply
 from quantleap.core.money import ZERO
 from subscriptions.billing.models import BillingSegment, Invoice
 from subscriptions.billing.selectors import coming, runs_until

@@ -16,7 +16,7 @@ from django.urls import reverse
 from marketplace.models import Template
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.models import Customer
-from partners.suspending import suspend_partner
+from partners.suspensions import suspend_partner
 from partners.tests.factories import Tenant, customer_client, make_partner, make_tenant
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent, StaffUser

@@ -18,7 +18,7 @@ from django.db import connection
 from django.urls import reverse
 
 from marketplace.tests.factories import load_reference_data, make_template
-from partners.emails.changing import change_email
+from partners.emails.changes import change_email
 from partners.models import Partner
 from partners.tests.factories import make_partner
 from quantleap.core import mail as queued

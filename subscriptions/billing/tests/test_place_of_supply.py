@@ -12,9 +12,9 @@ from django.urls import reverse
 
 from marketplace.models import Template
 from marketplace.tests.factories import TEST_NOW, load_reference_data, make_template
+from partners.gst_states import STATES, in_force, place_of_supply
 from partners.identity import find_or_create_customer
 from partners.models import Customer
-from partners.states import STATES, in_force, place_of_supply
 from partners.tests.factories import Tenant, customer_client, make_customer, make_tenant
 from quantleap.core import clock
 from quantleap.core.models import OutboxEvent, StaffUser

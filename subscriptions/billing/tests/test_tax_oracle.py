@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partners.states import in_force
+from partners.gst_states import in_force
 from quantleap.core.money import ZERO
 from subscriptions.billing.tests.tax_oracle import Tax, rate_on, tax
 

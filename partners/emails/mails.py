@@ -11,7 +11,7 @@ from typing import Final
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
-from partners.emails.confirming import link_of
+from partners.emails.confirmations import link_of
 from partners.emails.models import CustomerMail
 from partners.models import Partner
 from quantleap.core import clock

@@ -24,7 +24,7 @@ from quantleap.core.mail import MailQueue, message_id
 from quantleap.core.retention import HELD_DAYS
 
 if TYPE_CHECKING:
-    from partners.suspending import Reinstatement, Suspension
+    from partners.suspensions import Reinstatement, Suspension
 
 Kind = PartnerMail.Kind
 

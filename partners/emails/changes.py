@@ -9,7 +9,7 @@ from typing import Final
 from django.db import IntegrityError, transaction
 
 from partners.customers import REASON_LENGTH
-from partners.emails.confirming import ask, tell
+from partners.emails.confirmations import ask, tell
 from partners.emails.models import CustomerMail, EmailChange
 from partners.errors import EmailTaken, ExternalIdTaken
 from partners.identity import EMAIL_UNIQUE, EXTERNAL_ID_UNIQUE, record_external_id

@@ -7,7 +7,7 @@ import datetime as dt
 
 from partners.models import Partner, WebhookDelivery
 from partners.ports import FOLLOWERS, REACH
-from partners.suspending import Reinstatement, Suspension
+from partners.suspensions import Reinstatement, Suspension
 from quantleap.core import clock
 from quantleap.core.console import Cell, Panel
 from quantleap.core.counts import are, counted

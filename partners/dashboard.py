@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from partners.models import Partner, WebhookEndpoint
-from partners.plans import plan_words
+from partners.suspension_texts import plan_words
 from quantleap.core import clock
 from quantleap.core.console import Alarm, Cell, Panel, page_of
 

@@ -3,7 +3,7 @@
 Every suspension includes a plan for the subscriptions, because they trade for people who cannot
 choose another partner (adr 0051). Each operation is one transaction, with the partner's row locked
 first. It writes the mails to the partner's contacts, which are sent afterwards
-(:mod:`partners.notices.mailing`). When a day of the plan is over, the rest is done in steps of one
+(:mod:`partners.notices.mails`). When a day of the plan is over, the rest is done in steps of one
 transaction each (adr 0057).
 """
 
@@ -16,7 +16,7 @@ from typing import Final
 from django.db import transaction
 
 from partners.models import Partner
-from partners.notices.mailing import tell_reinstated, tell_suspended
+from partners.notices.mails import tell_reinstated, tell_suspended
 from partners.ports import FOLLOWERS
 from partners.webhooks.services import hold_deliveries
 from quantleap.core import audit

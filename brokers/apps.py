@@ -12,12 +12,12 @@ class BrokersConfig(AppConfig):
     def ready(self) -> None:
         """Register quotes for marketplace and the brokers' names for partners, and the room's part
         of the first page."""
-        from brokers.belongings import belongings
-        from brokers.contractlists import contract_lists_today
+        from brokers.contract_lists import contract_lists_today
+        from brokers.customer_panel import belongings
+        from brokers.dashboard import today
         from brokers.feed import PLATFORM_QUOTES  # late: models are not loaded before ready
         from brokers.selectors import broker_names
         from brokers.sidebar import BROKERS
-        from brokers.today import today
         from marketplace.ports import QUOTES
         from partners.ports import BELONGINGS, KNOWN_BROKERS
         from quantleap.core.console import NAVIGATION, TODAY

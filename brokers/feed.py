@@ -1,8 +1,8 @@
 """The platform's quotes: staff-owned feed accounts, the primary first, spares for what it lacks.
 
 :class:`FeedQuotes` implements marketplace's ``QuoteSource`` port. It reads the feeds and names from
-the database, and passes the request to the feeds' own loop (:mod:`brokers.feedloop`), where every
-login has one pace and one websocket for all callers (:mod:`brokers.feedline`). The first feed has
+the database, and passes the request to the feeds' own loop (:mod:`brokers.feed_loop`), where every
+login has one pace and one websocket for all callers (:mod:`brokers.feed_login`). The first feed has
 300 ms before the next one is asked as well. A quote that is older than the age limit does not count
 (docs/adr/0031), nor does one from the future.
 """
@@ -20,12 +20,12 @@ from typing import Final
 import structlog
 from django.conf import settings
 
-from brokers import http, sharedpace, skew, vault
+from brokers import clock_skew, credentials, shared_pace, transport_sync
 from brokers.base import Cause, QuoteRow
 from brokers.endpoints import endpoints, is_enabled
 from brokers.errors import CredentialsUnreadable
-from brokers.feedline import SPOT, Feed, Line, Names
-from brokers.feedloop import FeedLoop, feed_loop
+from brokers.feed_login import SPOT, Feed, Line, Names
+from brokers.feed_loop import FeedLoop, feed_loop
 from brokers.models import FeedAccount
 from brokers.pace import Urgency
 from brokers.registry import get_adapter
@@ -71,7 +71,7 @@ def load_feeds(now: dt.datetime) -> Sequence[Feed]:
 
 def _opened(account: FeedAccount) -> Feed | None:
     try:
-        session = vault.session_of(account)
+        session = credentials.session_of(account)
     except CredentialsUnreadable:
         return None  # logged by the code that noticed it
     found = endpoints(account.broker)
@@ -114,12 +114,12 @@ def read_level(account: FeedAccount, underlying: str = "NIFTY") -> Level:
     key, name = spot_key(underlying), adapter.index_instrument(underlying)
     if name is None:
         return Level(problem=f"{account.broker} has no level of {underlying}")
-    session = vault.session_of(account)
+    session = credentials.session_of(account)
     ((keys, request),) = adapter.quotes(session, {key: name})
     _wait_for_slot(Feed(account.name, account.broker, base_url, session))
     try:
-        response = http.send(request, base_url=base_url)
-    except http.TransportError as error:
+        response = transport_sync.send(request, base_url=base_url)
+    except transport_sync.TransportError as error:
         return Level(problem=f"the broker did not answer ({error.message})")
     read = adapter.parse_quotes(response, keys, {key: name})
     if read.ok and key in read.quotes:
@@ -134,7 +134,7 @@ def _wait_for_slot(feed: Feed) -> None:
     """Sleep until the login's limits allow a request, or until it would be too late."""
     windows = get_adapter(feed.broker).capabilities.windows
     until = clock.monotonic() + PATIENCE[Need.PAGE]
-    while (wait := sharedpace.take_slot(feed.login, windows, Urgency.LAST)) > 0:
+    while (wait := shared_pace.take_slot(feed.login, windows, Urgency.LAST)) > 0:
         if clock.monotonic() + wait > until:
             return
         time.sleep(wait)
@@ -258,7 +258,7 @@ class _Question:
         )
 
     def _why(self, line: Line, missing: Collection[str]) -> str:
-        off = skew.words(line.skew.samples)
+        off = clock_skew.words(line.skew.samples)
         if off:
             return off
         if line.problem:
@@ -366,7 +366,7 @@ class FeedQuotes:
                 continue
             self._reported[report.pk] = clock.monotonic()
             known = {"quote_at": report.quote_at} if report.quote_at is not None else {}
-            off = skew.words(report.samples)
+            off = clock_skew.words(report.samples)
             FeedAccount.objects.filter(pk=report.pk).update(
                 read_at=now,
                 used_at=now,
@@ -375,7 +375,7 @@ class FeedQuotes:
                 **known,
             )
             if off:
-                log.error("feed_clock_off", feed=report.pk, skew=skew.median(report.samples))
+                log.error("feed_clock_off", feed=report.pk, skew=clock_skew.median(report.samples))
 
 
 def _seconds(value: float) -> dt.timedelta:

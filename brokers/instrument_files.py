@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from brokers.base import HttpRequest
 from brokers.errors import InstrumentFileError
-from brokers.http import Limits, TransportError, send
+from brokers.transport_sync import Limits, TransportError, send
 
 #: Kite's whole dump is about 10 MB, a Noren master less.
 _DOWNLOAD: Final = Limits(connect=10.0, read=120.0, max_bytes=128 * 1024 * 1024)

@@ -48,7 +48,9 @@ class BrokerAccount(TenantOwned):
     token_expiry_told_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_login_at = models.DateTimeField(null=True, blank=True)
     # a proxy's address may contain its password
-    egress = SealedField(blank=True, help_text="Proxy or source address, sealed by brokers.vault.")
+    egress = SealedField(
+        blank=True, help_text="Proxy or source address, sealed by brokers.credentials."
+    )
     algo_id = models.CharField(max_length=40, blank=True)
     removal_requested_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="EXIT_NOW: erased after the last exit."

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from brokers.bands import band_of
 from brokers.base import (
     BookState,
     Capabilities,
@@ -22,7 +21,8 @@ from brokers.base import (
     Side,
 )
 from brokers.causes import cause_of
-from brokers.wire import MAX_PRICE, MAX_UNITS
+from brokers.parsing import MAX_PRICE, MAX_UNITS
+from brokers.price_bands import band_of
 from quantleap.core.identifiers import ascii_upper
 
 _TAG: Final = re.compile(r"[0-9A-Za-z]+")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from brokers.services.contractlists import import_due
-from brokers.services.feedwatch import watch_feeds
+from brokers.services.contract_lists import import_due
+from brokers.services.feed_watch import watch_feeds
 from brokers.services.sessions import sweep_sessions
 from quantleap.core import clock
 

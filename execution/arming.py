@@ -18,7 +18,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import Min
 
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from execution.models import KillSwitch, Run
 from execution.models.runs import new_execution_id
 from execution.timing import Timing

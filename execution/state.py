@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from brokers.base import BrokerInstrument, PriceBand, Side
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from execution import lifecycle
 from execution.absence_proof import AbsenceProof
 from execution.alarms import Key

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 
-from brokers.landing import broker_login_done
+from brokers.login_landing import broker_login_done
 from partners.emails.page import confirm_email
 from quantleap.core import console
 from quantleap.core.api import exceptions

@@ -20,7 +20,7 @@ from bench import orders
 from bench.sink import Sink
 from brokers.base import BookState, BrokerInstrument, HttpResponse, Outcome, Session
 from brokers.zerodha.adapter import ZerodhaAdapter
-from brokers.zerodha.orderstream import KiteUpdates
+from brokers.zerodha.order_stream import KiteUpdates
 from quantleap.embedded.processes import is_alive, wait_until
 
 

@@ -3,6 +3,6 @@
 No page ever shows a credential or a token; forms do not even read the fields that hold them.
 """
 
-from brokers.admin import accounts, contractlists, feeds, logins
+from brokers.admin import accounts, contract_lists, feeds, logins
 
 __all__ = ["accounts", "contractlists", "feeds", "logins"]

@@ -18,13 +18,13 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from brokers import vault
+from brokers import credentials
+from brokers.credentials import check_credential
 from brokers.endpoints import is_enabled, require_enabled
 from brokers.models import FeedAccount
 from brokers.registry import get_adapter
 from brokers.selectors import clean_client_id
 from brokers.services import feeds
-from brokers.vault import check_credential
 from quantleap.core import clock
 from quantleap.core.admin import (
     ConfirmForm,
@@ -123,7 +123,7 @@ class FeedAccountAdmin(ConsoleAdmin):
     @admin.display(description="Session")
     def session(self, feed: FeedAccount) -> str:
         """Until when today's login is valid."""
-        if not vault.is_readable(feed):
+        if not credentials.is_readable(feed):
             return "cannot be read: enter key and secret again, then log in"
         expires = feed.token_expires_at
         if not feed.access_token or expires is None or expires <= clock.now():

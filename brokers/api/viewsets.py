@@ -11,7 +11,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from brokers.api import answers
+from brokers.api import shared_actions
 from brokers.api.serializers import (
     AccountAnswer,
     AccountListAnswer,
@@ -99,9 +99,9 @@ class BrokerAccountViewSet(ApiViewSet):
     def list(self, request: Request) -> Response:
         """All accounts, newest first."""
         found = self.filter_queryset(self.get_queryset())
-        if broker := answers.broker_asked(request):
+        if broker := shared_actions.broker_asked(request):
             found = found.filter(broker=broker)
-        return answers.listed(request, found, clock.now())
+        return shared_actions.listed(request, found, clock.now())
 
     @extend_schema(
         summary="Get a broker account",
@@ -110,8 +110,8 @@ class BrokerAccountViewSet(ApiViewSet):
     )
     def retrieve(self, request: Request, client_id: str) -> Response:
         """One account's status, never a secret."""
-        account = self.get_account(answers.broker_asked(request))
-        return answers.shown(account, clock.now())
+        account = self.get_account(shared_actions.broker_asked(request))
+        return shared_actions.shown(account, clock.now())
 
     @extend_schema(
         summary="Remove a broker account",
@@ -120,15 +120,15 @@ class BrokerAccountViewSet(ApiViewSet):
     )
     def destroy(self, request: Request, client_id: str) -> Response:
         """Remove it: credentials are erased at once, or with EXIT_NOW after the last exit."""
-        account = self.get_account(answers.broker_asked(request))
-        return answers.removed(request, account, self.caller.actor, clock.now())
+        account = self.get_account(shared_actions.broker_asked(request))
+        return shared_actions.removed(request, account, self.caller.actor, clock.now())
 
     @extend_schema(summary="Begin a broker login", responses={200: InitiateAnswer})
     @action(detail=True, methods=["post"], url_path="oauth/initiate")
     def initiate(self, request: Request, client_id: str) -> Response:
         """Return the page where the customer logs in, and the state to keep."""
         data, account = self._read_login(request)
-        return answers.initiated(
+        return shared_actions.initiated(
             account,
             data.get("redirect_uri", ""),
             self.redirect_addresses(),
@@ -141,7 +141,7 @@ class BrokerAccountViewSet(ApiViewSet):
     def callback(self, request: Request, client_id: str) -> Response:
         """Exchange the broker's code for today's session."""
         data, account = self._read_login(request)
-        return answers.completed(
+        return shared_actions.completed(
             account, data["request_token"], data["state"], self.caller.actor, clock.now()
         )
 
@@ -162,8 +162,8 @@ class PartnerBrokerAccountViewSet(BrokerAccountViewSet, PartnerViewSet):
     rules: ClassVar[Mapping[str, ActionRule]] = {
         "list": ActionRule(BROKER_ACCOUNTS_READ, query=PAGING | CUSTOMER_QUERY | {"broker_name"}),
         "create": ActionRule(BROKER_ACCOUNTS_WRITE, body=PartnerConnectRequest),
-        "retrieve": ActionRule(BROKER_ACCOUNTS_READ, query=answers.RETRIEVE_QUERY),
-        "destroy": ActionRule(BROKER_ACCOUNTS_WRITE, query=answers.DESTROY_QUERY),
+        "retrieve": ActionRule(BROKER_ACCOUNTS_READ, query=shared_actions.RETRIEVE_QUERY),
+        "destroy": ActionRule(BROKER_ACCOUNTS_WRITE, query=shared_actions.DESTROY_QUERY),
         "initiate": ActionRule(
             BROKER_ACCOUNTS_WRITE,
             body=PartnerInitiateRequest,
@@ -211,7 +211,7 @@ class PartnerBrokerAccountViewSet(BrokerAccountViewSet, PartnerViewSet):
             now=now,
         )
         mailed_to = result.account.customer.email
-        return answers.connected(result, now, email_differs=differs(data, mailed_to))
+        return shared_actions.connected(result, now, email_differs=differs(data, mailed_to))
 
 
 @extend_schema_view(
@@ -230,10 +230,10 @@ class UserBrokerAccountViewSet(BrokerAccountViewSet, UserViewSet):
         ),
         "create": ActionRule(BROKER_ACCOUNTS_WRITE, body=UserConnectRequest),
         "retrieve": ActionRule(
-            BROKER_ACCOUNTS_READ, query=answers.RETRIEVE_QUERY, open_when_suspended=True
+            BROKER_ACCOUNTS_READ, query=shared_actions.RETRIEVE_QUERY, open_when_suspended=True
         ),
         "destroy": ActionRule(
-            BROKER_ACCOUNTS_WRITE, query=answers.DESTROY_QUERY, open_when_suspended=True
+            BROKER_ACCOUNTS_WRITE, query=shared_actions.DESTROY_QUERY, open_when_suspended=True
         ),
         "initiate": ActionRule(
             BROKER_ACCOUNTS_WRITE,
@@ -267,4 +267,4 @@ class UserBrokerAccountViewSet(BrokerAccountViewSet, UserViewSet):
             actor=self.caller.actor,
             now=now,
         )
-        return answers.connected(result, now)
+        return shared_actions.connected(result, now)

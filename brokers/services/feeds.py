@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from django.db import IntegrityError, transaction
 
-from brokers import vault
+from brokers import credentials as vault
 from brokers.base import Credentials
 from brokers.endpoints import require_enabled
 from brokers.errors import (

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import structlog
 from django.db import transaction
 
-from brokers import vault
+from brokers import credentials as vault
 from brokers.base import (
     Credentials,
     HttpRequest,
@@ -24,11 +24,11 @@ from brokers.base import (
 )
 from brokers.endpoints import endpoints, require_enabled
 from brokers.errors import AccountNotUsable, BrokerRejected, BrokerUnavailable, InvalidState
-from brokers.http import TransportError, send
 from brokers.models import BrokerAccount, LoginAttempt
 from brokers.paper.adapter import MOCK_CODE, PaperAdapter, PaperVenue
 from brokers.registry import get_adapter
-from brokers.services.auditing import record
+from brokers.services.audit_entries import record
+from brokers.transport_sync import TransportError, send
 from quantleap.core import crypto
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest

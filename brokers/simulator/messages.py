@@ -1,6 +1,6 @@
 """The brokers' texts of refusals.
 
-Texts observed at a broker are kept word for word (brokers/causes.py and brokers/bands.py say
+Texts observed at a broker are kept word for word (brokers/causes.py and brokers/price_bands.py say
 where); the others imitate the style.
 """
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection
 
-from brokers import vault
+from brokers import credentials
+from brokers.credentials import credentials_of
 from brokers.errors import ClientIdTaken, OpenPositions
 from brokers.models import BrokerAccount
 from brokers.ports import ACCOUNT_REMOVAL, ACCOUNT_UNLINK, RemovalEffect
@@ -21,7 +22,6 @@ from brokers.services.accounts import (
     finish_removal,
 )
 from brokers.tests.factories import make_account
-from brokers.vault import credentials_of
 from partners import permissions
 from partners.models import Customer, Partner
 from partners.tests.factories import (
@@ -87,7 +87,7 @@ def test_connecting_again_replaces_credentials_and_session() -> None:
     tenant.client.post(URL, body())
     account = BrokerAccount.objects.get()
     account.token_expires_at = clock.now()
-    account.access_token = sealed = vault.seal(account, "access_token", "today")
+    account.access_token = sealed = credentials.seal(account, "access_token", "today")
     account.save()
     assert tenant.client.post(URL, body()).status_code == 200
     account.refresh_from_db()

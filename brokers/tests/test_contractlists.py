@@ -16,10 +16,10 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
 
-from brokers.contractlists import list_states, progress_of, wanted_lists
+from brokers.contract_lists import list_states, progress_of, wanted_lists
 from brokers.models import BrokerInstrument, ContractListImport
 from brokers.ports import QUOTES_RESERVED
-from brokers.services.contractlists import import_due, request_imports, run_import
+from brokers.services.contract_lists import import_due, request_imports, run_import
 from brokers.services.instruments import import_instruments
 from brokers.simulator.contracts import generate
 from brokers.tasks import import_contract_lists
@@ -214,7 +214,7 @@ def test_a_crash_is_a_failed_import(brokers: Brokers, monkeypatch: pytest.Monkey
     def broken(**kwargs: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("brokers.services.contractlists.import_instruments", broken)
+    monkeypatch.setattr("brokers.services.contract_lists.import_instruments", broken)
     with pytest.raises(ZeroDivisionError):
         beat("2026-08-04 08:30:00")
     row = ContractListImport.objects.filter(state=State.FAILED).get()

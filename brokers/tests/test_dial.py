@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from brokers import dial, http
+from brokers import dial, transport_sync
 from brokers.base import HttpRequest, Outcome
-from brokers.http import Limits, TransportError
 from brokers.tests import loopback
+from brokers.transport_sync import Limits, TransportError
 
 READ = HttpRequest("GET", "/quote")
 LIMITS = Limits(connect=1.0, read=2.0)
@@ -48,7 +48,7 @@ def test_a_dead_aaaa_record_costs_no_quote(egress: str) -> None:
 
     with loopback.server(note) as (url, _):
         named = f"http://{HOST}:{port_of(url)}"
-        assert http.send(READ, base_url=named, egress=egress, limits=LIMITS).status == 200
+        assert transport_sync.send(READ, base_url=named, egress=egress, limits=LIMITS).status == 200
     assert peers == [egress or "127.0.0.1"]
 
 
@@ -65,7 +65,7 @@ def test_an_aaaa_record_that_swallows_syns_is_passed_by() -> None:
 def test_the_time_out_is_over_all_addresses() -> None:
     with loopback.Swallower() as four, loopback.Swallower("::1", four.port):
         with pytest.raises(TransportError) as caught:
-            http.send(READ, base_url=f"http://{HOST}:{four.port}", limits=LIMITS)
+            transport_sync.send(READ, base_url=f"http://{HOST}:{four.port}", limits=LIMITS)
         assert caught.value.outcome is Outcome.NOT_SENT
         assert caught.value.message == "ConnectTimeout"
 
@@ -80,7 +80,7 @@ def test_an_egress_of_another_family_than_the_hosts_is_not_sent() -> None:
         loopback.server(loopback.reply(b"{}")) as (url, seen),
         pytest.raises(TransportError) as caught,
     ):
-        http.send(READ, base_url=url, egress="::1", limits=LIMITS)
+        transport_sync.send(READ, base_url=url, egress="::1", limits=LIMITS)
     assert (caught.value.outcome, seen) == (Outcome.NOT_SENT, [])
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from brokers.credentials import egress_of
 from brokers.models import BrokerAccount
 from brokers.services.accounts import set_egress
 from brokers.tests.factories import make_account
-from brokers.vault import egress_of
 from partners.tests.factories import make_customer, make_partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM

@@ -12,15 +12,15 @@ import pytest
 from django.conf import LazySettings
 from django.core.management import call_command
 
+from brokers.dashboard import feed_tile
 from brokers.feed import Level
 from brokers.models import FeedAccount
 from brokers.ports import QUOTES_RESERVED
-from brokers.services import feedwatch, simulated
-from brokers.services.feedwatch import watch_feeds
+from brokers.services import feed_watch, simulated_feeds
+from brokers.services.feed_watch import watch_feeds
 from brokers.simulator.exchange import Settings
 from brokers.simulator.server import Ports, Simulator
 from brokers.tests.factories import make_feed
-from brokers.today import feed_tile
 from marketplace.calendar import Hours, TradingCalendar
 from quantleap.core.models import AuditEntry
 
@@ -122,15 +122,15 @@ def test_staffs_own_feed_is_never_logged_in_by_the_machine(simulator: Simulator)
     feed = make_feed("main", "zerodha", client_id="FEED09", app="mine", logged_in=False)
     assert watch_feeds(now=MORNING) == 0
     feed.refresh_from_db()
-    assert (feed.access_token, feed.problem) == ("", feedwatch.NO_LOGIN)
+    assert (feed.access_token, feed.problem) == ("", feed_watch.NO_LOGIN)
     with pytest.raises(ValueError, match="main"):
-        simulated.log_in(feed, now=MORNING)
+        simulated_feeds.log_in(feed, now=MORNING)
 
 
 @pytest.mark.django_db
 def test_a_feed_of_staffs_own_keeps_the_seed_away() -> None:
     make_feed("main", logged_in=False)
-    assert simulated.seed_feeds() == 0
+    assert simulated_feeds.seed_feeds() == 0
 
 
 @pytest.mark.django_db
@@ -140,9 +140,9 @@ def test_production_neither_seeds_nor_logs_in(
 ) -> None:
     seed()
     feed = FeedAccount.objects.get(role="PRIMARY")
-    assert simulated.logs_in_by_itself(feed)
+    assert simulated_feeds.logs_in_by_itself(feed)
     settings.QUANTLEAP_PROFILE = profile
-    assert not simulated.logs_in_by_itself(feed)
+    assert not simulated_feeds.logs_in_by_itself(feed)
     FeedAccount.objects.all().delete()
     assert "no simulator" in seed()
     assert not FeedAccount.objects.exists()
@@ -156,12 +156,12 @@ def test_only_a_simulator_on_this_machine_is_logged_in_to(
     lead_to(settings, Ports(8900, 8901, 8902))
     seed()
     feed = FeedAccount.objects.get(role="PRIMARY")
-    assert simulated.logs_in_by_itself(feed)
+    assert simulated_feeds.logs_in_by_itself(feed)
     if what == "no simulator":
         settings.QUANTLEAP_SIMULATOR_URL = ""
     else:
         settings.QUANTLEAP_BROKERS["zerodha"]["login"] = "https://kite.zerodha.com"
-    assert not simulated.logs_in_by_itself(feed)
+    assert not simulated_feeds.logs_in_by_itself(feed)
 
 
 @pytest.mark.django_db
@@ -182,7 +182,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(feed.name)
         return Level(at=MORNING)
 
-    monkeypatch.setattr(feedwatch, "read_level", read)
+    monkeypatch.setattr(feed_watch, "read_level", read)
     call_command("load_calendar", stdout=io.StringIO())
     return names
 
@@ -288,7 +288,7 @@ def test_the_watch_measures_the_clock_of_a_feed(monkeypatch: pytest.MonkeyPatch)
     make_feed("main", now=MORNING)
     now = [MORNING]
     behind = dt.timedelta(minutes=3)
-    monkeypatch.setattr(feedwatch, "read_level", lambda feed: Level(at=now[0] - behind))
+    monkeypatch.setattr(feed_watch, "read_level", lambda feed: Level(at=now[0] - behind))
     for _ in range(5):
         watch_feeds(now=now[0])
         now[0] += dt.timedelta(seconds=10)

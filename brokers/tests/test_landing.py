@@ -13,12 +13,12 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
+from brokers.credentials import session_of
 from brokers.models import FeedAccount, FeedLogin
 from brokers.services import feeds
 from brokers.services.login import exchange_code
 from brokers.services.sessions import sweep_sessions
 from brokers.tests.factories import make_feed
-from brokers.vault import session_of
 from quantleap.core import clock
 from quantleap.core.models import AuditEntry, StaffUser
 

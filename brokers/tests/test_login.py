@@ -19,12 +19,12 @@ from django.conf import LazySettings
 from django.db import connection
 
 from brokers.base import LoginResult
+from brokers.credentials import session_of
 from brokers.errors import BrokerRejected, InvalidState
 from brokers.models import BrokerAccount, LoginAttempt
 from brokers.services import login
 from brokers.tests.factories import make_account
 from brokers.tests.logindesk import BACK, Desk
-from brokers.vault import session_of
 from partners.tests.factories import make_customer, make_partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM

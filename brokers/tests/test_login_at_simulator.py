@@ -16,17 +16,17 @@ from django.conf import LazySettings
 from django.core.management import call_command
 
 from brokers.base import Outcome
-from brokers.contractlists import contract_tile, list_states, wanted_lists
+from brokers.contract_lists import contract_tile, list_states, wanted_lists
 from brokers.endpoints import endpoints
 from brokers.feed import FeedQuotes
-from brokers.http import send
 from brokers.models import BrokerAccount, ContractListImport
 from brokers.registry import get_adapter
 from brokers.selectors import instrument_names, trading_accounts
-from brokers.services.contractlists import request_imports, run_import
+from brokers.services.contract_lists import request_imports, run_import
 from brokers.services.feeds import complete_feed_login, feed_login_url
 from brokers.simulator.server import Ports
 from brokers.tests.factories import make_feed
+from brokers.transport_sync import send
 from marketplace.models import Contract
 from marketplace.selectors import contract_info, expiries, load_calendar
 from marketplace.tests import factories as make

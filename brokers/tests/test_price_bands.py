@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers.bands import band_of
 from brokers.base import BookState, Cause, PriceBand
+from brokers.price_bands import band_of
 from brokers.tests.dialects import Dialect, adapter_of, every_broker
 
 D = Decimal
 CIRCUIT = "RED:RULE:{Check circuit limit including square off order}Current:INR 2,400.00 "
-#: Texts as brokers were seen to say them (brokers/bands.py has the sources); ids made up.
+#: Texts as brokers were seen to say them (brokers/price_bands.py has the sources); ids made up.
 NAMED = [
     (
         "Your order price is lower than the current lower circuit limit of 70.65. "

@@ -11,9 +11,9 @@ import pytest
 from django.conf import LazySettings
 from django.db import connections
 
-from brokers import sharedpace, vault
+from brokers import credentials, shared_pace
 from brokers.feed import Ages, collect, load_feeds, load_names, spot_key
-from brokers.feedloop import FeedLoop
+from brokers.feed_loop import FeedLoop
 from brokers.models import FeedPace
 from brokers.pace import Urgency, Window
 from brokers.simulator.limits import Gate
@@ -37,28 +37,28 @@ def simulator(settings: LazySettings) -> Iterator[Running]:
 
 @pytest.mark.django_db
 def test_a_slot_taken_by_one_is_not_there_for_the_other() -> None:
-    assert sharedpace.take_slot("kite F1", WINDOWS, Urgency.FIRST) == 0.0
-    wait = sharedpace.take_slot("kite F1", WINDOWS, Urgency.FIRST)
+    assert shared_pace.take_slot("kite F1", WINDOWS, Urgency.FIRST) == 0.0
+    wait = shared_pace.take_slot("kite F1", WINDOWS, Urgency.FIRST)
     assert 0.0 < wait <= 1.0
-    assert sharedpace.take_slot("kite F2", WINDOWS, Urgency.FIRST) == 0.0
+    assert shared_pace.take_slot("kite F2", WINDOWS, Urgency.FIRST) == 0.0
     assert len(FeedPace.objects.get(login="kite F1").calls) == 1
 
 
 @pytest.mark.django_db
 def test_a_page_of_another_process_waits_while_an_entry_asks() -> None:
-    assert sharedpace.take_slot("kite F1", WINDOWS, Urgency.LAST) == 0.0
-    assert 0.0 < sharedpace.take_slot("kite F1", WINDOWS, Urgency.FIRST) <= 1.0
-    assert 1.0 < sharedpace.take_slot("kite F1", WINDOWS, Urgency.LAST) <= sharedpace.YIELD
+    assert shared_pace.take_slot("kite F1", WINDOWS, Urgency.LAST) == 0.0
+    assert 0.0 < shared_pace.take_slot("kite F1", WINDOWS, Urgency.FIRST) <= 1.0
+    assert 1.0 < shared_pace.take_slot("kite F1", WINDOWS, Urgency.LAST) <= shared_pace.YIELD
     many = (Window(1.0, 10), Window(60.0, 120))  # calls are kept back for what is urgent there
-    assert sharedpace.take_slot("noren F2", many, Urgency.FIRST) == 0.0
-    assert sharedpace.take_slot("noren F2", many, Urgency.LAST) == 0.0
+    assert shared_pace.take_slot("noren F2", many, Urgency.FIRST) == 0.0
+    assert shared_pace.take_slot("noren F2", many, Urgency.LAST) == 0.0
 
 
 @pytest.mark.django_db(transaction=True)
 def test_of_ten_that_ask_at_once_one_gets_the_slot() -> None:
     def one(_: int) -> float:
         try:
-            return sharedpace.take_slot("kite F1", WINDOWS, Urgency.FIRST)
+            return shared_pace.take_slot("kite F1", WINDOWS, Urgency.FIRST)
         finally:
             connections.close_all()
 
@@ -72,8 +72,8 @@ def two_processes(simulator: Running) -> int:
     calls the simulator refused."""
     login = simulator.simulator.exchange.sessions.open("zerodha", "quotes", "F1", simulator.now())
     feed = make_feed("main", client_id="F1", now=simulator.now())
-    feed.api_key = vault.seal(feed, "api_key", "quotes")
-    feed.access_token = vault.seal(feed, "access_token", login.token)
+    feed.api_key = credentials.seal(feed, "api_key", "quotes")
+    feed.access_token = credentials.seal(feed, "access_token", login.token)
     feed.save()
     feeds = load_feeds(simulator.now())
     names = load_names(["zerodha"], underlyings=NAMES)
@@ -115,7 +115,7 @@ def test_without_the_shared_pace_they_are(
     def alone(*_: Any) -> float:
         return 0.0
 
-    monkeypatch.setattr(sharedpace, "take_slot", alone)
+    monkeypatch.setattr(shared_pace, "take_slot", alone)
     assert two_processes(simulator) > 0
 
 

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from brokers.skew import Skew, is_off, median, words
+from brokers.clock_skew import Skew, is_off, median, words
 
 NOW = dt.datetime(2026, 8, 25, 3, 50, 1, tzinfo=dt.UTC)
 

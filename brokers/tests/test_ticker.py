@@ -17,12 +17,12 @@ from django.conf import LazySettings
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from brokers import vault
+from brokers import credentials
 from brokers.base import BrokerInstrument, HttpResponse, Session
 from brokers.feed import FeedQuotes
-from brokers.feedloop import feed_loop
+from brokers.feed_loop import feed_loop
 from brokers.models import FeedAccount
-from brokers.prices import Touchline, get_prices
+from brokers.price_updates import Touchline, get_prices
 from brokers.registry import get_adapter
 from brokers.simulator.kite_stream import MOST, packet, paise
 from brokers.tests.factories import make_feed
@@ -254,8 +254,8 @@ def kite_feed(
     settings.QUANTLEAP_BROKERS = {"zerodha": {"api": url, "login": url, "instruments": ""}}
     login = running.simulator.exchange.sessions.open("zerodha", "quotes", "K1", running.now())
     feed = make_feed("kite", "zerodha", client_id="K1", now=running.now())
-    feed.api_key = vault.seal(feed, "api_key", "quotes")
-    feed.access_token = vault.seal(feed, "access_token", login.token)
+    feed.api_key = credentials.seal(feed, "api_key", "quotes")
+    feed.access_token = credentials.seal(feed, "access_token", login.token)
     feed.save()
     return feed
 

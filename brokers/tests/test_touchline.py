@@ -15,10 +15,10 @@ from django.conf import LazySettings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers import vault
+from brokers import credentials
 from brokers.base import BrokerInstrument, Session
-from brokers.feedloop import feed_loop
-from brokers.prices import LoggedIn, Touchline
+from brokers.feed_loop import feed_loop
+from brokers.price_updates import LoggedIn, Touchline
 from brokers.tests.factories import make_feed
 from brokers.tests.listening import heard_until, near_the_money
 from brokers.tests.running import Running
@@ -121,7 +121,7 @@ def simulator(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Iterat
     settings.QUANTLEAP_BROKERS = {"zebu": {"api": noren, "login": noren, "instruments": ""}}
     login = running.simulator.exchange.sessions.open("zebu", "quotes", "F1", running.now())
     feed = make_feed("noren", "zebu", client_id="F1", now=running.now())
-    feed.access_token = vault.seal(feed, "access_token", login.token)
+    feed.access_token = credentials.seal(feed, "access_token", login.token)
     feed.save()
     yield running
     running.stop()
@@ -167,8 +167,8 @@ def test_160_legs_are_one_call_of_a_kite_feed(simulator: Running, settings: Lazy
     exchange = simulator.simulator.exchange
     login = exchange.sessions.open("zerodha", "quotes", "K1", simulator.now())
     feed = make_feed("kite", "zerodha", "SPARE", client_id="K1", now=simulator.now())
-    feed.api_key = vault.seal(feed, "api_key", "quotes")
-    feed.access_token = vault.seal(feed, "access_token", login.token)
+    feed.api_key = credentials.seal(feed, "api_key", "quotes")
+    feed.access_token = credentials.seal(feed, "access_token", login.token)
     feed.save()
     type(feed).objects.filter(name="noren").update(is_active=False)
     contracts = near_the_money(simulator, 160)

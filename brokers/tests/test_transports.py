@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from brokers import aio, http
+from brokers import transport_async, transport_sync
 from brokers.base import HttpRequest, HttpResponse, Outcome
-from brokers.http import Limits, TransportError
 from brokers.tests import loopback
+from brokers.transport_sync import Limits, TransportError
 
 ORDER = HttpRequest(
     "POST",
@@ -26,13 +26,13 @@ Send = Callable[..., HttpResponse]
 
 
 def _sync(request: HttpRequest, base_url: str, limits: Limits = QUICK) -> HttpResponse:
-    return http.send(request, base_url=base_url, limits=limits)
+    return transport_sync.send(request, base_url=base_url, limits=limits)
 
 
 def _async(request: HttpRequest, base_url: str, limits: Limits = QUICK) -> HttpResponse:
     async def run() -> HttpResponse:
-        async with aio.client() as client:
-            return await aio.send(client, request, base_url=base_url, limits=limits)
+        async with transport_async.client() as client:
+            return await transport_async.send(client, request, base_url=base_url, limits=limits)
 
     return asyncio.run(run())
 
@@ -143,7 +143,7 @@ def test_a_line_keeps_its_connection_and_opens_a_closed_one_anew() -> None:
                 return
 
     read = HttpRequest("GET", "/quote?i=a")
-    line = http.Line()
+    line = transport_sync.Line()
     with loopback.server(two_then_close) as (url, _):
         answers = [line.send(read, base_url=url, limits=QUICK).status for _ in range(5)]
         line.close()
@@ -164,7 +164,7 @@ def test_the_environment_neither_redirects_nor_authorises(
 
 def test_an_account_leaves_through_its_own_proxy_or_address() -> None:
     with loopback.server(loopback.reply(b"{}")) as (proxy, seen):
-        http.send(ORDER, base_url="http://broker.invalid", egress=proxy, limits=QUICK)
+        transport_sync.send(ORDER, base_url="http://broker.invalid", egress=proxy, limits=QUICK)
     assert seen[0].startswith(b"POST http://broker.invalid/orders/regular")
     peers: list[str] = []
 
@@ -173,10 +173,10 @@ def test_an_account_leaves_through_its_own_proxy_or_address() -> None:
         loopback.reply(b"{}")(connection, request)
 
     with loopback.server(note) as (url, _):
-        http.send(ORDER, base_url=url, egress="127.0.0.2", limits=QUICK)
+        transport_sync.send(ORDER, base_url=url, egress="127.0.0.2", limits=QUICK)
     assert peers == ["127.0.0.2"]
     dead = f"http://user:hidden@127.0.0.1:{loopback.refused_port()}"
     with pytest.raises(TransportError) as caught:
-        http.send(ORDER, base_url="http://broker.invalid", egress=dead, limits=QUICK)
+        transport_sync.send(ORDER, base_url="http://broker.invalid", egress=dead, limits=QUICK)
     assert caught.value.outcome is Outcome.NOT_SENT
     assert "hidden" not in str(caught.value)

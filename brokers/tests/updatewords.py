@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from brokers.updates import OrderUpdates, get_updates
+from brokers.order_updates import OrderUpdates, get_updates
 
 #: Frames that are about one order, by broker, with the fields their pages list.
 NOREN: dict[str, Any] = {

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from brokers import wire
+from brokers import parsing as wire
 from brokers.base import (
     BookRead,
     BrokerInstrument,

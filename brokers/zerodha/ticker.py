@@ -19,9 +19,9 @@ from decimal import Decimal
 from typing import Final
 from urllib.parse import urlencode
 
-from brokers import wire
+from brokers import parsing
 from brokers.base import BrokerInstrument, Session
-from brokers.prices import LoggedIn, Name, Touchline
+from brokers.price_updates import LoggedIn, Name, Touchline
 
 #: Instruments of one subscription frame.
 CHUNK: Final = 500
@@ -51,7 +51,7 @@ def path(session: Session) -> str:
 
 
 class KitePrices:
-    """Kite as a :class:`brokers.prices.PriceStream`."""
+    """Kite as a :class:`brokers.price_updates.PriceStream`."""
 
     beat = ""
     most = 3000
@@ -141,7 +141,7 @@ def _touchline(packet: bytes, known: Mapping[Name, Touchline]) -> Touchline | No
 
 
 def _rupees(paise: int) -> Decimal | None:
-    return wire.read_price(Decimal(paise).scaleb(-2))
+    return parsing.read_price(Decimal(paise).scaleb(-2))
 
 
 def _price(packet: bytes, start: int) -> Decimal | None:

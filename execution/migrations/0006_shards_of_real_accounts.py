@@ -1,7 +1,7 @@
 """Everything that is live in one real account has one shard, whoever writes it.
 
 A real account is environment, broker and client id; several rows may stand for it. Two shards mean
-two executors, two books and two paces. The hash (brokers.realaccount) agrees by itself, but not
+two executors, two books and two paces. The hash (brokers.real_account) agrees by itself, but not
 with rows that were armed by an older version, nor after the number of shards was changed: the oldest
 live row decides, and everything that is written after it follows.
 

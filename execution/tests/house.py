@@ -14,7 +14,7 @@ import requests
 import uvloop
 from django.conf import settings
 
-from brokers import http, selectors, vault
+from brokers import credentials, selectors, transport_sync
 from brokers.base import BrokerInstrument, OrderRequest, Product, Side
 from brokers.models import BrokerAccount, FeedAccount
 from brokers.registry import get_adapter
@@ -109,8 +109,10 @@ def load_market(control: Control, now: dt.datetime) -> FeedAccount:
                 broker=broker, lines=_lines(answer), source=url, actor=SYSTEM, now=now
             )
     feed = make_feed(now=now)
-    feed.api_key = vault.seal(feed, "api_key", API_KEY)
-    feed.access_token = vault.seal(feed, "access_token", control.token("zerodha", feed.client_id))
+    feed.api_key = credentials.seal(feed, "api_key", API_KEY)
+    feed.access_token = credentials.seal(
+        feed, "access_token", control.token("zerodha", feed.client_id)
+    )
     feed.save()
     return feed
 
@@ -207,7 +209,7 @@ class House:
             price=price,
         )
         base = settings.QUANTLEAP_BROKERS[account.broker]["api"]
-        answer = http.send(adapter.place_order(found.session, order), base_url=base)
+        answer = transport_sync.send(adapter.place_order(found.session, order), base_url=base)
         placed = adapter.parse_place(answer)
         assert placed.broker_order_id, placed
 

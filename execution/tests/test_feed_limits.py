@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from brokers import sharedpace, vault
+from brokers import credentials, shared_pace
 from brokers.feed import PLATFORM_QUOTES, FeedQuotes, read_level
 from brokers.models import FeedAccount
 from brokers.tests import loopback
@@ -72,7 +72,7 @@ def test_two_questions_in_one_second_are_one_too_many(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: what the old way did, and that the simulator minds."""
-    monkeypatch.setattr(sharedpace, "take_slot", lambda *_: 0.0)
+    monkeypatch.setattr(shared_pace, "take_slot", lambda *_: 0.0)
     feed = FeedAccount.objects.get()
     house.control.ask("POST", "/limits", kite_quotes_per_second=1)
     levels = [read_level(feed) for _ in range(2)]
@@ -102,8 +102,8 @@ def noren(house: House) -> FeedAccount:
     """The platform's only feed is a Noren login."""
     FeedAccount.objects.all().delete()
     feed = make_feed("noren", "zebu", now=clock.now())
-    feed.api_key = vault.seal(feed, "api_key", API_KEY)
-    feed.access_token = vault.seal(
+    feed.api_key = credentials.seal(feed, "api_key", API_KEY)
+    feed.access_token = credentials.seal(
         feed, "access_token", house.control.token("zebu", feed.client_id)
     )
     feed.save()

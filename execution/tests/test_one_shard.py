@@ -17,7 +17,7 @@ import pytest
 from django.db import connection, transaction
 
 from brokers.models import BrokerAccount
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from execution import arming
 from execution.engine.database import leases, loader
 from execution.models import Execution, OrderIntent, ShardLease

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
-from brokers import aio
+from brokers import transport_async
 from brokers.base import OrderReport, Session
 from brokers.tests.updatewords import NOREN, spoken
 from execution.engine.runtime.call_slots import CallSlots
@@ -70,7 +70,7 @@ async def listening(
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    clients = aio.Clients(connections=0)
+    clients = transport_async.Clients(connections=0)
     heard = Heard()
     stream = OrderStream(
         spoken=spoken("zebu"),
@@ -236,7 +236,7 @@ def test_a_session_that_is_not_let_in_is_asked_again_and_never_healthy() -> None
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        clients, heard = aio.Clients(connections=0), Heard()
+        clients, heard = transport_async.Clients(connections=0), Heard()
         stream = OrderStream(
             spoken=spoken("zebu"),
             client=clients.of(""),

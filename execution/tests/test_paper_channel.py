@@ -7,7 +7,7 @@ from collections.abc import Collection, Coroutine, Mapping
 from decimal import Decimal
 from typing import Any
 
-from brokers import aio
+from brokers import transport_async
 from brokers.base import (
     BookRead,
     BookState,
@@ -17,8 +17,8 @@ from brokers.base import (
     PriceChange,
     Product,
 )
-from brokers.http import Limits
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
+from brokers.transport_sync import Limits
 from execution import lifecycle
 from execution.engine.runtime.call_slots import CONNECTS, CallSlots
 from execution.engine.wire.channel import EARLY
@@ -85,7 +85,7 @@ def order(channel: PaperChannel, price: str, **fields: Any) -> LiveIntent:
 
 async def read(channel: PaperChannel) -> list[OrderReport]:
     request = channel.adapter.order_book(channel.session)
-    answer = await channel.fetch(aio.Clients(connections=0), request, Limits())
+    answer = await channel.fetch(transport_async.Clients(connections=0), request, Limits())
     book: BookRead = channel.adapter.parse_order_book(answer)
     assert book.ok
     return list(book.orders)
@@ -112,7 +112,7 @@ def test_a_paper_limit_away_from_the_market_stayed_accepted_and_no_cancel_did_an
             (order_id, BookState.OPEN)
         ]
         request = channel.adapter.cancel_order(channel.session, order_id)
-        await channel.fetch(aio.Clients(connections=0), request, Limits())
+        await channel.fetch(transport_async.Clients(connections=0), request, Limits())
         assert [o.state for o in await read(channel)] == [BookState.CANCELLED]
 
     play(story())
@@ -127,7 +127,7 @@ def test_a_resting_paper_order_is_matched_at_the_price_that_it_is_changed_to() -
         assert (resting.state, resting.price) == (BookState.OPEN, Decimal(110))
         change = PriceChange(order_id, paper_instrument(1), 65, Decimal(99))
         request = channel.adapter.change_order(channel.session, change)
-        answer = await channel.fetch(aio.Clients(connections=0), request, Limits())
+        answer = await channel.fetch(transport_async.Clients(connections=0), request, Limits())
         said = channel.adapter.parse_change(answer)
         assert (said.outcome, said.broker_order_id) == (Outcome.ACCEPTED, order_id)
         (filled,) = await read(channel)
@@ -185,7 +185,7 @@ def test_the_book_is_made_of_our_rows_again_after_a_restart() -> None:
             "PAPER2": BookState.FILLED,
         }
         request = channel.adapter.positions(channel.session)
-        answer = await channel.fetch(aio.Clients(connections=0), request, Limits())
+        answer = await channel.fetch(transport_async.Clients(connections=0), request, Limits())
         held = channel.adapter.parse_positions(answer)
         assert [(p.symbol, p.quantity) for p in held.positions if p.quantity] == [("1", -65)]
 

@@ -14,7 +14,7 @@ from django.conf import LazySettings
 
 from brokers.models import BrokerAccount
 from brokers.pace import Call, lane
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from brokers.tests.factories import make_contract
 from execution.engine.database.past_calls import Past, past_calls
 from execution.engine.executor import Executor

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from brokers import aio
+from brokers import transport_async
 from brokers.base import Credentials, HttpRequest, HttpResponse, Outcome
-from brokers.http import Limits, TransportError
+from brokers.parsing import MAX_BODY_BYTES
 from brokers.routes import Route
 from brokers.services.login import exchange_code
 from brokers.tests import loopback
-from brokers.wire import MAX_BODY_BYTES
+from brokers.transport_sync import Limits, TransportError
 from execution import lifecycle
 from execution.engine.books.book_reader import MOST_ORDERS
 from execution.engine.memory.actors import Actor
@@ -85,7 +85,7 @@ def ask(url: str, limits: Limits) -> TransportError:
     """How a read that must not succeed ends."""
 
     async def main() -> TransportError:
-        clients = aio.Clients(connections=1)
+        clients = transport_async.Clients(connections=1)
         try:
             with pytest.raises(TransportError) as caught:
                 await clients.send(HttpRequest("GET", "/orders"), Route.of(url), limits=limits)
@@ -318,7 +318,7 @@ def test_an_accounts_egress_is_the_way_of_everything_that_it_sends(
 def test_two_accounts_with_an_egress_each_share_no_connection() -> None:
     async def main() -> list[wire.Request]:
         async with wire.broker(lambda request, before: wire.reply(OPENED)) as (url, seen):
-            clients = aio.Clients(connections=4)
+            clients = transport_async.Clients(connections=4)
             for egress in ("127.0.0.2", "127.0.0.3", "127.0.0.2"):
                 await clients.send(HttpRequest("GET", "/orders"), Route.of(url, egress))
             await clients.close()

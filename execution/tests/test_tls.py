@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from brokers import aio, http, tls
+from brokers import tls, transport_async, transport_sync
 from brokers.base import HttpRequest, HttpResponse, Outcome
-from brokers.http import Limits, TransportError
 from brokers.tests import loopback
 from brokers.tests.certificates import Authority
+from brokers.transport_sync import Limits, TransportError
 from execution.engine.wire.sockets import NotConnected, Target, open_socket
 
 READ = HttpRequest("GET", "/orders")
@@ -20,11 +20,11 @@ QUICK = Limits(connect=2.0, read=2.0)
 
 
 def _requests(url: str) -> HttpResponse:
-    return http.send(READ, base_url=url, limits=QUICK)
+    return transport_sync.send(READ, base_url=url, limits=QUICK)
 
 
 def _line(url: str) -> HttpResponse:
-    line = http.Line()
+    line = transport_sync.Line()
     try:
         return line.send(READ, base_url=url, limits=QUICK)
     finally:
@@ -33,8 +33,8 @@ def _line(url: str) -> HttpResponse:
 
 def _aiohttp(url: str) -> HttpResponse:
     async def run() -> HttpResponse:
-        async with aio.client() as client:
-            return await aio.send(client, READ, base_url=url, limits=QUICK)
+        async with transport_async.client() as client:
+            return await transport_async.send(client, READ, base_url=url, limits=QUICK)
 
     return asyncio.run(run())
 
@@ -125,9 +125,9 @@ def test_a_client_that_is_older_than_the_names_obeys_them_all_the_same(
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
 
     async def run(url: str) -> int:
-        async with aio.client() as client:
+        async with transport_async.client() as client:
             monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
-            return (await aio.send(client, READ, base_url=url, limits=QUICK)).status
+            return (await transport_async.send(client, READ, base_url=url, limits=QUICK)).status
 
     with loopback.server(loopback.reply(b"{}"), authority.server()) as (url, _):
         assert asyncio.run(run(url)) == 200

@@ -9,7 +9,7 @@ from typing import Any
 
 from brokers.base import OrderRequest, Product, Session
 from brokers.pace import Pacer
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from brokers.routes import Route
 from brokers.zerodha.adapter import ZerodhaAdapter
 from execution import lifecycle

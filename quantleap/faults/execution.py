@@ -12,7 +12,7 @@ from django.db import connection, transaction
 
 from brokers.base import OrderReport
 from brokers.pace import Pacer
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from brokers.selectors import TradingAccount
 from execution import duplicates, lifecycle
 from execution.duplicates import Found

@@ -8,10 +8,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from brokers import instrument_files
-from brokers.contractlists import wanted_lists
+from brokers.contract_lists import wanted_lists
 from brokers.models import ContractListImport
 from brokers.registry import live_kinds
-from brokers.services.contractlists import address_of, request_imports, run_import
+from brokers.services.contract_lists import address_of, request_imports, run_import
 from brokers.services.instruments import import_instruments
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM

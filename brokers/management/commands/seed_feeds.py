@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from brokers.services.simulated import is_simulated, seed_feeds
+from brokers.services.simulated_feeds import is_simulated, seed_feeds
 
 
 class Command(BaseCommand):

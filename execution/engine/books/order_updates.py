@@ -17,11 +17,11 @@ from typing import Final
 
 import structlog
 
-from brokers import aio
+from brokers import transport_async
 from brokers.base import OrderReport
 from brokers.endpoints import endpoints
+from brokers.order_updates import get_updates
 from brokers.registry import get_adapter
-from brokers.updates import get_updates
 from execution import duplicates, transitions
 from execution.alarms import CHANGED_OUTSIDE
 from execution.engine.books.visibility import Visibility
@@ -72,7 +72,7 @@ class UpdateStreams:
         self._work = work
         self._reading = reading
         self._is_busy = is_busy
-        self._clients = aio.Clients(connections=0)
+        self._clients = transport_async.Clients(connections=0)
         self._slots = CallSlots(AT_ONCE)
 
     async def loop(self) -> None:

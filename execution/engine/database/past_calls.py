@@ -21,7 +21,7 @@ from django.db.models.functions import Greatest
 
 from brokers.models import BrokerAccount
 from brokers.pace import Call
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from execution.models import OrderIntent, Run
 from execution.price_changes import KEPT, from_json
 

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from brokers.feed import as_quote
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from execution.engine.memory.actors import Actor
 from execution.engine.orders.broker_calls import BrokerCalls
 from execution.engine.orders.contract_names import ContractNames

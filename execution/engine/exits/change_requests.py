@@ -19,7 +19,7 @@ import structlog
 
 from brokers.base import HttpRequest, Outcome, PriceChange, SendResult
 from brokers.pace import Call
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from execution import lifecycle, price_changes
 from execution.alarms import SELF_TRADE, SESSION_OVER
 from execution.engine.database.writer import Batch

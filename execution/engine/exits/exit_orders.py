@@ -15,7 +15,7 @@ from typing import Any, Final
 import structlog
 
 from brokers.base import Side
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from execution.alarms import CLOSED_OUTSIDE, UNWRITABLE, Alarm
 from execution.engine.database.alarm_writer import About, Raised
 from execution.engine.database.refused_rows import REFUSED_AGAIN

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 from brokers.base import BrokerInstrument, NetPosition, OrderReport
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from execution.alarms import NO_WITNESS
 from execution.engine.books.book_reader import BookReader
 from execution.engine.memory.actors import Actor

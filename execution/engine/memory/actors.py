@@ -2,7 +2,7 @@
 
 The broker knows one account where we may have several rows: the same person at two partners, or
 two strategies in one row. Its executions, orders and book reads are therefore kept by the real
-account (:mod:`brokers.realaccount`); each row of ours adds a session and a route for its orders
+account (:mod:`brokers.real_account`); each row of ours adds a session and a route for its orders
 (a :class:`~execution.engine.wire.channel.Channel`). All rows of a real account have the same shard,
 so no other process holds any part of it (docs/adr/0038).
 """
@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from execution.engine.wire.channel import Channel
 from execution.state import LiveExecution, LiveIntent
 from quantleap.core import clock

@@ -17,7 +17,7 @@ import structlog
 from brokers.base import Session
 from brokers.endpoints import endpoints, is_enabled
 from brokers.pace import Pacer
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from brokers.registry import get_adapter
 from brokers.routes import Route
 from brokers.selectors import TradingAccount, trading_accounts

@@ -10,10 +10,10 @@ from typing import Final, TypeVar
 
 import structlog
 
-from brokers import aio
+from brokers import transport_async
 from brokers.base import HttpRequest, HttpResponse
-from brokers.http import Limits, TransportError
 from brokers.pace import Call, Urgency
+from brokers.transport_sync import Limits, TransportError
 from execution.engine.memory.actors import Actor
 from execution.engine.runtime import call_slots
 from execution.engine.runtime.call_slots import CallSlots
@@ -36,7 +36,7 @@ class BrokerCalls:
     def __init__(self, quiet: QuietWindow) -> None:
         self._quiet = quiet
         # No limit on connections: hanging ones would use it up.
-        self._clients = aio.Clients(connections=0)
+        self._clients = transport_async.Clients(connections=0)
         self._slots: dict[str, CallSlots] = {}
         self._failing: dict[int, str] = {}
         self._parser = ThreadPoolExecutor(1, "executor-books")

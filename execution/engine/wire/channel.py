@@ -15,12 +15,12 @@ from typing import Final
 
 import structlog
 
-from brokers import aio, pace
+from brokers import pace, transport_async
 from brokers.base import BrokerAdapter, HttpRequest, HttpResponse, Session
-from brokers.http import Limits
 from brokers.pace import ORDER_CALLS, Call, Pacer, Urgency
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from brokers.routes import Route
+from brokers.transport_sync import Limits
 from execution import lifecycle
 from execution.engine.runtime.call_slots import CallSlots
 from execution.engine.wire.connection import Answer, Connection, Deadlines, TooLate
@@ -286,7 +286,7 @@ class Channel:
         self._send(shot.connection, self._entries, shot.intent, now)
 
     async def fetch(
-        self, clients: aio.Clients, request: HttpRequest, limits: Limits
+        self, clients: transport_async.Clients, request: HttpRequest, limits: Limits
     ) -> HttpResponse:
         """The answer to a read, cancel or change. Raises TransportError if none came in time."""
         return await clients.send(request, self.route, limits=limits)

@@ -16,8 +16,8 @@ import structlog
 
 from brokers import tls
 from brokers.base import OrderReport, Session
-from brokers.spoken import Refused, address
-from brokers.updates import MAX_FRAME, OrderUpdates
+from brokers.order_updates import MAX_FRAME, OrderUpdates
+from brokers.websocket_frames import Refused, address
 from execution.engine.runtime.call_slots import CallSlots
 from execution.engine.runtime.quiet_window import QuietWindow
 from quantleap.core import clock

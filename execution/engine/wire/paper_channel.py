@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Final
 
-from brokers import aio
+from brokers import transport_async
 from brokers.base import (
     BookState,
     BrokerInstrument,
@@ -24,12 +24,12 @@ from brokers.base import (
     QuoteRow,
     Session,
 )
-from brokers.http import Limits
 from brokers.pace import Pacer
 from brokers.paper.adapter import PaperVenue
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from brokers.registry import get_adapter
 from brokers.routes import Route
+from brokers.transport_sync import Limits
 from execution import lifecycle
 from execution.engine.runtime.call_slots import CallSlots
 from execution.engine.wire.channel import EARLY, Channel, Shot
@@ -150,7 +150,7 @@ class PaperChannel(Channel):
         self._loop.call_soon(self._on_answer, intent, Answer(response=response, error="", at=now))
 
     async def fetch(
-        self, clients: aio.Clients, request: HttpRequest, limits: Limits
+        self, clients: transport_async.Clients, request: HttpRequest, limits: Limits
     ) -> HttpResponse:
         """The book's answer, after updating prices from the feed if an order rests."""
         del clients, limits

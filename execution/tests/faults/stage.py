@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from django.conf import settings
 
-from brokers import http, selectors, vault
+from brokers import credentials, selectors, transport_sync
 from brokers.base import BrokerInstrument, OrderRequest, Product, Side
 from brokers.models import BrokerAccount
 from brokers.registry import get_adapter
@@ -239,14 +239,14 @@ class Stage:
             price=price,
         )
         base = settings.QUANTLEAP_BROKERS[account.broker]["api"]
-        http.send(adapter.place_order(session, order), base_url=base)
+        transport_sync.send(adapter.place_order(session, order), base_url=base)
 
     def egress(self) -> dict[str, str]:
         """Everybody gets a source address of their own; it by client."""
         given = {}
         for number, account in enumerate(self.everybody, start=5):
             given[account.client_id] = f"127.0.1.{number}"
-            account.egress = vault.seal(account, "egress", given[account.client_id])
+            account.egress = credentials.seal(account, "egress", given[account.client_id])
             account.save(update_fields=["egress"])
         return given
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from brokers.base import BookState, BrokerInstrument, Session
-from brokers.realaccount import RealAccount
+from brokers.real_account import RealAccount
 from brokers.selectors import TradingAccount
 from execution import lifecycle
 from execution.engine.database import leases, loader

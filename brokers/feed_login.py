@@ -2,7 +2,7 @@
 
 All requests of one process meet here. Requests that arrive while a slot is awaited leave together,
 as many instruments as the broker takes in a call, the most urgent first; a recent answer is not
-requested again. Lives on the feeds' loop (:mod:`brokers.feedloop`).
+requested again. Lives on the feeds' loop (:mod:`brokers.feed_loop`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Final
 import aiohttp
 import structlog
 
-from brokers import aio, http, skew
+from brokers import clock_skew as skew
+from brokers import transport_async, transport_sync
 from brokers.base import BrokerInstrument, Cause, QuoteRead, QuoteRow, Session
-from brokers.feedstream import Stream
+from brokers.feed_stream import Stream
 from brokers.pace import Call, Pacer, Urgency
-from brokers.prices import Name, Touchline, get_prices
+from brokers.price_updates import Name, Touchline, get_prices
 from brokers.registry import get_adapter
 from quantleap.core import clock
 
@@ -82,7 +83,7 @@ class _Wish:
 
 
 #: Takes a slot that all processes share: returns 0.0, or the seconds to wait
-#: (:mod:`brokers.sharedpace`).
+#: (:mod:`brokers.shared_pace`).
 Shared = Callable[[str, Urgency], Awaitable[float]]
 
 
@@ -208,8 +209,8 @@ class Line:
         adapter = get_adapter(self.feed.broker)
         ((keys, request),) = adapter.quotes(self.feed.session, names)
         try:
-            response = await aio.send(self.client, request, base_url=self.feed.base_url)
-        except http.TransportError as error:
+            response = await transport_async.send(self.client, request, base_url=self.feed.base_url)
+        except transport_sync.TransportError as error:
             return QuoteRead(ok=False, message=f"did not answer ({error.message})")
         return adapter.parse_quotes(response, keys, names)
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from brokers.base import BrokerInstrument
 from brokers.registry import speaker
-from brokers.spoken import Spoken
+from brokers.websocket_frames import Spoken
 
 #: Larger frames are not read.
 MAX_FRAME: Final = 1024 * 1024

@@ -18,8 +18,8 @@ import aiohttp
 import structlog
 from django.db import connection
 
-from brokers import aio, sharedpace
-from brokers.feedline import Feed, Line
+from brokers import shared_pace, transport_async
+from brokers.feed_login import Feed, Line
 from brokers.pace import Urgency, Window
 from brokers.registry import get_adapter
 
@@ -78,7 +78,7 @@ class FeedLoop:
     def line(self, feed: Feed) -> Line:
         """The line of a feed's login (on the loop)."""
         if self._client is None:
-            self._client = aio.client()
+            self._client = transport_async.client()
         key = (feed.broker, feed.base_url, feed.session.client_id)
         found = self.lines.get(key)
         if found is None:
@@ -89,7 +89,7 @@ class FeedLoop:
 
 def _slot(login: str, windows: Sequence[Window], urgency: Urgency) -> float:
     try:
-        return sharedpace.take_slot(login, windows, urgency)
+        return shared_pace.take_slot(login, windows, urgency)
     finally:
         connection.close()  # one call a second does not justify a session all day
 

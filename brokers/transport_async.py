@@ -1,6 +1,6 @@
 """The asynchronous transport: an adapter's request over aiohttp (books, cancels, quotes).
 
-It keeps the promises of :mod:`brokers.http`: no redirects, limits on time and bytes, and a failure
+It keeps the promises of :mod:`brokers.transport_sync`: no redirects, limits on time and bytes, and a failure
 says whether anything can have arrived. Orders at the entry second have their own sender
 (docs/adr/0010).
 """
@@ -14,8 +14,8 @@ from yarl import URL
 
 from brokers import tls
 from brokers.base import HttpRequest, HttpResponse, Outcome
-from brokers.http import Limits, TransportError
 from brokers.routes import Route
+from brokers.transport_sync import Limits, TransportError
 
 _CHUNK: Final = 64 * 1024
 #: Asynchronous callers poll: a late answer is worth less than the next one.

@@ -14,18 +14,12 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.widgets import UnfoldBooleanSwitchWidget
 
-from brokers.contractlists import (
-    list_name,
-    list_states,
-    offered_lists,
-    progress_of,
-    wanted_lists,
-)
+from brokers.contract_lists import list_name, list_states, offered_lists, progress_of, wanted_lists
 from brokers.models import (
     BrokerInstrument,
     ContractListImport,
 )
-from brokers.services.contractlists import request_imports
+from brokers.services.contract_lists import request_imports
 from quantleap.core import clock
 from quantleap.core.admin import (
     ConfirmForm,

@@ -17,9 +17,9 @@ from django.conf import settings
 from brokers.base import HttpRequest
 from brokers.endpoints import endpoints, is_loopback
 from brokers.errors import BrokerRejected, BrokerUnavailable
-from brokers.http import TransportError, send
 from brokers.models import FeedAccount
 from brokers.services.feeds import complete_feed_login, feed_login_url, save_feed_account
+from brokers.transport_sync import TransportError, send
 from quantleap.core.audit import SYSTEM
 from quantleap.core.production_checks import is_production
 

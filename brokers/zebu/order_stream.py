@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 
-from brokers import wire
+from brokers import parsing as wire
 from brokers.base import Session
-from brokers.updates import MAX_FRAME, NOTHING, Said
+from brokers.order_updates import MAX_FRAME, NOTHING, Said
 from brokers.zebu import parsing, touchline
 
 
 class NorenUpdates:
-    """Noren as :class:`brokers.updates.OrderUpdates`."""
+    """Noren as :class:`brokers.order_updates.OrderUpdates`."""
 
     beat = touchline.HEARTBEAT
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from brokers.base import OrderReport, Session
 from brokers.registry import speaker
-from brokers.spoken import Spoken
+from brokers.websocket_frames import Spoken
 
 #: Larger frames are not read: an update is one order.
 MAX_FRAME: Final = 64 * 1024
@@ -45,8 +45,8 @@ class OrderUpdates(Spoken, Protocol):
 
 _SPOKEN: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "zebu": "brokers.zebu.orderstream.NorenUpdates",
-        "zerodha": "brokers.zerodha.orderstream.KiteUpdates",
+        "zebu": "brokers.zebu.order_stream.NorenUpdates",
+        "zerodha": "brokers.zerodha.order_stream.KiteUpdates",
     }
 )
 

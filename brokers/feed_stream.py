@@ -1,6 +1,6 @@
 """A feed's websocket: prices that arrive unasked and cost the login no calls.
 
-Lives on the feeds' loop (:mod:`brokers.feedloop`). It connects when somebody wants instruments and
+Lives on the feeds' loop (:mod:`brokers.feed_loop`). It connects when somebody wants instruments and
 the pause after the last connection is over, and disconnects when nobody has wanted any for a while.
 """
 
@@ -16,8 +16,8 @@ import structlog
 
 from brokers import tls
 from brokers.base import BrokerInstrument, Session
-from brokers.prices import MAX_FRAME, LoggedIn, Name, PriceStream, Touchline
-from brokers.spoken import Refused, address
+from brokers.price_updates import MAX_FRAME, LoggedIn, Name, PriceStream, Touchline
+from brokers.websocket_frames import Refused, address
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)

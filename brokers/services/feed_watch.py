@@ -11,12 +11,12 @@ from typing import Final
 
 import structlog
 
-from brokers import skew
+from brokers import clock_skew
 from brokers.errors import CredentialsUnreadable
 from brokers.feed import Level, read_level
 from brokers.models import FeedAccount
 from brokers.ports import QUOTES_RESERVED
-from brokers.services import simulated
+from brokers.services import simulated_feeds
 from marketplace.selectors import load_calendar
 from quantleap.core import clock
 from quantleap.core.errors import DomainError
@@ -43,7 +43,7 @@ def watch_feeds(*, now: dt.datetime) -> int:
     return sum(
         _watch(feed, now)
         for feed in FeedAccount.objects.filter(is_active=True)
-        if open_now or simulated.logs_in_by_itself(feed)
+        if open_now or simulated_feeds.logs_in_by_itself(feed)
     )
 
 
@@ -64,17 +64,17 @@ def _watch(feed: FeedAccount, now: dt.datetime) -> bool:
     if feed.used_at is not None and now - feed.used_at < IN_USE and not feed.problem:
         return True
     level = _read(feed, now)
-    if level.ended and simulated.logs_in_by_itself(feed):
+    if level.ended and simulated_feeds.logs_in_by_itself(feed):
         try:
-            level = _read(simulated.log_in(feed, now=now), now)
+            level = _read(simulated_feeds.log_in(feed, now=now), now)
         except DomainError as error:
             level = Level(problem=error.message)
-    measured = skew.Skew(feed.clock_samples, feed.quote_at)
+    measured = clock_skew.Skew(feed.clock_samples, feed.quote_at)
     known: dict[str, object] = {}
     if level.at is not None:
         measured.heard(level.at, now)
         known = {"quote_at": level.at, "clock_samples": measured.samples}
-    problem = level.problem or skew.words(measured.samples)
+    problem = level.problem or clock_skew.words(measured.samples)
     FeedAccount.objects.filter(pk=feed.pk).update(read_at=now, problem=problem[:200], **known)
     if problem:
         log.warning("feed_gives_no_price", feed=feed.name, problem=problem)

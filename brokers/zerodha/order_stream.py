@@ -7,14 +7,14 @@ https://kite.trade/docs/connect/v3/postbacks/.
 
 from __future__ import annotations
 
-from brokers import wire
+from brokers import parsing as wire
 from brokers.base import Session
-from brokers.updates import MAX_FRAME, NOTHING, Said
+from brokers.order_updates import MAX_FRAME, NOTHING, Said
 from brokers.zerodha import parsing, ticker
 
 
 class KiteUpdates:
-    """Kite as :class:`brokers.updates.OrderUpdates`."""
+    """Kite as :class:`brokers.order_updates.OrderUpdates`."""
 
     beat = ""
 

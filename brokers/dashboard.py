@@ -9,7 +9,7 @@ from typing import Final
 from django.http import HttpRequest
 from django.urls import reverse
 
-from brokers import skew
+from brokers import clock_skew
 from brokers.models import FeedAccount
 from marketplace.calendar import CalendarError, TradingCalendar
 from marketplace.selectors import load_calendar
@@ -61,10 +61,10 @@ def _live_tile(
     now: dt.datetime,
 ) -> Tile:
     """During market hours: the age of the newest price."""
-    off = next((feed for feed in ready if skew.is_off(feed.clock_samples)), None)
-    ready = [feed for feed in ready if not skew.is_off(feed.clock_samples)]
+    off = next((feed for feed in ready if clock_skew.is_off(feed.clock_samples)), None)
+    ready = [feed for feed in ready if not clock_skew.is_off(feed.clock_samples)]
     if off is not None and (off is primary or not ready):
-        note = f"{off}: {skew.words(off.clock_samples)}"
+        note = f"{off}: {clock_skew.words(off.clock_samples)}"
         return Tile(TITLE, "Clock off", note, _page(off), "warn" if ready else "bad")
     newest = max((f for f in ready if f.quote_at is not None), key=_quote_at, default=None)
     if newest is None or now - _quote_at(newest) > STALE:

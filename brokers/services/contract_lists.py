@@ -9,7 +9,7 @@ import structlog
 from django.db import IntegrityError, transaction
 
 from brokers import instrument_files
-from brokers.contractlists import LOST, ListKey, is_due, list_states, offered_lists, tell_progress
+from brokers.contract_lists import LOST, ListKey, is_due, list_states, offered_lists, tell_progress
 from brokers.endpoints import endpoints, require_enabled
 from brokers.models import ContractListImport
 from brokers.ports import QUOTES_RESERVED

@@ -14,7 +14,7 @@ from typing import Final
 from brokers.base import Side
 from execution.pricing import LAST, marketable_limit
 from marketplace.definition import StrategySpec
-from marketplace.ordering import order_groups
+from marketplace.leg_order import order_groups
 from subscriptions.capacity import EntryPace
 from subscriptions.sizing import changed_ratio, leg_lots, ratio_words
 

@@ -11,8 +11,8 @@ class MarketplaceConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the room's part of the console's first page and its entries in the sidebar."""
+        from marketplace.dashboard import today
         from marketplace.sidebar import STRATEGIES
-        from marketplace.today import today
         from quantleap.core.console import NAVIGATION, TODAY
 
         TODAY.register(today)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from marketplace.definition import Definition, LegSpec, StrategySpec, leg_label
-from marketplace.words import leg_words, rule_words, weekday_words
+from marketplace.descriptions import leg_words, rule_words, weekday_words
 
 
 @dataclass(frozen=True, slots=True)

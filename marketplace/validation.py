@@ -13,7 +13,7 @@ from typing import Final
 from marketplace.calendar import Hours
 from marketplace.definition import Definition, LegSpec, RuleSpec, StrategySpec, leg_label
 from marketplace.rules import RuleError, check_rule
-from marketplace.squareoffs import SquareOff, limits
+from marketplace.square_offs import SquareOff, limits
 
 MAX_LEGS: Final = 20
 MAX_STRATEGIES: Final = 10

@@ -16,7 +16,7 @@ from typing import Final
 
 from brokers.pace import Window, last_entry_leaves
 from marketplace.definition import Definition, StrategySpec
-from marketplace.ordering import order_groups
+from marketplace.leg_order import order_groups
 from quantleap.core.decimals import trimmed
 from subscriptions.errors import TooManyOrders
 from subscriptions.limits import MAX_LOT_MULTIPLIER, MIN_LOT_MULTIPLIER

@@ -11,7 +11,7 @@ from execution.models import Run
 from execution.timing import from_settings
 from marketplace.models import Template
 from marketplace.ports import RUNS
-from marketplace.selectors.standing import standing
+from marketplace.selectors.template_summary import standing
 from marketplace.tests import factories as make
 from quantleap.core import clock
 

@@ -14,7 +14,7 @@ from brokers.pace import Window
 from execution.plan import PlanError, ResolvedLeg, plan_entry, slices
 from execution.tests.strategies import multipliers, premiums, strategy_specs
 from marketplace.definition import StrategySpec
-from marketplace.ordering import order_groups
+from marketplace.leg_order import order_groups
 from marketplace.tests.factories import IRON_CONDOR_LEGS, leg_spec, strategy_spec
 from subscriptions.capacity import EntryPace
 from subscriptions.sizing import changed_ratio

@@ -22,7 +22,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from marketplace.admin.squareoffs import square_off_panel
+from marketplace.admin.square_offs import square_off_panel
 from marketplace.calendar_changes import (
     DATE_SHAPES,
     MAX_DESCRIPTION,

@@ -15,7 +15,7 @@ from marketplace.admin.rows import (
     strategy_initial,
 )
 from marketplace.definition import Definition, LegSpec, StrategySpec
-from marketplace.squareoffs import limits
+from marketplace.square_offs import limits
 from marketplace.validation import Market, leg_findings, strategy_findings
 
 PREFIX: Final = "strategies"

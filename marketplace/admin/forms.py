@@ -19,9 +19,9 @@ from marketplace.definition import Definition
 from marketplace.models import Price, Template
 from marketplace.models.templates import NAME_TAKEN
 from marketplace.ports import PARTNERS
+from marketplace.presets import StartingPoint
 from marketplace.selectors import draft_definition, name_is_taken
 from marketplace.services import PriceTerms, price_refusals
-from marketplace.starting_points import StartingPoint
 from marketplace.validation import Market
 from quantleap.core import clock
 from quantleap.core.identifiers import ascii_upper

@@ -17,7 +17,7 @@ from marketplace.diff import changes
 from marketplace.models import Template, TemplateVersion
 from marketplace.ports import SUBSCRIBERS
 from marketplace.selectors import draft_definition
-from marketplace.selectors.standing import standing
+from marketplace.selectors.template_summary import standing
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, ConsoleAdmin, action, confirmed
 from quantleap.core.audit import Actor

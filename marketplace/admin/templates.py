@@ -18,12 +18,12 @@ from marketplace.admin.forms import LARGE_CHANGE, PriceForm, TemplateForm
 from marketplace.admin.publishing import TemplateActions
 from marketplace.models import Price, Template, TemplateStats
 from marketplace.ports import PARTNERS
+from marketplace.presets import STARTING_POINTS, starting_point
 from marketplace.selectors import load_market, unpublished
-from marketplace.selectors.pictures import NoPicture, draw, picture_json
-from marketplace.selectors.standing import standing
+from marketplace.selectors.payoff_preview import NoPicture, draw, picture_json
+from marketplace.selectors.template_summary import standing
 from marketplace.services import set_price
 from marketplace.services.drafts import replace_draft
-from marketplace.starting_points import STARTING_POINTS, starting_point
 from marketplace.validation import Market
 from quantleap.core import clock
 from quantleap.core.admin import ConsoleTabularInline, action, display

@@ -13,7 +13,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from marketplace.api.answers import Taxation, payoff_preview, template_detail, template_row
+from marketplace.api.presenters import Taxation, payoff_preview, template_detail, template_row
 from marketplace.api.serializers import TemplateDetailAnswer, TemplateListAnswer
 from marketplace.categories import CATEGORIES
 from marketplace.models import Template

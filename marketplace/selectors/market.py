@@ -26,7 +26,7 @@ from marketplace.models import (
     SpecialSession,
     Underlying,
 )
-from marketplace.squareoffs import SquareOff, in_force, parse_square_offs
+from marketplace.square_offs import SquareOff, in_force, parse_square_offs
 from marketplace.strikes import Rung
 from marketplace.validation import Market
 

@@ -1,7 +1,7 @@
 """All state changes of the room marketplace."""
 
 from marketplace.services.prices import PriceTerms, price_refusals, set_price
-from marketplace.services.publishing import (
+from marketplace.services.template_lifecycle import (
     PublishPreview,
     Withdrawal,
     adjust_subscriber_count,

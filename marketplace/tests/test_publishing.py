@@ -15,7 +15,7 @@ from marketplace.definition import Definition, DefinitionError, parse_definition
 from marketplace.models import Leg, Price, Strategy, Template, TemplateStats, TemplateVersion
 from marketplace.selectors import draft_definition, strategies_for_day
 from marketplace.selectors.catalogue import offered
-from marketplace.services import publishing
+from marketplace.services import template_lifecycle
 from marketplace.services.drafts import replace_draft
 from marketplace.tests import factories as make
 from quantleap.core.audit import SYSTEM, Actor
@@ -65,7 +65,7 @@ class Subscribers:
 def subscribers(monkeypatch: pytest.MonkeyPatch) -> Subscribers:
     view = Subscribers()
     port: Port[ports.SubscriberView] = Port("test", view)
-    monkeypatch.setattr(publishing, "SUBSCRIBERS", port)
+    monkeypatch.setattr(template_lifecycle, "SUBSCRIBERS", port)
     return view
 
 
@@ -317,13 +317,13 @@ def blocked_sessions() -> int:
 @pytest.fixture
 def paused(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pause]:
     pause = Pause()
-    tell = publishing._tell
+    tell = template_lifecycle._tell
 
     def slow_tell(*args: Any, **kwargs: Any) -> None:
         tell(*args, **kwargs)
         pause.wait()
 
-    monkeypatch.setattr(publishing, "_tell", slow_tell)
+    monkeypatch.setattr(template_lifecycle, "_tell", slow_tell)
     yield pause
     pause.release.set()
 

@@ -10,7 +10,7 @@ import time_machine
 from django.test import Client
 from django.urls import reverse
 
-from marketplace.admin.squareoffs import NONE_PUBLISHED, square_off_panel
+from marketplace.admin.square_offs import NONE_PUBLISHED, square_off_panel
 from marketplace.selectors import load_calendar
 from marketplace.tests.factories import load_reference_data
 from quantleap.core.models import StaffUser

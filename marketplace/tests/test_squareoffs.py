@@ -12,7 +12,7 @@ from marketplace.calendar import Hours
 from marketplace.selectors import load_market
 from marketplace.selectors.market import square_offs
 from marketplace.services import publish
-from marketplace.squareoffs import LAST_TRIES, SquareOff, in_force, limits
+from marketplace.square_offs import LAST_TRIES, SquareOff, in_force, limits
 from marketplace.tests.factories import TEST_NOW, load_reference_data, make_template
 from marketplace.validation import time_findings
 from quantleap.core.audit import SYSTEM

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rest_framework.response import Response
 
-from marketplace.api.answers import PLATFORM_OWNER
+from marketplace.api.presenters import PLATFORM_OWNER
 from marketplace.models import Template
 from quantleap.core.clock import at_ist, ist_date
 from quantleap.core.money import BASIS_POINTS, split

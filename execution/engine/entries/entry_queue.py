@@ -19,7 +19,7 @@ from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
 from execution.engine.wire.channel_factory import keeps_own_book
 from execution.state import LiveExecution, LiveIntent, LiveRun
-from marketplace.ordering import order_groups
+from marketplace.leg_order import order_groups
 from quantleap.core import clock
 from subscriptions.capacity import GROUP_CHANGE, RESERVE
 

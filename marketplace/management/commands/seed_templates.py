@@ -10,9 +10,9 @@ from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from marketplace.models import Template
+from marketplace.presets import starting_point
 from marketplace.services import PriceTerms, publish, set_price
 from marketplace.services.drafts import replace_draft
-from marketplace.starting_points import starting_point
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidRequest

@@ -27,7 +27,7 @@ DOORS = {"services", "selectors", "api", "models", "admin", "webhooks", "orders"
 # Text that is ours: labels and methods. And bytes, which fold by ASCII alone.
 OWN_WORDS = {
     "execution/engine/wire/connection.py": {"name.lower()"},
-    "marketplace/services/publishing.py": {
+    "marketplace/services/template_lifecycle.py": {
         "template.get_state_display().lower()",
         "Template.State(target).label.lower()",
     },

@@ -15,7 +15,7 @@ from marketplace.entries import entry_day, entry_on, last_loaded_day
 from marketplace.models import Template
 from marketplace.selectors import load_calendar, strategies_for_day
 from marketplace.selectors.market import square_offs
-from marketplace.squareoffs import in_force
+from marketplace.square_offs import in_force
 from marketplace.validation import time_findings
 from quantleap.core import clock
 from quantleap.core.console import Alarm, Cell, Panel, Tile

@@ -15,9 +15,9 @@ from marketplace.definition import (
     parse_definition,
     strategy_json,
 )
+from marketplace.descriptions import leg_words, strategy_words
 from marketplace.models import Template, TemplateStats
-from marketplace.selectors.pictures import NoPicture, draw, picture_json
-from marketplace.words import leg_words, strategy_words
+from marketplace.selectors.payoff_preview import NoPicture, draw, picture_json
 from quantleap.core.money import CURRENCY, ZERO, rupees, with_tax
 
 PLATFORM_OWNER: Final = "admin_quantleap"

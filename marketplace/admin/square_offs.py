@@ -7,7 +7,7 @@ from typing import Final
 
 from marketplace.calendar import TradingCalendar
 from marketplace.selectors.market import square_offs
-from marketplace.squareoffs import SquareOff, in_force, limits
+from marketplace.square_offs import SquareOff, in_force, limits
 from quantleap.core.console import Cell, Panel
 
 HEADERS: Final = ("Broker", "Since", "Closes from (IST)", "Our last exit (IST)", "Source")

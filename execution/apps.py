@@ -15,8 +15,8 @@ class ExecutionConfig(AppConfig):
 
         from brokers.ports import ACCOUNT_REMOVAL, QUOTES_RESERVED
         from execution import port_adapters, services
-        from execution.api.shown import shown
-        from execution.belongings import belongings
+        from execution.api.event_objects import shown
+        from execution.customer_panel import belongings
         from execution.dashboard import today
         from execution.engine import worker_host
         from execution.reach import reach

@@ -16,10 +16,10 @@ class SubscriptionsConfig(AppConfig):
         from marketplace.ports import SUBSCRIBERS
         from partners.ports import BELONGINGS, FOLLOWERS, REACH, SHOWN_OBJECTS
         from quantleap.core.console import NAVIGATION
-        from subscriptions.api.shown import shown
-        from subscriptions.belongings import belongings
+        from subscriptions.api.event_objects import shown
+        from subscriptions.customer_panel import belongings
+        from subscriptions.port_adapters import FOLLOWERS_OF_PARTNERS, SUBSCRIBERS_OF_TEMPLATES
         from subscriptions.reach import reach
-        from subscriptions.registrations import FOLLOWERS_OF_PARTNERS, SUBSCRIBERS_OF_TEMPLATES
         from subscriptions.services import unlink_account
         from subscriptions.sidebar import SUBSCRIPTIONS
 

@@ -10,7 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from execution.api import answers
+from execution.api import presenters
 from execution.api.serializers import ExecutionListAnswer, PositionListAnswer
 from partners.permissions import SUBSCRIPTIONS_READ
 from quantleap.core import clock
@@ -44,7 +44,7 @@ class TradingViewSet(ApiViewSet):
     @action(detail=True)
     def executions(self, request: Request, subscription_id: str) -> Response:
         """What was traded for a subscription, newest first, failures with their cause."""
-        return answers.executions(request, self._inner_id(), subscription_id)
+        return presenters.executions(request, self._inner_id(), subscription_id)
 
     @extend_schema(
         summary="List a subscription's open positions", responses={200: PositionListAnswer}
@@ -52,7 +52,7 @@ class TradingViewSet(ApiViewSet):
     @action(detail=True)
     def positions(self, request: Request, subscription_id: str) -> Response:
         """What a subscription holds now, at the platform's last prices."""
-        return answers.positions(self._inner_id(), subscription_id, clock.now())
+        return presenters.positions(self._inner_id(), subscription_id, clock.now())
 
 
 @extend_schema_view(

@@ -21,7 +21,7 @@ from execution import services as day
 from execution.tests.holdjudge import BILLED, LEAVES, STATUS, TRADES, UNBILLED, WEAKER
 from execution.tests.holdstage import Stage
 from execution.tests.holdstories import Told, play, play_all
-from subscriptions import holding, lifecycle
+from subscriptions import hold_state, lifecycle
 from subscriptions.billing.invoicing import run_sql, segments
 from subscriptions.lifecycle import Action, Verdict
 from subscriptions.models import Hold
@@ -80,14 +80,14 @@ def what_is_armed_stays_armed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def a_hold_stops_no_billing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The run bills on while it is held."""
-    fine = holding._pause
+    fine = hold_state._pause
 
     def pause(*given: Any) -> None:
         with monkeypatch.context() as patched:
             patched.setattr(segments, "stop", lambda *_, **__: 0)
             fine(*given)
 
-    monkeypatch.setattr(holding, "_pause", pause)
+    monkeypatch.setattr(hold_state, "_pause", pause)
 
 
 def the_time_under_a_hold_is_billed_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def everybody_lifts_everything(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def the_weakest_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        holding, "strongest", lambda held: min(held, key=lifecycle.HOLDERS.index, default="")
+        hold_state, "strongest", lambda held: min(held, key=lifecycle.HOLDERS.index, default="")
     )
 
 
@@ -132,13 +132,13 @@ def forgotten(scope: str) -> Plant:
     """Settling forgets the holds of one scope."""
 
     def plant(monkeypatch: pytest.MonkeyPatch) -> None:
-        fine = holding.holds_on
+        fine = hold_state.holds_on
 
         def holds_on(*given: Any) -> dict[int, list[Hold]]:
             found = fine(*given)
             return {key: [one for one in held if one.scope != scope] for key, held in found.items()}
 
-        monkeypatch.setattr(holding, "holds_on", holds_on)
+        monkeypatch.setattr(hold_state, "holds_on", holds_on)
 
     return plant
 
@@ -171,7 +171,7 @@ def who_leaves_after_the_run_is_billed_once_reinstated(monkeypatch: pytest.Monke
 
 
 def a_day_holds_nobody_before_its_row_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holding, "_due_suspensions", lambda *_: [])
+    monkeypatch.setattr(hold_state, "_due_suspensions", lambda *_: [])
 
 
 def reinstating_lifts_everybodys_hold_of_the_partner(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from quantleap.core import clock
 from quantleap.core.api.pagination import PAGING, paginate
 from quantleap.core.api.viewsets import ActionRule, ApiViewSet, PartnerViewSet, UserViewSet
 from subscriptions import services
-from subscriptions.api import answers, requests
+from subscriptions.api import parsing, presenters
 from subscriptions.api.serializers import (
     AllocationListAnswer,
     PartnerCreatedAnswer,
@@ -80,7 +80,7 @@ class _ToPartners(_ShowsSubscriptions, PartnerViewSet):
     """With the partner's commission."""
 
     def row(self, subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
-        return answers.partner_row(subscription, self.caller.slug, now)
+        return presenters.partner_row(subscription, self.caller.slug, now)
 
     def shown(self, subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
         return dict(PartnerSubscriptionObject(self.row(subscription, now)).data)
@@ -90,7 +90,7 @@ class _ToCustomers(_ShowsSubscriptions, UserViewSet):
     """Without any commission."""
 
     def row(self, subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
-        return answers.user_row(subscription, now)
+        return presenters.user_row(subscription, now)
 
     def shown(self, subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
         return dict(UserSubscriptionObject(self.row(subscription, now)).data)
@@ -123,7 +123,7 @@ class SubscriptionViewSet(_ShowsSubscriptions):
         """All of them, newest first."""
         now = clock.now()
         found = self.filter_queryset(self.get_queryset())
-        rows, pagination = paginate(request, found.filter(**requests.list_filters(request)))
+        rows, pagination = paginate(request, found.filter(**parsing.list_filters(request)))
         answer = {
             "statusCode": 200,
             "subscriptions": [self.row(row, now) for row in rows],
@@ -137,26 +137,26 @@ class SubscriptionViewSet(_ShowsSubscriptions):
         now = clock.now()
         subscription = self.get_object()
         shown = self.shown(subscription, now)
-        return answers.detail(
+        return presenters.detail(
             shown, subscription, clock.ist_date(now), with_revenue=self.with_revenue
         )
 
     @extend_schema(summary="Cancel a subscription", parameters=[OPEN_POSITIONS, REASON])
     def destroy(self, request: Request, subscription_id: str) -> Response:
         """Cancel for good."""
-        return self._transition(services.cancel, requests.cancel_of, "Subscription cancelled")
+        return self._transition(services.cancel, parsing.cancel_of, "Subscription cancelled")
 
     @extend_schema(summary="Pause a subscription")
     @action(detail=True, methods=["put"])
     def pause(self, request: Request, subscription_id: str) -> Response:
         """No new entry until resumed."""
-        return self._transition(services.pause, requests.transition_of, "Subscription paused")
+        return self._transition(services.pause, parsing.transition_of, "Subscription paused")
 
     @extend_schema(summary="Resume a subscription")
     @action(detail=True, methods=["put"])
     def resume(self, request: Request, subscription_id: str) -> Response:
         """Enter again; somebody else's pause is lifted with a reason."""
-        return self._transition(services.resume, requests.resume_of, answers.RESUMED)
+        return self._transition(services.resume, parsing.resume_of, presenters.RESUMED)
 
     @extend_schema(
         summary="List a subscription's broker accounts", responses={200: AllocationListAnswer}
@@ -164,7 +164,7 @@ class SubscriptionViewSet(_ShowsSubscriptions):
     @action(detail=True)
     def allocations(self, request: Request, subscription_id: str) -> Response:
         """The broker accounts of a subscription, by priority."""
-        return answers.allocations(self.get_object(), clock.now())
+        return presenters.allocations(self.get_object(), clock.now())
 
     def _transition(
         self,
@@ -188,7 +188,7 @@ class SubscriptionViewSet(_ShowsSubscriptions):
             **arguments(self.request),
         )
         subscription = self.load(result.subscription.public_id)
-        return answers.transitioned(self.shown(subscription, now), result, message)
+        return presenters.transitioned(self.shown(subscription, now), result, message)
 
 
 @extend_schema_view(
@@ -221,10 +221,10 @@ class PartnerSubscriptionViewSet(SubscriptionViewSet, _ToPartners):
     list_answer = PartnerListAnswer
     with_revenue = True
     rules: ClassVar[Mapping[str, ActionRule]] = {
-        "list": ActionRule(SUBSCRIPTIONS_READ, query=PAGING | requests.LIST_QUERY | CUSTOMER_QUERY),
+        "list": ActionRule(SUBSCRIPTIONS_READ, query=PAGING | parsing.LIST_QUERY | CUSTOMER_QUERY),
         "retrieve": ActionRule(SUBSCRIPTIONS_READ),
         "destroy": ActionRule(
-            SUBSCRIPTIONS_WRITE, query=requests.CANCEL_QUERY, open_when_suspended=True
+            SUBSCRIPTIONS_WRITE, query=parsing.CANCEL_QUERY, open_when_suspended=True
         ),
         "pause": ActionRule(SUBSCRIPTIONS_WRITE, body=TransitionRequest, open_when_suspended=True),
         "resume": ActionRule(SUBSCRIPTIONS_WRITE, body=TransitionRequest),
@@ -258,11 +258,11 @@ class UserSubscriptionViewSet(SubscriptionViewSet, _ToCustomers):
     with_revenue = False
     rules: ClassVar[Mapping[str, ActionRule]] = {
         "list": ActionRule(
-            SUBSCRIPTIONS_READ, query=PAGING | requests.LIST_QUERY, open_when_suspended=True
+            SUBSCRIPTIONS_READ, query=PAGING | parsing.LIST_QUERY, open_when_suspended=True
         ),
         "retrieve": ActionRule(SUBSCRIPTIONS_READ, open_when_suspended=True),
         "destroy": ActionRule(
-            SUBSCRIPTIONS_WRITE, query=requests.CANCEL_QUERY, open_when_suspended=True
+            SUBSCRIPTIONS_WRITE, query=parsing.CANCEL_QUERY, open_when_suspended=True
         ),
         "pause": ActionRule(SUBSCRIPTIONS_WRITE, body=TransitionRequest, open_when_suspended=True),
         "resume": ActionRule(SUBSCRIPTIONS_WRITE, body=TransitionRequest),
@@ -297,10 +297,10 @@ class PartnerMarketplaceViewSet(_ToPartners):
             key_id=partner.key_id,
             actor=partner.actor,
             now=now,
-            **requests.subscribe_arguments(request, data),
+            **parsing.subscribe_arguments(request, data),
         )
         subscription = self.load(made.public_id)
-        return answers.created(
+        return presenters.created(
             self.shown(subscription, now),
             subscription,
             email_differs=differs(data, subscription.customer.email),
@@ -334,7 +334,7 @@ class UserMarketplaceViewSet(_ToCustomers):
             key_id=customer.key_id,
             actor=customer.actor,
             now=now,
-            **requests.subscribe_arguments(request, data),
+            **parsing.subscribe_arguments(request, data),
         )
         subscription = self.load(made.public_id)
-        return answers.created(self.shown(subscription, now), subscription)
+        return presenters.created(self.shown(subscription, now), subscription)

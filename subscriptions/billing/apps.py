@@ -17,8 +17,8 @@ class BillingConfig(AppConfig):
         from partners.ports import BELONGINGS, REACH, SHOWN_OBJECTS
         from quantleap.core.console import NAVIGATION, TODAY
         from quantleap.core.outbox import HANDLERS
-        from subscriptions.billing.api.shown import shown
-        from subscriptions.billing.belongings import belongings
+        from subscriptions.billing.api.event_objects import shown
+        from subscriptions.billing.customer_panel import belongings
         from subscriptions.billing.dashboard import tiles
         from subscriptions.billing.invoicing.invoice_mails import queue_mails
         from subscriptions.billing.port_adapters import BILLING_OF_SUBSCRIPTIONS, TAX_TABLE

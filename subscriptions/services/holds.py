@@ -19,7 +19,7 @@ from quantleap.core.errors import InvalidTransition, NotFound
 from quantleap.core.identifiers import ascii_lower
 from quantleap.core.tenancy import Environment
 from subscriptions.errors import HoldRefused
-from subscriptions.holding import open_holds, settle, without_account
+from subscriptions.hold_state import open_holds, settle, without_account
 from subscriptions.lifecycle import NO_ACCOUNT, holder_words, liftable
 from subscriptions.models import Allocation, Hold, Subscription
 from subscriptions.ports import ENTRY_GATE

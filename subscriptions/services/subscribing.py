@@ -36,7 +36,7 @@ from subscriptions.errors import (
 )
 from subscriptions.fee_split import DISTRIBUTOR, Share, split_fee
 from subscriptions.followers import Sizing, check_sizing, order_limits
-from subscriptions.holding import open_holds, shown_of
+from subscriptions.hold_state import open_holds, shown_of
 from subscriptions.lifecycle import LASTING, holder_words
 from subscriptions.models import Allocation, Hold, ShareLine, Subscription
 from subscriptions.ports import BILLING

@@ -19,7 +19,7 @@ from partners.ports import Standing, Step
 from quantleap.core.audit import SYSTEM, Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.tenancy import Environment
-from subscriptions.holding import SUSPENDED, open_holds, settle
+from subscriptions.hold_state import SUSPENDED, open_holds, settle
 from subscriptions.lifecycle import ACTIVE, HOLDERS, PARTNER_SUSPENDED
 from subscriptions.models import Hold, Subscription
 from subscriptions.periods import next_billing_date
@@ -59,7 +59,7 @@ def hold_all(partner_id: int, *, actor: Actor, now: dt.datetime) -> int:
 def pause_due(partner_id: int, *, now: dt.datetime) -> Step:
     """One step of pausing subscriptions after their last day; the last step places the hold itself.
 
-    Until then the date alone holds them (:func:`subscriptions.holding.holds_on`), so what a step
+    Until then the date alone holds them (:func:`subscriptions.hold_state.holds_on`), so what a step
     pauses stays paused.
     """
     waiting = _live(partner_id).filter(status_reason__in=_SHOWN_BEFORE)

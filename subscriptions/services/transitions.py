@@ -20,7 +20,7 @@ from quantleap.core.clock import ist_date
 from quantleap.core.errors import NotFound
 from subscriptions import events
 from subscriptions.errors import TransitionRefused
-from subscriptions.holding import open_holds, settle, without_account
+from subscriptions.hold_state import open_holds, settle, without_account
 from subscriptions.lifecycle import (
     ACTIVE,
     CANCELLED,

@@ -22,7 +22,7 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent, StaffUser
 from quantleap.core.tests.parallel import at_once
 from subscriptions import services
-from subscriptions.api.shown import shown as shown_in
+from subscriptions.api.event_objects import shown as shown_in
 from subscriptions.billing.models import Invoice
 from subscriptions.billing.reach import reach
 from subscriptions.billing.selectors import withheld_segments

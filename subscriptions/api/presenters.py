@@ -21,7 +21,7 @@ from subscriptions.api.serializers import (
     PartnerDetailMembers,
     TransitionMembers,
 )
-from subscriptions.holding import holds_on
+from subscriptions.hold_state import holds_on
 from subscriptions.lifecycle import PAUSED, still_held
 from subscriptions.models import Allocation, Subscription
 from subscriptions.periods import period_on

@@ -10,7 +10,7 @@ from typing import Any
 from partners.models import Partner
 from quantleap.core.api.plain import plain
 from quantleap.core.models import OutboxEvent
-from subscriptions.api.answers import partner_row
+from subscriptions.api.presenters import partner_row
 from subscriptions.api.serializers import PartnerSubscriptionObject
 from subscriptions.models import Subscription
 from subscriptions.ports import BILLING

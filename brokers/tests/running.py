@@ -11,7 +11,7 @@ import requests
 
 from brokers.simulator.exchange import Settings
 from brokers.simulator.server import Ports, Simulator
-from brokers.tests.simulator_house import API_KEY, TEN_O_CLOCK
+from brokers.tests.driven_simulator import API_KEY, TEN_O_CLOCK
 
 #: A contract near the money all day: the path moves less than a strike step or two.
 KITE_SYMBOL, NOREN_SYMBOL = "NIFTY2681825000CE", "NIFTY18AUG26C25000"

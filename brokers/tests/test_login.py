@@ -24,7 +24,7 @@ from brokers.errors import BrokerRejected, InvalidState
 from brokers.models import BrokerAccount, LoginAttempt
 from brokers.services import login
 from brokers.tests.factories import make_account
-from brokers.tests.logindesk import BACK, Desk
+from brokers.tests.login_requests import BACK, Desk
 from partners.tests.factories import make_customer, make_partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM

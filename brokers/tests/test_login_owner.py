@@ -19,7 +19,7 @@ from brokers.parsing import IST
 from brokers.services.feeds import complete_feed_login
 from brokers.tests import loopback
 from brokers.tests.factories import make_feed
-from brokers.tests.logindesk import Desk
+from brokers.tests.login_requests import Desk
 from quantleap.core.audit import SYSTEM
 
 #: The documented sample, but for the token.

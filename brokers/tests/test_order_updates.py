@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from brokers.base import BookState, Cause, HttpResponse, OrderReport, Product, Session, Side
 from brokers.order_updates import NOTHING, Said
 from brokers.registry import get_adapter
-from brokers.tests.updatewords import NOREN, spoken
+from brokers.tests.update_frames import NOREN, spoken
 
 SESSION = Session(client_id="Z56004", api_key="k", access_token="tok")
 #: As listed for postbacks and text messages: https://kite.trade/docs/connect/v3/postbacks/

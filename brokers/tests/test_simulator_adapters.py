@@ -27,7 +27,7 @@ from brokers.base import (
 from brokers.simulator.contracts import EXCHANGES
 from brokers.simulator.rules import Reason
 from brokers.simulator.wire import gateway_page
-from brokers.tests.exam import API_KEY, KINDS, TAG, Exam
+from brokers.tests.adapter_checks import API_KEY, KINDS, TAG, Exam
 
 
 @pytest.fixture(params=KINDS)

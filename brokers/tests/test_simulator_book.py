@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from brokers.simulator.book import Book, Order, PlaceCall, Status
 from brokers.simulator.contracts import generate
 from brokers.simulator.market import Quote
-from brokers.tests.simulator_house import TEN_O_CLOCK
+from brokers.tests.driven_simulator import TEN_O_CLOCK
 
 LISTED = generate(dt.date(2026, 8, 18))
 CALL = LISTED.by_kite_symbol["NIFTY2681825000CE"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from brokers.simulator.faults import Kind
-from brokers.tests.simulator_house import API_KEY, House
+from brokers.tests.driven_simulator import API_KEY, House
 
 
 @pytest.fixture

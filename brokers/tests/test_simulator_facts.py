@@ -11,7 +11,7 @@ from brokers.simulator import facts
 from brokers.simulator.exchange import Settings
 from brokers.simulator.facts import Facts, Hours
 from brokers.simulator.market import Market
-from brokers.tests.simulator_house import House
+from brokers.tests.driven_simulator import House
 from quantleap.core.clock import IST
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.simulator.faults import FaultError, Faults
-from brokers.tests.simulator_house import TEN_O_CLOCK
+from brokers.tests.driven_simulator import TEN_O_CLOCK
 
 
 def strike(faults: Faults, operation: str = "place", **call: str) -> str | None:

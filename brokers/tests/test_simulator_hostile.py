@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokers.simulator.wire import FORM
-from brokers.tests.simulator_house import API_KEY, House
+from brokers.tests.driven_simulator import API_KEY, House
 
 HOUSE = House()
 ATM = HOUSE.atm()

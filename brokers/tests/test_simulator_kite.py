@@ -16,7 +16,7 @@ import pytest
 from brokers.simulator.exchange import Settings
 from brokers.simulator.facts import Facts
 from brokers.simulator.wire import FORM
-from brokers.tests.simulator_house import API_KEY, TEN_O_CLOCK, House
+from brokers.tests.driven_simulator import API_KEY, TEN_O_CLOCK, House
 
 DATA = Path(__file__).parent / "data" / "zerodha"
 

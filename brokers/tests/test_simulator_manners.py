@@ -9,7 +9,7 @@ import pytest
 
 from brokers.base import BookState, Outcome, QuoteRow
 from brokers.simulator.contracts import Contract
-from brokers.tests.exam import KINDS, Exam
+from brokers.tests.adapter_checks import KINDS, Exam
 
 AT_FIRST = {"login": "until", "history": False, "updates": "told"}
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from brokers.simulator.contracts import UNDERLYINGS, Contract, generate
 from brokers.simulator.facts import Facts
 from brokers.simulator.market import RATE, YEAR_SECONDS, Market, black, tick_down, tick_up
-from brokers.tests.simulator_house import TEN_O_CLOCK
+from brokers.tests.driven_simulator import TEN_O_CLOCK
 from quantleap.core.clock import IST
 
 LISTED = generate(dt.date(2026, 8, 18))

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from brokers.simulator.wire import FORM
-from brokers.tests.simulator_house import House
+from brokers.tests.driven_simulator import House
 
 CLIENT_ID = "Z56004_U"
 

@@ -20,8 +20,8 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 import requests
 
+from brokers.tests.driven_simulator import API_KEY
 from brokers.tests.running import KITE_SYMBOL, NOREN_SYMBOL, Running
-from brokers.tests.simulator_house import API_KEY
 
 ROOT = Path(__file__).parents[2]
 WIRE = Path(__file__).parent / "data" / "zerodha" / "kiteconnect-wire.jsonl"

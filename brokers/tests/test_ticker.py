@@ -25,10 +25,10 @@ from brokers.models import FeedAccount
 from brokers.price_updates import Touchline, get_prices
 from brokers.registry import get_adapter
 from brokers.simulator.kite_stream import MOST, packet, paise
+from brokers.tests.driven_simulator import TEN_O_CLOCK, House
 from brokers.tests.factories import make_feed
 from brokers.tests.listening import heard_until, near_the_money
 from brokers.tests.running import Running
-from brokers.tests.simulator_house import TEN_O_CLOCK, House
 from brokers.zerodha import ticker
 from marketplace.ports import Need
 from quantleap.core import clock

@@ -19,10 +19,10 @@ from brokers import credentials
 from brokers.base import BrokerInstrument, Session
 from brokers.feed_loop import feed_loop
 from brokers.price_updates import LoggedIn, Touchline
+from brokers.tests.driven_simulator import TEN_O_CLOCK
 from brokers.tests.factories import make_feed
 from brokers.tests.listening import heard_until, near_the_money
 from brokers.tests.running import Running
-from brokers.tests.simulator_house import TEN_O_CLOCK
 from brokers.zebu import touchline
 from quantleap.core import clock
 

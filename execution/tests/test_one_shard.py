@@ -27,7 +27,7 @@ from execution.tests.rows import decide, enter, make_execution, make_run
 from marketplace.models import Contract, Template
 from marketplace.tests.factories import TEST_DAY, load_test_contracts, make_short_straddle
 from quantleap.core import clock
-from quantleap.core.tests.rowreads import rows_read
+from quantleap.core.tests.row_reads import rows_read
 from subscriptions.models import Subscription
 
 pytestmark = pytest.mark.django_db(transaction=True)

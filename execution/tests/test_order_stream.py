@@ -13,7 +13,7 @@ from aiohttp import WSMsgType, web
 
 from brokers import transport_async
 from brokers.base import OrderReport, Session
-from brokers.tests.updatewords import NOREN, spoken
+from brokers.tests.update_frames import NOREN, spoken
 from execution.engine.runtime.call_slots import CallSlots
 from execution.engine.runtime.quiet_window import QuietWindow
 from execution.engine.wire import order_stream

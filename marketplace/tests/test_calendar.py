@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from marketplace.calendar import CalendarError, TradingCalendar
 from marketplace.services.calendar import CALENDAR_FILE
-from marketplace.tests.shippedcalendar import CALENDAR, day, wall
+from marketplace.tests.shipped_calendar import CALENDAR, day, wall
 from quantleap.core.clock import IST, UTC
 
 

@@ -9,7 +9,7 @@ import pytest
 from marketplace.calendar import TradingCalendar
 from marketplace.entries import entry_day, entry_on, last_loaded_day, next_entry
 from marketplace.tests.factories import strategy_spec
-from marketplace.tests.shippedcalendar import shipped
+from marketplace.tests.shipped_calendar import shipped
 
 CALENDAR = shipped()
 NINE_TWENTY = strategy_spec()

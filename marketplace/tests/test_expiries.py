@@ -16,7 +16,7 @@ from marketplace.expiries import (
     scheduled_weekly,
     select_expiry,
 )
-from marketplace.tests.shippedcalendar import CALENDAR, day
+from marketplace.tests.shipped_calendar import CALENDAR, day
 
 TUESDAY = 1
 MONTHS = [(2026, month) for month in range(1, 13)]

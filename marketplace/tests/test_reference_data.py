@@ -34,7 +34,7 @@ from marketplace.selectors import (
 from marketplace.services.calendar import CALENDAR_FILE, load_calendar_file
 from marketplace.services.reference import FREEZE_FILE
 from marketplace.tests import factories as make
-from marketplace.tests.shippedcalendar import shipped
+from marketplace.tests.shipped_calendar import shipped
 from quantleap.core.errors import InvalidRequest
 
 pytestmark = pytest.mark.django_db

@@ -13,7 +13,7 @@ from django.test import Client
 from partners.models import Partner, RevenueShare
 from partners.revenue_shares import ShareTerms, set_share
 from partners.tests.factories import make_partner
-from partners.tests.sharerows import post_shares, row
+from partners.tests.share_rows import post_shares, row
 from quantleap.core import clock
 from quantleap.core.admin.base import ConsoleAdmin
 from quantleap.core.audit import SYSTEM

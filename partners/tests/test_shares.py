@@ -14,7 +14,7 @@ from partners.models import RevenueShare
 from partners.revenue_shares import ShareTerms, set_share
 from partners.selectors import share_in_force
 from partners.tests.factories import make_partner
-from partners.tests.sharerows import TODAY, post_shares, row
+from partners.tests.share_rows import TODAY, post_shares, row
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.models import AuditEntry, StaffUser

@@ -21,7 +21,7 @@ from django.db import connection, transaction
 from marketplace.tests.factories import TEST_DAY, load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core import clock
-from quantleap.core.tests.rowreads import rows_read
+from quantleap.core.tests.row_reads import rows_read
 from subscriptions.billing.tests.factories import load_billing
 from subscriptions.tests.factories import subscribe_many
 

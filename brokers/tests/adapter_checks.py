@@ -23,7 +23,7 @@ from brokers.base import (
 )
 from brokers.registry import get_adapter
 from brokers.simulator.wire import FORM
-from brokers.tests.simulator_house import House
+from brokers.tests.driven_simulator import House
 
 API_KEY = "appkey1"
 KINDS = ("zerodha", "zebu")

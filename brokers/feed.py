@@ -20,7 +20,7 @@ from typing import Final
 import structlog
 from django.conf import settings
 
-from brokers import clock_skew, credentials, shared_pace, transport_sync
+from brokers import clock_skew, sealed_credentials, shared_pace, transport_sync
 from brokers.base import Cause, QuoteRow
 from brokers.endpoints import endpoints, is_enabled
 from brokers.errors import CredentialsUnreadable
@@ -71,7 +71,7 @@ def load_feeds(now: dt.datetime) -> Sequence[Feed]:
 
 def _opened(account: FeedAccount) -> Feed | None:
     try:
-        session = credentials.session_of(account)
+        session = sealed_credentials.session_of(account)
     except CredentialsUnreadable:
         return None  # logged by the code that noticed it
     found = endpoints(account.broker)
@@ -114,7 +114,7 @@ def read_level(account: FeedAccount, underlying: str = "NIFTY") -> Level:
     key, name = spot_key(underlying), adapter.index_instrument(underlying)
     if name is None:
         return Level(problem=f"{account.broker} has no level of {underlying}")
-    session = credentials.session_of(account)
+    session = sealed_credentials.session_of(account)
     ((keys, request),) = adapter.quotes(session, {key: name})
     _wait_for_slot(Feed(account.name, account.broker, base_url, session))
     try:

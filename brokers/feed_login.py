@@ -17,8 +17,7 @@ from typing import Final
 import aiohttp
 import structlog
 
-from brokers import clock_skew as skew
-from brokers import transport_async, transport_sync
+from brokers import clock_skew, transport_async, transport_sync
 from brokers.base import BrokerInstrument, Cause, QuoteRead, QuoteRow, Session
 from brokers.feed_stream import Stream
 from brokers.pace import Call, Pacer, Urgency
@@ -96,7 +95,7 @@ class Line:
     shared: Shared
     problem: str = ""
     ended: bool = False
-    skew: skew.Skew = field(default_factory=skew.Skew)
+    skew: clock_skew.Skew = field(default_factory=clock_skew.Skew)
     newest: dt.datetime | None = None
     heard: dict[str, Heard] = field(default_factory=dict)
     pacer: Pacer = field(init=False)
@@ -230,7 +229,7 @@ class Line:
             return
         newest = max(times)
         self.skew.heard(newest, clock.now())
-        if self.newest is None or newest > self.newest or skew.is_off(self.skew.samples):
+        if self.newest is None or newest > self.newest or clock_skew.is_off(self.skew.samples):
             self.newest = newest
 
     # -- the websocket -----------------------------------------------------------------------

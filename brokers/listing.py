@@ -6,7 +6,7 @@ import csv
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
-from brokers import parsing
+from brokers import wire_values
 from brokers.instrument_rows import UnknownColumn, Unreadable
 
 Row = Mapping[str, str]
@@ -34,7 +34,9 @@ def read_rows(
         header = [name.strip().lstrip("\ufeff") for name in next(reader, [])]
         header = [other.get(name, name) for name in header]
         strange = [
-            parsing.clean_text(name, 30) for name in header if name and name not in {*needed, *also}
+            wire_values.clean_text(name, 30)
+            for name in header
+            if name and name not in {*needed, *also}
         ][:_NAMED]
         missing = [name for name in needed if name not in header]
         if len(missing) == len(needed):

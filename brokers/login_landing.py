@@ -19,7 +19,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from brokers import parsing
+from brokers import wire_values
 from brokers.errors import FeedLoginLost
 from brokers.models import FeedAccount
 from brokers.services import feeds
@@ -50,8 +50,10 @@ class Return:
         """Read the query; a value that does not look like a code or state counts as absent."""
         given = {name: str(query.get(name, "")) for name in query}
         code = next((given[name] for name in _CODES if given.get(name)), "")
-        status = parsing.clean_text(given.get("status", ""), 40)
-        reason = parsing.first(given, lambda value: parsing.clean_text(value, 200), *_REASONS)
+        status = wire_values.clean_text(given.get("status", ""), 40)
+        reason = wire_values.first(
+            given, lambda value: wire_values.clean_text(value, 200), *_REASONS
+        )
         refused = ""
         if reason or status.lower() not in ("", "success"):
             refused = reason or status

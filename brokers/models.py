@@ -49,7 +49,7 @@ class BrokerAccount(TenantOwned):
     last_login_at = models.DateTimeField(null=True, blank=True)
     # a proxy's address may contain its password
     egress = SealedField(
-        blank=True, help_text="Proxy or source address, sealed by brokers.credentials."
+        blank=True, help_text="Proxy or source address, sealed by brokers.sealed_credentials."
     )
     algo_id = models.CharField(max_length=40, blank=True)
     removal_requested_at = models.DateTimeField(

@@ -21,8 +21,8 @@ from brokers.base import (
     Side,
 )
 from brokers.causes import cause_of
-from brokers.parsing import MAX_PRICE, MAX_UNITS
 from brokers.price_bands import band_of
+from brokers.wire_values import MAX_PRICE, MAX_UNITS
 from quantleap.core.identifiers import ascii_upper
 
 _TAG: Final = re.compile(r"[0-9A-Za-z]+")

@@ -21,7 +21,7 @@ import re
 from decimal import Decimal
 from typing import Final
 
-from brokers import parsing
+from brokers import wire_values
 from brokers.base import PriceBand
 
 #: Rupees in brokers' texts: "70.65", "INR 1,590.05", "Rs. 12". Bounded.
@@ -60,7 +60,7 @@ def band_of(message: str) -> PriceBand | None:
 
 def limits(low: object, high: object) -> PriceBand | None:
     """The circuit limits of a quote (0 or nothing: not given), None if they are invalid."""
-    lowest, highest = parsing.read_price(low), parsing.read_price(high)
+    lowest, highest = wire_values.read_price(low), wire_values.read_price(high)
     if (lowest is None and highest is None) or (lowest and highest and lowest > highest):
         return None
     return PriceBand(lowest, highest)
@@ -76,4 +76,4 @@ def _band(low_text: str | None, high_text: str | None) -> PriceBand | None:
 
 
 def _price(text: str | None) -> Decimal | None:
-    return None if text is None else parsing.read_decimal(text.replace(",", ""))
+    return None if text is None else wire_values.read_decimal(text.replace(",", ""))

@@ -10,7 +10,7 @@ from typing import Final
 
 from django.db.models import QuerySet
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.base import BrokerInstrument as InstrumentName
 from brokers.base import Session
 from brokers.errors import AmbiguousClientId, CredentialsUnreadable
@@ -134,7 +134,7 @@ def readiness(account: BrokerAccount, now: dt.datetime) -> Readiness:
         return Readiness(False, account.status)
     if account.held:
         return Readiness(False, HELD)
-    if not credentials.is_readable(account):
+    if not sealed_credentials.is_readable(account):
         return Readiness(False, "credentials_unreadable")
     if not account.access_token:
         return Readiness(False, "no_login_today")
@@ -179,8 +179,8 @@ def _opened(account: BrokerAccount, now: dt.datetime) -> TradingAccount:
     problem = readiness(account, now).reason
     session, egress = None, ""
     try:
-        egress = credentials.egress_of(account)
-        session = credentials.session_of(account) if account.has_session(now) else None
+        egress = sealed_credentials.egress_of(account)
+        session = sealed_credentials.session_of(account) if account.has_session(now) else None
     except CredentialsUnreadable:
         session, problem = None, problem or "credentials_unreadable"
     return TradingAccount(

@@ -1,7 +1,7 @@
 """The asynchronous transport: an adapter's request over aiohttp (books, cancels, quotes).
 
-It keeps the promises of :mod:`brokers.transport_sync`: no redirects, limits on time and bytes, and a failure
-says whether anything can have arrived. Orders at the entry second have their own sender
+It keeps the promises of :mod:`brokers.transport_sync`: no redirects, limits on time and bytes, and
+a failure says whether anything can have arrived. Orders at the entry second have their own sender
 (docs/adr/0010).
 """
 

@@ -20,8 +20,8 @@ from requests.adapters import HTTPAdapter
 
 from brokers import dial, tls
 from brokers.base import HttpRequest, HttpResponse, Outcome
-from brokers.parsing import MAX_BODY_BYTES
 from brokers.routes import Route
+from brokers.wire_values import MAX_BODY_BYTES
 from quantleap.core import clock
 
 CONNECT_SECONDS: Final = 5.0

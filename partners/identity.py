@@ -42,9 +42,9 @@ def find_or_create_customer(
 ) -> Customer:
     """The partner's customer by its own id, an e-mail address or both; created if unknown.
 
-    The table of docs/partners.md decides (:func:`partners.customer_references.resolve`): the id has priority
-    over the address, which only :func:`partners.emails.changes.change_email` changes. A customer
-    without an id gets it here, once, with an audit entry for ``actor``.
+    The table of docs/partners.md decides (:func:`partners.customer_references.resolve`): the id has
+    priority over the address, which only :func:`partners.emails.changes.change_email` changes. A
+    customer without an id gets it here, once, with an audit entry for ``actor``.
 
     ``name`` and ``state`` (GST code) fill in what is empty and never replace a value: that is
     :func:`partners.customers.change_billing_details`. A code that is no longer in force counts as

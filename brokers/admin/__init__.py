@@ -5,4 +5,4 @@ No page ever shows a credential or a token; forms do not even read the fields th
 
 from brokers.admin import accounts, contract_lists, feeds, logins
 
-__all__ = ["accounts", "contractlists", "feeds", "logins"]
+__all__ = ["accounts", "contract_lists", "feeds", "logins"]

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.widgets import UnfoldBooleanSwitchWidget
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.models import BrokerAccount
 from brokers.selectors import readiness
 from brokers.services import accounts
@@ -100,7 +100,7 @@ class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
     @admin.display(description="Leaves through")
     def leaves_through(self, account: BrokerAccount) -> str:
         """The proxy without its password, or the source address."""
-        return credentials.shown_egress(account)
+        return sealed_credentials.shown_egress(account)
 
     @admin.display(description="Partner")
     def owner(self, account: BrokerAccount) -> str:
@@ -151,7 +151,7 @@ class BrokerAccountAdmin(LargeTableMixin, ReadOnlyAdmin):
             now=clock.now(),
         )
         account.refresh_from_db()
-        return f"{account} leaves through {credentials.shown_egress(account)}."
+        return f"{account} leaves through {sealed_credentials.shown_egress(account)}."
 
     @confirmed(
         description="Remove account",

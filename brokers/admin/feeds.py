@@ -18,11 +18,11 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from brokers import credentials
-from brokers.credentials import check_credential
+from brokers import sealed_credentials
 from brokers.endpoints import is_enabled, require_enabled
 from brokers.models import FeedAccount
 from brokers.registry import get_adapter
+from brokers.sealed_credentials import check_credential
 from brokers.selectors import clean_client_id
 from brokers.services import feeds
 from quantleap.core import clock
@@ -123,7 +123,7 @@ class FeedAccountAdmin(ConsoleAdmin):
     @admin.display(description="Session")
     def session(self, feed: FeedAccount) -> str:
         """Until when today's login is valid."""
-        if not credentials.is_readable(feed):
+        if not sealed_credentials.is_readable(feed):
             return "cannot be read: enter key and secret again, then log in"
         expires = feed.token_expires_at
         if not feed.access_token or expires is None or expires <= clock.now():

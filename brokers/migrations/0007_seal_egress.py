@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
             field=models.TextField(
                 blank=True,
                 editable=False,
-                help_text="Proxy or source address, sealed by brokers.credentials.",
+                help_text="Proxy or source address, sealed by brokers.sealed_credentials.",
             ),
         ),
         migrations.RunPython(seal, unseal, elidable=True),

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from brokers import parsing
+from brokers import wire_values
 from brokers.base import (
     BookRead,
     BookState,
@@ -85,7 +85,7 @@ class PaperAdapter:
 
     def token_expiry(self, now: dt.datetime) -> dt.datetime:
         """The next 06:00 IST."""
-        return parsing.next_ist_hour(now, _TOKEN_HOUR_IST)
+        return wire_values.next_ist_hour(now, _TOKEN_HOUR_IST)
 
     def owner(self, session: Session) -> HttpRequest:
         """Never used, because the token answer names the owner."""
@@ -114,7 +114,7 @@ class PaperAdapter:
 
     def parse_place(self, response: HttpResponse) -> SendResult:
         """Accepted, or unknown: the paper broker rejects only in the book."""
-        order_id = parsing.read_order_id(_answer(response).get("order_id"))
+        order_id = wire_values.read_order_id(_answer(response).get("order_id"))
         if response.status == _OK and order_id:
             return SendResult(Outcome.ACCEPTED, broker_order_id=order_id)
         return SendResult(Outcome.UNKNOWN, cause=Cause.OTHER, message="No paper answer")
@@ -258,7 +258,7 @@ def _response(status: int, value: Mapping[str, Any]) -> HttpResponse:
 
 
 def _answer(response: HttpResponse) -> Mapping[str, Any]:
-    return parsing.read_object(response.body) or {}
+    return wire_values.read_object(response.body) or {}
 
 
 def _login(fields: Mapping[str, str]) -> HttpResponse:

@@ -10,7 +10,7 @@ from typing import Final
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.errors import AccountNotUsable, ClientIdTaken, CredentialsUnreadable
 from brokers.models import BrokerAccount
 from brokers.ports import ACCOUNT_REMOVAL, ACCOUNT_UNLINK, RemovalEffect
@@ -55,13 +55,13 @@ def connect_account(
     old ones. ClientIdTaken (409) if the client id is another customer's; InvalidRequest (400) for
     an invalid field.
     """
-    key = credentials.check_credential("api_key", api_key)
-    secret = credentials.check_credential("api_secret", api_secret)
+    key = sealed_credentials.check_credential("api_key", api_key)
+    secret = sealed_credentials.check_credential("api_secret", api_secret)
     with transaction.atomic():
         account, created = _locked_account(customer, broker, client_id, now)
         if _differ(account, key, secret):
-            account.api_key = credentials.seal(account, "api_key", key)
-            account.api_secret = credentials.seal(account, "api_secret", secret)
+            account.api_key = sealed_credentials.seal(account, "api_key", key)
+            account.api_secret = sealed_credentials.seal(account, "api_secret", secret)
             account.access_token = ""
             account.token_expires_at = None
         if account.status == Status.NEEDS_CREDENTIALS:
@@ -75,8 +75,8 @@ def connect_account(
 def _differ(account: BrokerAccount, key: str, secret: str) -> bool:
     """Whether these credentials differ from the stored ones; unreadable ones always do."""
     try:
-        known = credentials.credentials_of(account)
-        credentials.open_sealed(account, "access_token")
+        known = sealed_credentials.credentials_of(account)
+        sealed_credentials.open_sealed(account, "access_token")
     except CredentialsUnreadable:
         return True
     return (known.api_key, known.api_secret) != (key, secret)
@@ -242,7 +242,7 @@ def set_egress(
         )
     with transaction.atomic():
         BrokerAccount.objects.filter(pk=account.pk).update(
-            egress=credentials.seal(account, "egress", leaves), algo_id=algo, updated_at=now
+            egress=sealed_credentials.seal(account, "egress", leaves), algo_id=algo, updated_at=now
         )
         record(account, "broker_account.egress_set", actor)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from django.db import IntegrityError, transaction
 
-from brokers import credentials as vault
+from brokers import sealed_credentials
 from brokers.base import Credentials
 from brokers.endpoints import require_enabled
 from brokers.errors import (
@@ -61,7 +61,7 @@ def save_feed_account(
         "is_active": is_active,
     }
     sealed = {
-        field: vault.check_credential(field, text)
+        field: sealed_credentials.check_credential(field, text)
         for field, text in (("api_key", api_key), ("api_secret", api_secret))
         if text or feed is None
     }
@@ -89,7 +89,9 @@ def _locked(feed_id: int) -> FeedAccount:
 def _change(account: FeedAccount, wanted: dict[str, Any], plain: dict[str, str]) -> None:
     """Write only what differs: re-encryption may write the sealed values meanwhile."""
     changed = {field: new for field, new in wanted.items() if getattr(account, field) != new}
-    changed |= {field: vault.seal(account, field, text) for field, text in plain.items()}
+    changed |= {
+        field: sealed_credentials.seal(account, field, text) for field, text in plain.items()
+    }
     if changed.keys() & {*plain, "broker", "client_id"}:
         changed |= {"access_token": "", "token_expires_at": None}
     for field, new in changed.items():
@@ -100,7 +102,9 @@ def _change(account: FeedAccount, wanted: dict[str, Any], plain: dict[str, str])
 def feed_login_url(feed: FeedAccount, *, state: str) -> str:
     """The broker's login page for a feed account; BrokerNotEnabled (422) if it is not listed."""
     login_base = require_enabled(feed.broker).login
-    return get_adapter(feed.broker).login_url(login_base, vault.credentials_of(feed), state)
+    return get_adapter(feed.broker).login_url(
+        login_base, sealed_credentials.credentials_of(feed), state
+    )
 
 
 def start_feed_login(*, feed: FeedAccount, session_key: str, actor: Actor, now: dt.datetime) -> str:
@@ -181,7 +185,7 @@ def complete_feed_login(
     InvalidRequest (400) for an invalid code.
     """
     code = check_code(code.strip(), field="code")
-    credentials = vault.credentials_of(feed)
+    credentials = sealed_credentials.credentials_of(feed)
     result = exchange_code(feed.broker, credentials, code)
     if result.unknown:
         raise BrokerUnavailable("The broker did not answer; log in again")
@@ -197,7 +201,7 @@ def complete_feed_login(
         if locked is None or not _is_unchanged(locked, feed.broker, credentials):
             raise BrokerUnavailable("The feed account changed during the login; log in again")
         FeedAccount.objects.filter(pk=feed.pk).update(
-            access_token=vault.seal(feed, "access_token", result.access_token),
+            access_token=sealed_credentials.seal(feed, "access_token", result.access_token),
             token_expires_at=expires,
         )
         _audit(feed, "feed_account.logged_in", actor)
@@ -207,7 +211,7 @@ def complete_feed_login(
 
 def _is_unchanged(feed: FeedAccount, broker: str, credentials: Credentials) -> bool:
     try:
-        return feed.broker == broker and vault.credentials_of(feed) == credentials
+        return feed.broker == broker and sealed_credentials.credentials_of(feed) == credentials
     except CredentialsUnreadable:
         return False
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import structlog
 from django.db import transaction
 
-from brokers import credentials as vault
+from brokers import sealed_credentials
 from brokers.base import (
     Credentials,
     HttpRequest,
@@ -90,7 +90,7 @@ def initiate_login(
 
 def _login_page(account: BrokerAccount, state: str, redirect_uri: str) -> str:
     """The broker's page; in the test environment the partner's own, with a code."""
-    credentials = vault.credentials_of(account)
+    credentials = sealed_credentials.credentials_of(account)
     if account.environment == Environment.TEST:
         target = redirect_uri or endpoints(account.broker).login
         extra = {"request_token": MOCK_CODE + secrets.token_hex(8), "state": state}
@@ -112,7 +112,7 @@ def complete_login(
     check_code(code, field="request_token")
     _require_usable(account)
     _spend_state(account, state, now)
-    credentials = vault.credentials_of(account)
+    credentials = sealed_credentials.credentials_of(account)
     result = _exchange(account, credentials, code)
     if result.unknown:
         log.warning(
@@ -127,7 +127,7 @@ def complete_login(
             result.error, broker_response={"code": "login_refused", "message": result.error}
         )
     expires = session_end(account.broker, result, now)
-    prove_owner(account.broker, credentials, result, egress=vault.egress_of(account))
+    prove_owner(account.broker, credentials, result, egress=sealed_credentials.egress_of(account))
     _store_token(account, result.access_token, expires, actor, now)
     account.refresh_from_db()
     return account
@@ -219,7 +219,9 @@ def _exchange(account: BrokerAccount, credentials: Credentials, code: str) -> Lo
         paper = PaperAdapter()
         venue = PaperVenue(lambda instrument: None)
         return paper.parse_token(venue.answer(paper.token_request(credentials, code)))
-    return exchange_code(account.broker, credentials, code, egress=vault.egress_of(account))
+    return exchange_code(
+        account.broker, credentials, code, egress=sealed_credentials.egress_of(account)
+    )
 
 
 def exchange_code(
@@ -243,12 +245,12 @@ def _store_token(
     with transaction.atomic():
         locked = BrokerAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
         # Compared decrypted: the same secret may have been encrypted again under a newer key.
-        if locked.status != BrokerAccount.Status.ENABLED or vault.credentials_of(
+        if locked.status != BrokerAccount.Status.ENABLED or sealed_credentials.credentials_of(
             locked
-        ) != vault.credentials_of(account):
+        ) != sealed_credentials.credentials_of(account):
             raise AccountNotUsable("The account changed during the login; start again")
         BrokerAccount.objects.filter(pk=account.pk).update(
-            access_token=vault.seal(account, "access_token", token),
+            access_token=sealed_credentials.seal(account, "access_token", token),
             token_expires_at=expires,
             token_expiry_told_at=None,
             last_login_at=now,

@@ -6,7 +6,7 @@ import datetime as dt
 import itertools
 from decimal import Decimal
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.models import BrokerAccount, BrokerInstrument, FeedAccount
 from brokers.registry import get_adapter
 from brokers.services.accounts import connect_account
@@ -48,7 +48,9 @@ def give_session(
     account: BrokerAccount, now: dt.datetime, *, expires: dt.datetime | None = None
 ) -> None:
     """A living token without asking a broker."""
-    account.access_token = credentials.seal(account, "access_token", f"token-{account.client_id}")
+    account.access_token = sealed_credentials.seal(
+        account, "access_token", f"token-{account.client_id}"
+    )
     account.token_expires_at = expires or get_adapter(account.broker).token_expiry(now)
     account.last_login_at = now
     account.save()
@@ -75,7 +77,7 @@ def make_feed(
         actor=SYSTEM,
     )
     if logged_in:
-        feed.access_token = credentials.seal(feed, "access_token", f"token-{name}")
+        feed.access_token = sealed_credentials.seal(feed, "access_token", f"token-{name}")
         feed.token_expires_at = get_adapter(broker).token_expiry(now or clock.now())
         feed.save()
     return feed

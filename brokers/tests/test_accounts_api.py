@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection
 
-from brokers import credentials
-from brokers.credentials import credentials_of
+from brokers import sealed_credentials
 from brokers.errors import ClientIdTaken, OpenPositions
 from brokers.models import BrokerAccount
 from brokers.ports import ACCOUNT_REMOVAL, ACCOUNT_UNLINK, RemovalEffect
+from brokers.sealed_credentials import credentials_of
 from brokers.services.accounts import (
     connect_account,
     disable_account,
@@ -87,7 +87,7 @@ def test_connecting_again_replaces_credentials_and_session() -> None:
     tenant.client.post(URL, body())
     account = BrokerAccount.objects.get()
     account.token_expires_at = clock.now()
-    account.access_token = sealed = credentials.seal(account, "access_token", "today")
+    account.access_token = sealed = sealed_credentials.seal(account, "access_token", "today")
     account.save()
     assert tenant.client.post(URL, body()).status_code == 200
     account.refresh_from_db()

@@ -11,8 +11,8 @@ from django.conf import LazySettings
 from django.test import Client
 from django.urls import reverse
 
-from brokers.credentials import egress_of, session_of
 from brokers.models import BrokerAccount, FeedAccount, FeedLogin
+from brokers.sealed_credentials import egress_of, session_of
 from brokers.tests.factories import make_account, make_contract, make_feed
 from partners.tests.factories import make_customer, make_partner
 from quantleap.core.models import AuditEntry, StaffUser

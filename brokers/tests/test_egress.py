@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from brokers.credentials import egress_of
 from brokers.models import BrokerAccount
+from brokers.sealed_credentials import egress_of
 from brokers.services.accounts import set_egress
 from brokers.tests.factories import make_account
 from partners.tests.factories import make_customer, make_partner

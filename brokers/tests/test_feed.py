@@ -19,16 +19,16 @@ import pytest
 import responses
 from django.conf import LazySettings
 
-from brokers.credentials import session_of
 from brokers.errors import BrokerRejected
 from brokers.feed import FIRST_SECONDS, PATIENCE, FeedQuotes, load_feeds
 from brokers.feed_loop import feed_loop
 from brokers.models import FeedAccount
 from brokers.pace import JITTER, Call, Urgency
-from brokers.parsing import IST
+from brokers.sealed_credentials import session_of
 from brokers.services.feeds import complete_feed_login, feed_login_url, save_feed_account
 from brokers.tests import loopback
 from brokers.tests.factories import make_contract, make_feed
+from brokers.wire_values import IST
 from marketplace.ports import QUOTES, Need
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM

@@ -19,9 +19,9 @@ from django.conf import LazySettings
 from django.db import connection
 
 from brokers.base import LoginResult
-from brokers.credentials import session_of
 from brokers.errors import BrokerRejected, InvalidState
 from brokers.models import BrokerAccount, LoginAttempt
+from brokers.sealed_credentials import session_of
 from brokers.services import login
 from brokers.tests.factories import make_account
 from brokers.tests.login_requests import BACK, Desk

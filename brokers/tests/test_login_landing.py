@@ -13,8 +13,8 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
-from brokers.credentials import session_of
 from brokers.models import FeedAccount, FeedLogin
+from brokers.sealed_credentials import session_of
 from brokers.services import feeds
 from brokers.services.login import exchange_code
 from brokers.services.sessions import sweep_sessions

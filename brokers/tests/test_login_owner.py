@@ -12,14 +12,14 @@ import pytest
 from django.conf import LazySettings
 
 from brokers.base import LoginResult
-from brokers.credentials import session_of
 from brokers.errors import BrokerRejected, BrokerUnavailable
 from brokers.models import FeedAccount
-from brokers.parsing import IST
+from brokers.sealed_credentials import session_of
 from brokers.services.feeds import complete_feed_login
 from brokers.tests import loopback
 from brokers.tests.factories import make_feed
 from brokers.tests.login_requests import Desk
+from brokers.wire_values import IST
 from quantleap.core.audit import SYSTEM
 
 #: The documented sample, but for the token.

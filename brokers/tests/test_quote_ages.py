@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brokers.base import BrokerInstrument, HttpResponse, PriceBand, QuoteRow
-from brokers.parsing import IST
 from brokers.registry import get_adapter
+from brokers.wire_values import IST
 
 CALL = BrokerInstrument("NFO", "NIFTY26AUG24400CE", "52168")
 INDEX = {

@@ -11,7 +11,7 @@ import pytest
 from django.conf import LazySettings
 from django.db import connections
 
-from brokers import credentials, shared_pace
+from brokers import sealed_credentials, shared_pace
 from brokers.feed import Ages, collect, load_feeds, load_names, spot_key
 from brokers.feed_loop import FeedLoop
 from brokers.models import FeedPace
@@ -72,8 +72,8 @@ def two_processes(simulator: Running) -> int:
     calls the simulator refused."""
     login = simulator.simulator.exchange.sessions.open("zerodha", "quotes", "F1", simulator.now())
     feed = make_feed("main", client_id="F1", now=simulator.now())
-    feed.api_key = credentials.seal(feed, "api_key", "quotes")
-    feed.access_token = credentials.seal(feed, "access_token", login.token)
+    feed.api_key = sealed_credentials.seal(feed, "api_key", "quotes")
+    feed.access_token = sealed_credentials.seal(feed, "access_token", login.token)
     feed.save()
     feeds = load_feeds(simulator.now())
     names = load_names(["zerodha"], underlyings=NAMES)

@@ -17,7 +17,7 @@ from django.conf import LazySettings
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.base import BrokerInstrument, HttpResponse, Session
 from brokers.feed import FeedQuotes
 from brokers.feed_loop import feed_loop
@@ -254,8 +254,8 @@ def kite_feed(
     settings.QUANTLEAP_BROKERS = {"zerodha": {"api": url, "login": url, "instruments": ""}}
     login = running.simulator.exchange.sessions.open("zerodha", "quotes", "K1", running.now())
     feed = make_feed("kite", "zerodha", client_id="K1", now=running.now())
-    feed.api_key = credentials.seal(feed, "api_key", "quotes")
-    feed.access_token = credentials.seal(feed, "access_token", login.token)
+    feed.api_key = sealed_credentials.seal(feed, "api_key", "quotes")
+    feed.access_token = sealed_credentials.seal(feed, "access_token", login.token)
     feed.save()
     return feed
 

@@ -15,7 +15,7 @@ from django.conf import LazySettings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.base import BrokerInstrument, Session
 from brokers.feed_loop import feed_loop
 from brokers.price_updates import LoggedIn, Touchline
@@ -121,7 +121,7 @@ def simulator(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Iterat
     settings.QUANTLEAP_BROKERS = {"zebu": {"api": noren, "login": noren, "instruments": ""}}
     login = running.simulator.exchange.sessions.open("zebu", "quotes", "F1", running.now())
     feed = make_feed("noren", "zebu", client_id="F1", now=running.now())
-    feed.access_token = credentials.seal(feed, "access_token", login.token)
+    feed.access_token = sealed_credentials.seal(feed, "access_token", login.token)
     feed.save()
     yield running
     running.stop()
@@ -167,8 +167,8 @@ def test_160_legs_are_one_call_of_a_kite_feed(simulator: Running, settings: Lazy
     exchange = simulator.simulator.exchange
     login = exchange.sessions.open("zerodha", "quotes", "K1", simulator.now())
     feed = make_feed("kite", "zerodha", "SPARE", client_id="K1", now=simulator.now())
-    feed.api_key = credentials.seal(feed, "api_key", "quotes")
-    feed.access_token = credentials.seal(feed, "access_token", login.token)
+    feed.api_key = sealed_credentials.seal(feed, "api_key", "quotes")
+    feed.access_token = sealed_credentials.seal(feed, "access_token", login.token)
     feed.save()
     type(feed).objects.filter(name="noren").update(is_active=False)
     contracts = near_the_money(simulator, 160)

@@ -16,7 +16,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.base import LoginResult
 from brokers.errors import BrokerUnavailable, CredentialsUnreadable
 from brokers.feed import load_feeds
@@ -172,7 +172,7 @@ def run(*arguments: str) -> str:
 
 def test_every_sealed_column_is_known() -> None:
     assert {str(column) for column in sealed_columns()} == {
-        *(f"brokers_brokeraccount.{name}" for name in credentials._SEALED),
+        *(f"brokers_brokeraccount.{name}" for name in sealed_credentials._SEALED),
         *(f"brokers_feedaccount.{name}" for name in ("api_key", "api_secret", "access_token")),
         "partners_webhookendpoint.secret",
         "partners_webhookendpoint.previous_secret",
@@ -193,10 +193,12 @@ def test_a_key_is_retired_with_everything_still_readable(ring: Any) -> None:
     assert unknown_keys() == {}
     for account in made:
         account.refresh_from_db()
-        assert credentials.credentials_of(account).api_secret == f"secret-{account.client_id}"
+        assert (
+            sealed_credentials.credentials_of(account).api_secret == f"secret-{account.client_id}"
+        )
         assert key_id_of(account.access_token) == "b"
     feed.refresh_from_db()
-    assert credentials.is_readable(feed)
+    assert sealed_credentials.is_readable(feed)
 
 
 def test_it_goes_on_where_it_was_stopped(ring: Any) -> None:
@@ -223,7 +225,7 @@ def test_who_writes_meanwhile_wins(ring: Any, monkeypatch: pytest.MonkeyPatch) -
     opened = crypto.decrypt
 
     def log_in_meanwhile(stored: str, *, place: str) -> str:
-        sealed = credentials.seal(account, "access_token", "newer")
+        sealed = sealed_credentials.seal(account, "access_token", "newer")
         BrokerAccount.objects.filter(pk=account.pk).update(access_token=sealed)
         return opened(stored, place=place)
 
@@ -232,7 +234,7 @@ def test_who_writes_meanwhile_wins(ring: Any, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.undo()
     assert (done.written, done.changed_meanwhile) == (0, 1)
     account.refresh_from_db()
-    assert credentials.session_of(account).access_token == "newer"
+    assert sealed_credentials.session_of(account).access_token == "newer"
 
 
 def test_a_key_that_is_missed_is_an_alarm(ring: Any, staff: Client) -> None:
@@ -289,7 +291,7 @@ def test_a_feed_login_survives_reencryption(
 
     monkeypatch.setattr(feeds, "exchange_code", exchange)
     done = feeds.complete_feed_login(feed=feed, code="c1", actor=SYSTEM, now=clock.now())
-    assert credentials.session_of(done).access_token == "today"
+    assert sealed_credentials.session_of(done).access_token == "today"
 
     def exchange_and_change(*args: Any) -> LoginResult:
         rename(FeedAccount.objects.get(pk=feed.pk), api_secret="another")
@@ -321,14 +323,16 @@ def test_saving_a_feed_account_brings_no_old_ciphertext_back(ring: Any) -> None:
     ring("b")
     stored = FeedAccount.objects.get()
     assert stored.name == "renamed"
-    assert credentials.credentials_of(stored).api_secret == "secret-main"
-    assert credentials.session_of(stored).access_token == "token-main"
+    assert sealed_credentials.credentials_of(stored).api_secret == "secret-main"
+    assert sealed_credentials.session_of(stored).access_token == "token-main"
 
 
 def test_saving_a_feed_account_keeps_a_login_of_meanwhile(ring: Any) -> None:
     """Control: another client id ends the session."""
     loaded = make_feed("main", client_id="F1")
-    FeedAccount.objects.update(access_token=credentials.seal(loaded, "access_token", "newer"))
-    assert credentials.session_of(rename(loaded)).access_token == "newer"
+    FeedAccount.objects.update(
+        access_token=sealed_credentials.seal(loaded, "access_token", "newer")
+    )
+    assert sealed_credentials.session_of(rename(loaded)).access_token == "newer"
     loaded.client_id = "F2"
     assert rename(loaded).access_token == ""

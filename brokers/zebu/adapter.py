@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Final
 from urllib.parse import urlencode
 
-from brokers import parsing as wire
+from brokers import wire_values
 from brokers.base import (
     BookRead,
     BrokerInstrument,
@@ -96,7 +96,7 @@ class ZebuAdapter:
 
     def token_expiry(self, now: dt.datetime) -> dt.datetime:
         """The next 05:00 IST."""
-        return wire.next_ist_hour(now, _TOKEN_HOUR_IST)
+        return wire_values.next_ist_hour(now, _TOKEN_HOUR_IST)
 
     def owner(self, session: Session) -> HttpRequest:
         """``ClientDetails``, because the documented token answer names no owner."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Final
 
-from brokers import parsing
+from brokers import wire_values
 from brokers.instrument_rows import InstrumentRow, Listed, UnknownColumn, UnknownProduct, Unreadable
 from brokers.listing import Row, read_rows
 from brokers.underlyings import NOREN_PRODUCTS
@@ -37,7 +37,9 @@ def parse(lines: Iterable[str]) -> Iterator[Listed]:
             exchange, code = row["Exchange"], row["Symbol"]
             underlying = NOREN_PRODUCTS.get((exchange, code))
             if underlying is None:
-                yield UnknownProduct(parsing.clean_text(exchange, 10), parsing.clean_text(code, 40))
+                yield UnknownProduct(
+                    wire_values.clean_text(exchange, 10), wire_values.clean_text(code, 40)
+                )
             else:
                 yield _row(row, kind, underlying)
         elif not kind:
@@ -45,13 +47,13 @@ def parse(lines: Iterable[str]) -> Iterator[Listed]:
 
 
 def _row(row: Row, kind: str, underlying: str) -> InstrumentRow | None:
-    symbol = parsing.clean_text(row["TradingSymbol"], 60)
+    symbol = wire_values.clean_text(row["TradingSymbol"], 60)
     token = row["Token"]
     option_type = _TYPES.get(row["OptionType"], "")
-    expiry = parsing.read_day(row["Expiry"])
-    strike = parsing.read_decimal(row["StrikePrice"])
-    lot_size = parsing.read_int(row["LotSize"])
-    tick_size = parsing.read_price(row["TickSize"])
+    expiry = wire_values.read_day(row["Expiry"])
+    strike = wire_values.read_decimal(row["StrikePrice"])
+    lot_size = wire_values.read_int(row["LotSize"])
+    tick_size = wire_values.read_price(row["TickSize"])
     future = kind == "FUTIDX"
     if not symbol or not (token.isascii() and token.isdigit()) or expiry is None:
         return None

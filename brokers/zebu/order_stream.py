@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 
-from brokers import parsing as wire
+from brokers import wire_values
 from brokers.base import Session
 from brokers.order_updates import MAX_FRAME, NOTHING, Said
 from brokers.zebu import parsing, touchline
@@ -32,7 +32,7 @@ class NorenUpdates:
     def read(self, frame: str | bytes, session: Session) -> Said:
         """The login's answer, the subscription's, or an order."""
         body = frame.encode("utf-8", "replace") if isinstance(frame, str) else b""
-        answer = wire.read_object(body, MAX_FRAME)
+        answer = wire_values.read_object(body, MAX_FRAME)
         if answer is None:
             return NOTHING
         match answer.get("t"):
@@ -40,7 +40,7 @@ class NorenUpdates:
                 if str(answer.get("s", "")).upper() == "OK":
                     subscription = {"t": "o", "actid": session.client_id}
                     return Said(reply=json.dumps(subscription, separators=(",", ":")))
-                words = wire.first(answer, wire.clean_text, "emsg", "s")
+                words = wire_values.first(answer, wire_values.clean_text, "emsg", "s")
                 return Said(refused=words or "not let in")
             case "ok":
                 return Said(ready=True)
@@ -53,5 +53,5 @@ class NorenUpdates:
 
 def _is_of(session: Session, client_id: object) -> bool:
     """Whether an update's owner, if it names one, is ours."""
-    said = wire.clean_text(client_id, 40)
+    said = wire_values.clean_text(client_id, 40)
     return not said or said.upper() == session.client_id.upper()

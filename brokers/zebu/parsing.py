@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from brokers import parsing
+from brokers import wire_values
 from brokers.base import (
     BookRead,
     BookState,
@@ -88,15 +88,15 @@ def _emsg(answer: Mapping[str, Any] | None) -> str:
     """Noren's text in a ``Not_Ok`` object, otherwise ``""``."""
     if answer is None or answer.get("stat") != "Not_Ok":
         return ""
-    return parsing.clean_text(answer.get("emsg"))
+    return wire_values.clean_text(answer.get("emsg"))
 
 
 # -- writes ----------------------------------------------------------------------------------
 def parse_write(response: HttpResponse, id_field: str) -> SendResult:
     """Outcome of a place (``norenordno``), change or cancel (``result``) answer."""
-    answer = parsing.read_object(response.body, parsing.MAX_ANSWER_BYTES)
+    answer = wire_values.read_object(response.body, wire_values.MAX_ANSWER_BYTES)
     if answer is not None and answer.get("stat") == "Ok" and response.status == _OK:
-        order_id = parsing.read_order_id(answer.get(id_field))
+        order_id = wire_values.read_order_id(answer.get(id_field))
         if order_id and "emsg" not in answer:
             return SendResult(Outcome.ACCEPTED, broker_order_id=order_id)
     message = _emsg(answer)
@@ -153,14 +153,14 @@ def parse_token(response: HttpResponse) -> LoginResult:
 
     The documented sample names no owner; the official SDK reads one (``actid``, ``USERID``).
     """
-    answer = parsing.read_object(response.body, parsing.MAX_ANSWER_BYTES)
+    answer = wire_values.read_object(response.body, wire_values.MAX_ANSWER_BYTES)
     if answer is not None and answer.get("stat") == "Ok" and response.status == _OK:
-        token = parsing.first(answer, parsing.read_token, "access_token", "susertoken")
+        token = wire_values.first(answer, wire_values.read_token, "access_token", "susertoken")
         if token and "emsg" not in answer:
             lives_for, ends_at = _life(answer.get("expires_in"))
             return LoginResult(
                 access_token=token,
-                client_id=parsing.first(answer, _client_id, "actid", "USERID"),
+                client_id=wire_values.first(answer, _client_id, "actid", "USERID"),
                 lives_for=lives_for,
                 ends_at=ends_at,
             )
@@ -171,12 +171,12 @@ def parse_token(response: HttpResponse) -> LoginResult:
 
 
 def _client_id(value: object) -> str:
-    return parsing.clean_text(value, 40)
+    return wire_values.clean_text(value, 40)
 
 
 def _life(expires_in: object) -> tuple[dt.timedelta | None, dt.datetime | None]:
     """``expires_in`` as a duration ("3600") or a time ("1756979040"): Noren sends both."""
-    seconds = parsing.read_int(expires_in)
+    seconds = wire_values.read_int(expires_in)
     if seconds is None or seconds <= 0:
         return None, None
     if seconds < _LONGEST_LIFE:
@@ -186,7 +186,7 @@ def _life(expires_in: object) -> tuple[dt.timedelta | None, dt.datetime | None]:
 
 def parse_owner(response: HttpResponse) -> OwnerRead:
     """The account in a ``ClientDetails`` answer (``actid``): the owner of the session."""
-    answer = parsing.read_object(response.body)
+    answer = wire_values.read_object(response.body)
     if answer is not None and answer.get("stat") == "Ok" and response.status == _OK:
         client_id = _client_id(answer.get("actid"))
         if client_id:
@@ -207,7 +207,7 @@ def _rows(response: HttpResponse) -> Sequence[Mapping[str, Any]] | None:
     """
     if response.status not in _READ_STATUSES:
         return None
-    value = parsing.read_json(response.body)
+    value = wire_values.read_json(response.body)
     if isinstance(value, dict):
         return () if _is_no_data(value) else None
     if not isinstance(value, list) or not value or response.status != _OK:
@@ -228,7 +228,7 @@ def _is_no_data(answer: Mapping[str, Any]) -> bool:
 
 
 def _failed(response: HttpResponse) -> tuple[Cause, str]:
-    message = _emsg(parsing.read_object(response.body, parsing.MAX_ANSWER_BYTES))
+    message = _emsg(wire_values.read_object(response.body, wire_values.MAX_ANSWER_BYTES))
     if _is_too_fast(response, message):
         return Cause.RATE_LIMIT, message or "Too many requests"
     if response.status in _LOG_IN_AGAIN and not message:
@@ -245,47 +245,47 @@ def parse_order_book(response: HttpResponse) -> BookRead:
         return BookRead(ok=False, cause=cause, message=message)
     reports = []
     for row in rows:
-        order_id = parsing.read_order_id(row.get("norenordno"))
+        order_id = wire_values.read_order_id(row.get("norenordno"))
         if not order_id:
             return BookRead(ok=False, cause=Cause.BROKER_DOWN, message="Unreadable order book row")
-        changed = parsing.read_ist(row.get("norentm"), _TIME)
-        changed = changed or parsing.read_ist(row.get("exch_tm"), _EXCHANGE_TIME)
+        changed = wire_values.read_ist(row.get("norentm"), _TIME)
+        changed = changed or wire_values.read_ist(row.get("exch_tm"), _EXCHANGE_TIME)
         reports.append(Listed(_report(order_id, row), changed))
     return BookRead(ok=True, orders=latest(reports, newest_first=True))
 
 
 def read_order(row: Mapping[str, Any]) -> OrderReport | None:
     """One order of an update: a row of the book; None if it cannot be identified."""
-    order_id = parsing.read_order_id(row.get("norenordno"))
+    order_id = wire_values.read_order_id(row.get("norenordno"))
     return _report(order_id, row) if order_id else None
 
 
 def _report_type(value: object) -> str:
-    return ascii_upper(parsing.clean_text(value, 40))
+    return ascii_upper(wire_values.clean_text(value, 40))
 
 
 def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
-    state = book_state(parsing.clean_text(row.get("status"), 60), _STATES)
-    told = parsing.first(row, _report_type, "reporttype", "rpt")
+    state = book_state(wire_values.clean_text(row.get("status"), 60), _STATES)
+    told = wire_values.first(row, _report_type, "reporttype", "rpt")
     if state is BookState.REJECTED and told in _NOT_THE_ORDER:
         # Believing it would end an order that rests, and another one would be sent in addition.
         state = BookState.OTHER
-    message = parsing.clean_text(row.get("rejreason"))
+    message = wire_values.clean_text(row.get("rejreason"))
     # Noren omits both until something has filled.
     filled = row.get("fillshares")
     average = row.get("avgprc")
     return report(
         broker_order_id=order_id,
-        tag=parsing.clean_text(row.get("remarks"), 40),
+        tag=wire_values.clean_text(row.get("remarks"), 40),
         state=state,
-        quantity=parsing.read_int(row.get("qty")),
-        filled=0 if filled in (None, "") else parsing.read_int(filled),
-        average=Decimal(0) if average in (None, "") else parsing.read_decimal(average),
-        symbol=parsing.clean_text(row.get("tsym"), 60),
-        exchange=parsing.clean_text(row.get("exch"), 10),
-        side=_SIDES.get(parsing.clean_text(row.get("trantype"), 10)),
-        product=_PRODUCTS.get(parsing.clean_text(row.get("prd"), 10)),
-        price=parsing.read_price(row.get("prc")),
+        quantity=wire_values.read_int(row.get("qty")),
+        filled=0 if filled in (None, "") else wire_values.read_int(filled),
+        average=Decimal(0) if average in (None, "") else wire_values.read_decimal(average),
+        symbol=wire_values.clean_text(row.get("tsym"), 60),
+        exchange=wire_values.clean_text(row.get("exch"), 10),
+        side=_SIDES.get(wire_values.clean_text(row.get("trantype"), 10)),
+        product=_PRODUCTS.get(wire_values.clean_text(row.get("prd"), 10)),
+        price=wire_values.read_price(row.get("prc")),
         message=message,
         cause=cause_in_book(state, message),
     )
@@ -299,19 +299,19 @@ def parse_positions(response: HttpResponse) -> PositionRead:
         return PositionRead(ok=False, cause=cause, message=message)
     positions = []
     for row in rows:
-        quantity = parsing.read_int(row.get("netqty"))
-        symbol = parsing.clean_text(row.get("tsym"), 60)
+        quantity = wire_values.read_int(row.get("netqty"))
+        symbol = wire_values.clean_text(row.get("tsym"), 60)
         if quantity is None or not symbol:
             return PositionRead(
                 ok=False, cause=Cause.BROKER_DOWN, message="Unreadable position row"
             )
         positions.append(
             NetPosition(
-                exchange=parsing.clean_text(row.get("exch"), 10),
+                exchange=wire_values.clean_text(row.get("exch"), 10),
                 symbol=symbol,
-                product=_PRODUCTS.get(parsing.clean_text(row.get("prd"), 10)),
+                product=_PRODUCTS.get(wire_values.clean_text(row.get("prd"), 10)),
                 quantity=quantity,
-                last_price=parsing.read_price(row.get("lp")),
+                last_price=wire_values.read_price(row.get("lp")),
             )
         )
     return PositionRead(ok=True, positions=tuple(positions))
@@ -322,7 +322,7 @@ def parse_quotes(
     response: HttpResponse, keys: Sequence[str], instruments: Mapping[str, BrokerInstrument]
 ) -> QuoteRead:
     """The one quote of a ``GetQuotes`` answer, checked to be the requested instrument."""
-    answer = parsing.read_object(response.body, parsing.MAX_ANSWER_BYTES)
+    answer = wire_values.read_object(response.body, wire_values.MAX_ANSWER_BYTES)
     if answer is None or answer.get("stat") != "Ok" or response.status != _OK or len(keys) != 1:
         cause, message = _failed(response)
         return QuoteRead(ok=False, cause=cause, message=message)
@@ -340,7 +340,7 @@ def _quote(key: str, answer: Mapping[str, Any], instrument: BrokerInstrument) ->
 
     ``request_time`` is when the server answered: as recent for a price of last Friday as for any.
     """
-    last = parsing.read_price(answer.get("lp"))
+    last = wire_values.read_price(answer.get("lp"))
     traded_at = _traded_at(answer)
     at = _epoch(answer.get("lut")) or traded_at
     if last is None or at is None:
@@ -348,8 +348,8 @@ def _quote(key: str, answer: Mapping[str, Any], instrument: BrokerInstrument) ->
     return QuoteRow(
         key=key,
         last_price=last,
-        bid=parsing.read_price(answer.get("bp1")),
-        ask=parsing.read_price(answer.get("sp1")),
+        bid=wire_values.read_price(answer.get("bp1")),
+        ask=wire_values.read_price(answer.get("sp1")),
         at=at,
         traded_at=at if instrument.exchange in _INDEX_EXCHANGES else traded_at,
         band=limits(answer.get("lc"), answer.get("uc")),
@@ -363,23 +363,23 @@ def _traded_at(answer: Mapping[str, Any]) -> dt.datetime | None:
     00:00:00 and a volume of 0. Without ``ltd`` the time is today's only if today's volume shows a
     trade.
     """
-    volume = parsing.read_decimal(answer.get("v"))
-    time = parsing.clean_text(answer.get("ltt"), 20)
+    volume = wire_values.read_decimal(answer.get("v"))
+    time = wire_values.clean_text(answer.get("ltt"), 20)
     if not time or time == "00:00:00" or (volume is not None and volume <= 0):
         return None
     if answer.get("ltd") not in (None, ""):
-        return parsing.read_ist(
-            f"{parsing.clean_text(answer.get('ltd'), 20)} {time}", _EXCHANGE_TIME
+        return wire_values.read_ist(
+            f"{wire_values.clean_text(answer.get('ltd'), 20)} {time}", _EXCHANGE_TIME
         )
     if volume is None:
         return None
-    day = parsing.clean_text(answer.get("request_time"), 40).rpartition(" ")[2]
-    return parsing.read_ist(f"{day} {time}", _EXCHANGE_TIME)
+    day = wire_values.clean_text(answer.get("request_time"), 40).rpartition(" ")[2]
+    return wire_values.read_ist(f"{day} {time}", _EXCHANGE_TIME)
 
 
 def _epoch(value: object) -> dt.datetime | None:
     """The exchange's last-update time, which some Noren versions send as Unix seconds."""
-    seconds = parsing.read_int(value)
+    seconds = wire_values.read_int(value)
     if seconds is None or not _EPOCH[0] <= seconds <= _EPOCH[1]:
         return None
     return dt.datetime.fromtimestamp(seconds, dt.UTC)

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from brokers import parsing
+from brokers import wire_values
 from brokers.base import BrokerInstrument, Session
 from brokers.price_updates import LoggedIn, Name, Touchline
 
@@ -55,7 +55,7 @@ def _about(kind: str, instruments: Sequence[BrokerInstrument]) -> Iterator[str]:
 
 
 class NorenPrices:
-    """Noren as a :class:`brokers.price_updates.PriceStream`. It states no maximum of instruments."""
+    """Noren as a :class:`brokers.price_updates.PriceStream`. It states no instrument limit."""
 
     beat = HEARTBEAT
     most = 3000
@@ -93,29 +93,30 @@ class NorenPrices:
 def read(text: str, known: Mapping[Name, Touchline]) -> LoggedIn | Touchline | None:
     """The content of a frame; a change is merged into the touchline in ``known``. None: nothing for
     us."""
-    answer = parsing.read_object(text.encode("utf-8", "replace"), MAX_FRAME)
+    answer = wire_values.read_object(text.encode("utf-8", "replace"), MAX_FRAME)
     if answer is None:
         return None
     kind = answer.get("t")
     if kind in ("ak", "ck"):
         ok = str(answer.get("s", "")).upper() == "OK"
         return LoggedIn(
-            ok, parsing.clean_text(answer.get("emsg")) or parsing.clean_text(answer.get("s"))
+            ok,
+            wire_values.clean_text(answer.get("emsg")) or wire_values.clean_text(answer.get("s")),
         )
     if kind not in ("tk", "tf"):
         return None
     exchange, token = (
-        parsing.clean_text(answer.get("e"), 10),
-        parsing.clean_text(answer.get("tk"), 20),
+        wire_values.clean_text(answer.get("e"), 10),
+        wire_values.clean_text(answer.get("tk"), 20),
     )
     before = known.get((exchange, token))
     if not exchange or not token or (kind == "tf" and before is None):
         return None  # a change of an incomplete touchline
     base = Touchline(exchange, token) if kind == "tk" or before is None else before
     values: dict[str, Any] = {
-        name: parsing.read_price(answer[field])
+        name: wire_values.read_price(answer[field])
         for field, name in _PRICES.items()
-        if field in answer and (name != "last" or parsing.read_price(answer[field]) is not None)
+        if field in answer and (name != "last" or wire_values.read_price(answer[field]) is not None)
     }
     at = _time(answer.get("ft")) or base.at
     return Touchline(
@@ -130,7 +131,7 @@ def read(text: str, known: Mapping[Name, Touchline]) -> LoggedIn | Touchline | N
 
 
 def _time(value: object) -> dt.datetime | None:
-    seconds = parsing.read_int(value)
+    seconds = wire_values.read_int(value)
     if seconds is None or not _EPOCH[0] <= seconds <= _EPOCH[1]:
         return None
     return dt.datetime.fromtimestamp(seconds, dt.UTC)

@@ -1,7 +1,7 @@
 """Zerodha Kite Connect v3: our requests in Kite's format. ``parsing`` reads the answers.
 
 Source of every path, field and limit: https://kite.trade/docs/connect/v3/; the requests equal those
-recorded from the official SDK (``tests/data/kiteconnect-wire.jsonl``) field for field.
+recorded from the official SDK (``tests/data/kiteconnect-wire_values.jsonl``) field for field.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Final
 from urllib.parse import quote, urlencode
 
-from brokers import parsing as wire
+from brokers import wire_values
 from brokers.base import (
     BookRead,
     BrokerInstrument,
@@ -112,7 +112,7 @@ class ZerodhaAdapter:
 
     def token_expiry(self, now: dt.datetime) -> dt.datetime:
         """The next 06:00 IST, when Kite invalidates every token, however young."""
-        return wire.next_ist_hour(now, _TOKEN_HOUR_IST)
+        return wire_values.next_ist_hour(now, _TOKEN_HOUR_IST)
 
     def owner(self, session: Session) -> HttpRequest:
         """``GET /user/profile``."""

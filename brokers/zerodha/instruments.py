@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Final
 
-from brokers import parsing
+from brokers import wire_values
 from brokers.instrument_rows import InstrumentRow, Listed, UnknownColumn, UnknownProduct, Unreadable
 from brokers.listing import Row, read_rows
 from brokers.underlyings import KITE_PRODUCTS
@@ -37,18 +37,18 @@ def parse(lines: Iterable[str]) -> Iterator[Listed]:
             continue
         underlying = KITE_PRODUCTS.get((exchange, row["name"]))
         if underlying is None:
-            yield UnknownProduct(exchange, parsing.clean_text(row["name"], 40))
+            yield UnknownProduct(exchange, wire_values.clean_text(row["name"], 40))
         else:
             yield _row(row, exchange, underlying)
 
 
 def _row(row: Row, exchange: str, underlying: str) -> InstrumentRow | None:
-    expiry = parsing.read_day(row["expiry"])
-    strike = parsing.read_decimal(row["strike"])
-    lot_size = parsing.read_int(row["lot_size"])
-    tick_size = parsing.read_price(row["tick_size"])
+    expiry = wire_values.read_day(row["expiry"])
+    strike = wire_values.read_decimal(row["strike"])
+    lot_size = wire_values.read_int(row["lot_size"])
+    tick_size = wire_values.read_price(row["tick_size"])
     kind = row["instrument_type"]
-    symbol = parsing.clean_text(row["tradingsymbol"], 60)
+    symbol = wire_values.clean_text(row["tradingsymbol"], 60)
     token = row["instrument_token"]
     exchange_token = row["exchange_token"]
     if kind not in ("CE", "PE", "FUT") or not symbol or not _is_number(token):

@@ -7,7 +7,7 @@ https://kite.trade/docs/connect/v3/postbacks/.
 
 from __future__ import annotations
 
-from brokers import parsing as wire
+from brokers import wire_values
 from brokers.base import Session
 from brokers.order_updates import MAX_FRAME, NOTHING, Said
 from brokers.zerodha import parsing, ticker
@@ -30,14 +30,14 @@ class KiteUpdates:
         """An order; binary frames are prices or a heartbeat."""
         if not isinstance(frame, str):
             return NOTHING
-        message = wire.read_object(frame.encode("utf-8", "replace"), MAX_FRAME)
+        message = wire_values.read_object(frame.encode("utf-8", "replace"), MAX_FRAME)
         if message is None or message.get("type") != "order":
             return NOTHING
         row = message.get("data")
         if not isinstance(row, dict):
             return NOTHING
         for owner in (row.get("user_id"), row.get("account_id")):
-            said = wire.clean_text(owner, 40)
+            said = wire_values.clean_text(owner, 40)
             if said and said.upper() != session.client_id.upper():
                 return NOTHING
         return Said(order=parsing.read_order(row))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from brokers import parsing
+from brokers import wire_values
 from brokers.base import (
     BookRead,
     BookState,
@@ -83,7 +83,7 @@ _INDEX_EXCHANGES: Final = frozenset({"NSE", "BSE"})
 # -- writes ----------------------------------------------------------------------------------
 def parse_write(response: HttpResponse) -> SendResult:
     """Outcome of a place, change or cancel answer."""
-    answer = parsing.read_object(response.body, parsing.MAX_ANSWER_BYTES)
+    answer = wire_values.read_object(response.body, wire_values.MAX_ANSWER_BYTES)
     if response.status == _OK:
         return _acceptance(answer)
     if response.status == _RATE_LIMITED:
@@ -98,12 +98,12 @@ def parse_write(response: HttpResponse) -> SendResult:
 def parse_change(response: HttpResponse) -> SendResult:
     """Outcome of a change answer. An order that was changed too often is no breach of a rate
     limit."""
-    answer = parsing.read_object(response.body, parsing.MAX_ANSWER_BYTES)
+    answer = wire_values.read_object(response.body, wire_values.MAX_ANSWER_BYTES)
     if answer is not None and response.status in (*_REFUSAL_STATUSES, _RATE_LIMITED):
-        message = parsing.clean_text(answer.get("message"))
+        message = wire_values.clean_text(answer.get("message"))
         said = message.lower().strip().removesuffix(".")
         if answer.get("status") == "error" and said == _CHANGED_TOO_OFTEN:
-            code = parsing.clean_text(answer.get("error_type"), 60)
+            code = wire_values.clean_text(answer.get("error_type"), 60)
             return SendResult(Outcome.REFUSED, cause=Cause.OTHER, message=message, code=code)
     return parse_write(response)
 
@@ -112,7 +112,7 @@ def _acceptance(answer: Mapping[str, Any] | None) -> SendResult:
     data = answer.get("data") if answer is not None else None
     if answer is None or answer.get("status") != "success" or not isinstance(data, dict):
         return _unknown(answer, "HTTP 200 without a readable order")
-    order_id = parsing.read_order_id(data.get("order_id"))
+    order_id = wire_values.read_order_id(data.get("order_id"))
     if not order_id:
         return _unknown(answer, "HTTP 200 without a usable order id")
     return SendResult(Outcome.ACCEPTED, broker_order_id=order_id)
@@ -125,8 +125,8 @@ def _rate_limit(answer: Mapping[str, Any] | None) -> SendResult:
     """
     if answer is not None and (answer.get("status") == "success" or answer.get("data")):
         return _unknown(answer, "HTTP 429 with data")
-    message = parsing.clean_text((answer or {}).get("message")) or "Too many requests"
-    code = parsing.clean_text((answer or {}).get("error_type"), 60) or "429"
+    message = wire_values.clean_text((answer or {}).get("message")) or "Too many requests"
+    code = wire_values.clean_text((answer or {}).get("error_type"), 60) or "429"
     final = cause_of(message) is Cause.DAILY_LIMIT
     return SendResult(
         Outcome.REFUSED,
@@ -150,8 +150,8 @@ def _refusal(answer: Mapping[str, Any]) -> SendResult | None:
     message = answer.get("message")
     if not isinstance(message, str) or is_ambiguous(message):
         return None
-    text = parsing.clean_text(message)
-    code = parsing.clean_text(answer.get("error_type"), 60)
+    text = wire_values.clean_text(message)
+    code = wire_values.clean_text(answer.get("error_type"), 60)
     if code in _REFUSALS:
         cause = _cause(code, text)
     elif code != "NetworkException" and cause_of(text) is Cause.IP_NOT_REGISTERED:
@@ -171,12 +171,12 @@ def _cause(code: str, text: str) -> Cause:
 
 
 def _unknown(answer: Mapping[str, Any] | None, what: str) -> SendResult:
-    message = parsing.clean_text((answer or {}).get("message"))
+    message = wire_values.clean_text((answer or {}).get("message"))
     return SendResult(
         Outcome.UNKNOWN,
         cause=cause_of(message, Cause.BROKER_DOWN),
         message=message or what,
-        code=parsing.clean_text((answer or {}).get("error_type"), 60),
+        code=wire_values.clean_text((answer or {}).get("error_type"), 60),
     )
 
 
@@ -184,17 +184,17 @@ def _unknown(answer: Mapping[str, Any] | None, what: str) -> SendResult:
 def parse_token(response: HttpResponse) -> LoginResult:
     """Access token of a session answer; a documented error is a refusal, everything else
     unknown."""
-    answer = parsing.read_object(response.body, parsing.MAX_ANSWER_BYTES)
+    answer = wire_values.read_object(response.body, wire_values.MAX_ANSWER_BYTES)
     if answer is None:
         return LoginResult(unknown=True, error=f"HTTP {response.status}")
     data = answer.get("data")
     if response.status == _OK and answer.get("status") == "success" and isinstance(data, dict):
-        token = parsing.read_token(data.get("access_token"))
-        client_id = parsing.clean_text(data.get("user_id"), 40)
+        token = wire_values.read_token(data.get("access_token"))
+        client_id = wire_values.clean_text(data.get("user_id"), 40)
         if token and client_id:
             return LoginResult(access_token=token, client_id=client_id)
-    message = parsing.clean_text(answer.get("message"))
-    known = parsing.clean_text(answer.get("error_type"), 60) in _REFUSALS
+    message = wire_values.clean_text(answer.get("message"))
+    known = wire_values.clean_text(answer.get("error_type"), 60) in _REFUSALS
     if response.status in _REFUSAL_STATUSES and known and message and not is_ambiguous(message):
         return LoginResult(error=message)
     return LoginResult(unknown=True, error=message or f"HTTP {response.status}")
@@ -203,12 +203,12 @@ def parse_token(response: HttpResponse) -> LoginResult:
 def parse_owner(response: HttpResponse) -> OwnerRead:
     """The ``user_id`` of a profile: the owner of the session."""
     data = _data(response)
-    client_id = parsing.clean_text(data.get("user_id"), 40) if isinstance(data, dict) else ""
+    client_id = wire_values.clean_text(data.get("user_id"), 40) if isinstance(data, dict) else ""
     if client_id:
         return OwnerRead(client_id=client_id)
-    answer = parsing.read_object(response.body, parsing.MAX_ANSWER_BYTES) or {}
-    message = parsing.clean_text(answer.get("message"))
-    known = parsing.clean_text(answer.get("error_type"), 60) in _REFUSALS
+    answer = wire_values.read_object(response.body, wire_values.MAX_ANSWER_BYTES) or {}
+    message = wire_values.clean_text(answer.get("message"))
+    known = wire_values.clean_text(answer.get("error_type"), 60) in _REFUSALS
     if response.status in _REFUSAL_STATUSES and known and message and not is_ambiguous(message):
         return OwnerRead(error=message)
     return OwnerRead(unknown=True, error=message or f"HTTP {response.status}")
@@ -217,9 +217,9 @@ def parse_owner(response: HttpResponse) -> OwnerRead:
 # -- reads -----------------------------------------------------------------------------------
 def _failed(response: HttpResponse) -> tuple[Cause, str]:
     """Why a read failed, for people and for the session state; it never counts as "nothing"."""
-    answer = parsing.read_object(response.body, parsing.MAX_ANSWER_BYTES) or {}
-    message = parsing.clean_text(answer.get("message"))
-    code = parsing.clean_text(answer.get("error_type"), 60)
+    answer = wire_values.read_object(response.body, wire_values.MAX_ANSWER_BYTES) or {}
+    message = wire_values.clean_text(answer.get("message"))
+    code = wire_values.clean_text(answer.get("error_type"), 60)
     if response.status == _RATE_LIMITED:
         return Cause.RATE_LIMIT, message or "Too many requests"
     if response.status in _REFUSAL_STATUSES and code in _REFUSALS:
@@ -231,7 +231,7 @@ def _data(response: HttpResponse) -> Any:
     """The ``data`` of a successful answer, or None."""
     if response.status != _OK:
         return None
-    answer = parsing.read_object(response.body)
+    answer = wire_values.read_object(response.body)
     if answer is None or answer.get("status") != "success":
         return None
     return answer.get("data")
@@ -245,7 +245,7 @@ def parse_order_book(response: HttpResponse) -> BookRead:
         return BookRead(ok=False, cause=cause, message=message)
     reports = []
     for row in data:
-        order_id = parsing.read_order_id(row.get("order_id")) if isinstance(row, dict) else ""
+        order_id = wire_values.read_order_id(row.get("order_id")) if isinstance(row, dict) else ""
         if not order_id:
             return BookRead(ok=False, cause=Cause.BROKER_DOWN, message="Unreadable order book row")
         changed = _time(row.get("exchange_update_timestamp")) or _time(row.get("order_timestamp"))
@@ -255,27 +255,27 @@ def parse_order_book(response: HttpResponse) -> BookRead:
 
 def read_order(row: Mapping[str, Any]) -> OrderReport | None:
     """One order of an update: a row of the book; None if it cannot be identified."""
-    order_id = parsing.read_order_id(row.get("order_id"))
+    order_id = wire_values.read_order_id(row.get("order_id"))
     return _report(order_id, row) if order_id else None
 
 
 def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
-    state = book_state(parsing.clean_text(row.get("status"), 60), _STATES)
-    message = parsing.first(row, parsing.clean_text, "status_message", "status_message_raw")
-    raw = parsing.clean_text(row.get("status_message_raw"))
+    state = book_state(wire_values.clean_text(row.get("status"), 60), _STATES)
+    message = wire_values.first(row, wire_values.clean_text, "status_message", "status_message_raw")
+    raw = wire_values.clean_text(row.get("status_message_raw"))
     average = row.get("average_price")
     return report(
         broker_order_id=order_id,
         tag=_tag(row),
         state=state,
-        quantity=parsing.read_int(row.get("quantity")),
-        filled=parsing.read_int(row.get("filled_quantity")),
-        average=Decimal(0) if average is None else parsing.read_decimal(average),
-        symbol=parsing.clean_text(row.get("tradingsymbol"), 60),
-        exchange=parsing.clean_text(row.get("exchange"), 10),
-        side=_SIDES.get(parsing.clean_text(row.get("transaction_type"), 10)),
-        product=_PRODUCTS.get(parsing.clean_text(row.get("product"), 10)),
-        price=parsing.read_price(row.get("price")),
+        quantity=wire_values.read_int(row.get("quantity")),
+        filled=wire_values.read_int(row.get("filled_quantity")),
+        average=Decimal(0) if average is None else wire_values.read_decimal(average),
+        symbol=wire_values.clean_text(row.get("tradingsymbol"), 60),
+        exchange=wire_values.clean_text(row.get("exchange"), 10),
+        side=_SIDES.get(wire_values.clean_text(row.get("transaction_type"), 10)),
+        product=_PRODUCTS.get(wire_values.clean_text(row.get("product"), 10)),
+        price=wire_values.read_price(row.get("price")),
         message=message,
         cause=cause_in_book(state, message, raw),
     )
@@ -284,11 +284,11 @@ def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
 def _tag(row: Mapping[str, Any]) -> str:
     """The tag that we sent: ``tag``, otherwise the first of ``tags`` that Kite did not add
     itself."""
-    tag = parsing.clean_text(row.get("tag"), 40)
+    tag = wire_values.clean_text(row.get("tag"), 40)
     tags = row.get("tags")
     if tag or not isinstance(tags, list):
         return tag
-    texts = (parsing.clean_text(item, 40) for item in tags[:20])
+    texts = (wire_values.clean_text(item, 40) for item in tags[:20])
     own = (text for text in texts if text and ":" not in text and text not in ("mktp", "autoslice"))
     return next(own, "")
 
@@ -302,19 +302,21 @@ def parse_positions(response: HttpResponse) -> PositionRead:
         return PositionRead(ok=False, cause=cause, message=message)
     positions = []
     for row in net:
-        quantity = parsing.read_int(row.get("quantity")) if isinstance(row, dict) else None
-        symbol = parsing.clean_text(row.get("tradingsymbol"), 60) if isinstance(row, dict) else ""
+        quantity = wire_values.read_int(row.get("quantity")) if isinstance(row, dict) else None
+        symbol = (
+            wire_values.clean_text(row.get("tradingsymbol"), 60) if isinstance(row, dict) else ""
+        )
         if quantity is None or not symbol:
             return PositionRead(
                 ok=False, cause=Cause.BROKER_DOWN, message="Unreadable position row"
             )
         positions.append(
             NetPosition(
-                exchange=parsing.clean_text(row.get("exchange"), 10),
+                exchange=wire_values.clean_text(row.get("exchange"), 10),
                 symbol=symbol,
-                product=_PRODUCTS.get(parsing.clean_text(row.get("product"), 10)),
+                product=_PRODUCTS.get(wire_values.clean_text(row.get("product"), 10)),
                 quantity=quantity,
-                last_price=parsing.read_price(row.get("last_price")),
+                last_price=wire_values.read_price(row.get("last_price")),
             )
         )
     return PositionRead(ok=True, positions=tuple(positions))
@@ -341,7 +343,7 @@ def parse_quotes(
 
 def _quote(key: str, row: Mapping[str, Any], instrument: BrokerInstrument) -> QuoteRow | None:
     """The quote with its two ages: ``timestamp`` is that of the exchange's quote packet."""
-    last = parsing.read_price(row.get("last_price"))
+    last = wire_values.read_price(row.get("last_price"))
     traded_at = _time(row.get("last_trade_time"))
     at = _time(row.get("timestamp")) or traded_at
     if last is None or at is None:
@@ -361,8 +363,8 @@ def _quote(key: str, row: Mapping[str, Any], instrument: BrokerInstrument) -> Qu
 
 def _best(levels: object) -> Decimal | None:
     top = levels[0] if isinstance(levels, list) and levels else None
-    return parsing.read_price(top.get("price")) if isinstance(top, dict) else None
+    return wire_values.read_price(top.get("price")) if isinstance(top, dict) else None
 
 
 def _time(value: object) -> dt.datetime | None:
-    return parsing.read_ist(value, _TIME)
+    return wire_values.read_ist(value, _TIME)

@@ -19,7 +19,7 @@ from decimal import Decimal
 from typing import Final
 from urllib.parse import urlencode
 
-from brokers import parsing
+from brokers import wire_values
 from brokers.base import BrokerInstrument, Session
 from brokers.price_updates import LoggedIn, Name, Touchline
 
@@ -141,7 +141,7 @@ def _touchline(packet: bytes, known: Mapping[Name, Touchline]) -> Touchline | No
 
 
 def _rupees(paise: int) -> Decimal | None:
-    return parsing.read_price(Decimal(paise).scaleb(-2))
+    return wire_values.read_price(Decimal(paise).scaleb(-2))
 
 
 def _price(packet: bytes, start: int) -> Decimal | None:

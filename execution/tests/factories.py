@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.models import BrokerAccount
 from brokers.registry import get_adapter
 from marketplace.models import Template
@@ -63,8 +63,10 @@ def make_accounts(
         for number, customer in enumerate(customers)
     )
     for account in accounts:  # sealed with their own ids
-        account.api_key = credentials.seal(account, "api_key", API_KEY)
-        account.api_secret = credentials.seal(account, "api_secret", f"secret-{account.client_id}")
+        account.api_key = sealed_credentials.seal(account, "api_key", API_KEY)
+        account.api_secret = sealed_credentials.seal(
+            account, "api_secret", f"secret-{account.client_id}"
+        )
     BrokerAccount.objects.bulk_update(accounts, ["api_key", "api_secret"], batch_size=500)
     return accounts
 
@@ -73,7 +75,7 @@ def log_in(accounts: Sequence[BrokerAccount], token_of: TokenOf, now: dt.datetim
     """Give every account a session; ``token_of(broker, client_id)`` says its token."""
     for account in accounts:
         token = token_of(account.broker, account.client_id)
-        account.access_token = credentials.seal(account, "access_token", token)
+        account.access_token = sealed_credentials.seal(account, "access_token", token)
         account.token_expires_at = get_adapter(account.broker).token_expiry(now)
         account.last_login_at = now
     BrokerAccount.objects.bulk_update(

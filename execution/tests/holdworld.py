@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from django.db import connection
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.models import BrokerAccount
 from brokers.selectors import trading_accounts
 from brokers.services.accounts import (
@@ -150,7 +150,7 @@ class World:
         found = BrokerAccount.objects.exclude(status="removed").get(
             client_id=account.client, partner_id=self.partners[person.partner]
         )
-        token = credentials.seal(found, "access_token", f"token-{account.client}")
+        token = sealed_credentials.seal(found, "access_token", f"token-{account.client}")
         BrokerAccount.objects.filter(pk=found.pk).update(
             status="enabled", access_token=token, token_expires_at=_FOR_EVER
         )

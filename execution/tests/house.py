@@ -14,7 +14,7 @@ import requests
 import uvloop
 from django.conf import settings
 
-from brokers import credentials, selectors, transport_sync
+from brokers import sealed_credentials, selectors, transport_sync
 from brokers.base import BrokerInstrument, OrderRequest, Product, Side
 from brokers.models import BrokerAccount, FeedAccount
 from brokers.registry import get_adapter
@@ -109,8 +109,8 @@ def load_market(control: Control, now: dt.datetime) -> FeedAccount:
                 broker=broker, lines=_lines(answer), source=url, actor=SYSTEM, now=now
             )
     feed = make_feed(now=now)
-    feed.api_key = credentials.seal(feed, "api_key", API_KEY)
-    feed.access_token = credentials.seal(
+    feed.api_key = sealed_credentials.seal(feed, "api_key", API_KEY)
+    feed.access_token = sealed_credentials.seal(
         feed, "access_token", control.token("zerodha", feed.client_id)
     )
     feed.save()

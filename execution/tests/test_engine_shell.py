@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.models import BrokerAccount
 from brokers.services.accounts import disable_account, remove_account, set_egress
 from execution.models import Execution, OrderIntent, Run
@@ -209,7 +209,7 @@ def test_an_egress_that_cannot_be_used_keeps_a_position_open_and_a_person_is_tol
     first = executor()
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 2, 40)
     lost = accounts[0]
-    sealed = credentials.seal(lost, "egress", "http://10.0.0.9:3128")
+    sealed = sealed_credentials.seal(lost, "egress", "http://10.0.0.9:3128")
     BrokerAccount.objects.filter(pk=lost.pk).update(egress=sealed)
     first.stop()
     executor()

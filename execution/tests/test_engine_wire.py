@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.models import BrokerAccount
 from brokers.tests import loopback
 from brokers.tests.certificates import Authority
@@ -125,10 +125,10 @@ def test_tls_of_a_private_authority_books_in_pieces_and_an_egress_each_end_flat(
     for number, account in enumerate(accounts, start=5):
         address = f"127.0.0.{number}"
         BrokerAccount.objects.filter(pk=account.pk).update(
-            egress=credentials.seal(account, "egress", address)
+            egress=sealed_credentials.seal(account, "egress", address)
         )
         account.refresh_from_db()
-        wanted[credentials.session_of(account).access_token] = {address}
+        wanted[sealed_credentials.session_of(account).access_token] = {address}
     executor()
     wait_until(runs_closed, 60)
     ends = {(e.status, e.cause, e.message) for e in Execution.objects.all()}

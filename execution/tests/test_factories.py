@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from brokers.credentials import credentials_of, session_of
+from brokers.sealed_credentials import credentials_of, session_of
 from execution.tests.factories import (
     API_KEY,
     log_in,

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connections
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.feed import FeedQuotes
 from brokers.models import FeedAccount
 from brokers.tests.factories import make_feed
@@ -39,8 +39,8 @@ def feed(house: House, request: pytest.FixtureRequest) -> FeedAccount:
     kind: str = request.param
     FeedAccount.objects.all().delete()
     made = make_feed("only", kind, now=clock.now())
-    made.api_key = credentials.seal(made, "api_key", API_KEY)
-    made.access_token = credentials.seal(
+    made.api_key = sealed_credentials.seal(made, "api_key", API_KEY)
+    made.access_token = sealed_credentials.seal(
         made, "access_token", house.control.token(kind, made.client_id)
     )
     made.save()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from brokers import credentials, shared_pace
+from brokers import sealed_credentials, shared_pace
 from brokers.feed import PLATFORM_QUOTES, FeedQuotes, read_level
 from brokers.models import FeedAccount
 from brokers.tests import loopback
@@ -102,8 +102,8 @@ def noren(house: House) -> FeedAccount:
     """The platform's only feed is a Noren login."""
     FeedAccount.objects.all().delete()
     feed = make_feed("noren", "zebu", now=clock.now())
-    feed.api_key = credentials.seal(feed, "api_key", API_KEY)
-    feed.access_token = credentials.seal(
+    feed.api_key = sealed_credentials.seal(feed, "api_key", API_KEY)
+    feed.access_token = sealed_credentials.seal(
         feed, "access_token", house.control.token("zebu", feed.client_id)
     )
     feed.save()

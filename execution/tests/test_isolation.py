@@ -12,8 +12,8 @@ import pytest
 
 from brokers.base import HttpResponse
 from brokers.models import BrokerAccount
-from brokers.parsing import MAX_VALUES, read_json
 from brokers.tests import loopback
+from brokers.wire_values import MAX_VALUES, read_json
 from execution.engine.memory.actors import RESTS, Actor
 from execution.models import Execution, OrderIntent
 from execution.tests import hostile, wire

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from marketplace.models import Template
 from marketplace.services import withdraw
 from marketplace.tests.factories import load_reference_data, make_short_straddle
-from partners import suspensions as suspending
+from partners import suspensions as partner_suspensions
 from partners.models import Partner
 from partners.suspensions import carry_out_due, reinstate_partner, suspend_partner
 from partners.tests.factories import make_partner
@@ -186,7 +186,7 @@ def test_killed_between_two_steps_the_next_beat_goes_on(
     monkeypatch.setattr(suspensions, "STEP", 2)
     ended = "PAUSED" if plan == Plan.RUN_UNTIL else "CANCELLED"
     steps: list[int] = []
-    fine = suspending._step
+    fine = partner_suspensions._step
 
     def killed_in_the_second(*given: Any) -> bool:
         more = fine(*given)
@@ -196,7 +196,7 @@ def test_killed_between_two_steps_the_next_beat_goes_on(
         return more
 
     with monkeypatch.context() as patched:
-        patched.setattr(suspending, "_step", killed_in_the_second)
+        patched.setattr(partner_suspensions, "_step", killed_in_the_second)
         with pytest.raises(Killed):
             carry_out_due(now=at("09-02"))
     status = Subscription.objects.filter(partner_id=partner.pk).order_by("pk")

@@ -10,8 +10,8 @@ from django.db import DataError, IntegrityError, connection, models, transaction
 
 from brokers.base import BookState, HttpResponse, Side
 from brokers.orders import report
-from brokers.parsing import MAX_PRICE, MAX_UNITS
 from brokers.registry import get_adapter
+from brokers.wire_values import MAX_PRICE, MAX_UNITS
 from execution import pricing, risk
 from execution.models import Execution, LegWatch, OrderIntent
 from execution.plan import MAX_SLICES

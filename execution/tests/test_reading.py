@@ -14,11 +14,11 @@ import pytest
 
 from brokers import transport_async
 from brokers.base import Credentials, HttpRequest, HttpResponse, Outcome
-from brokers.parsing import MAX_BODY_BYTES
 from brokers.routes import Route
 from brokers.services.login import exchange_code
 from brokers.tests import loopback
 from brokers.transport_sync import Limits, TransportError
+from brokers.wire_values import MAX_BODY_BYTES
 from execution import lifecycle
 from execution.engine.books.book_reader import MOST_ORDERS
 from execution.engine.memory.actors import Actor

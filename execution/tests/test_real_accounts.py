@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.models import BrokerAccount
 from brokers.registry import get_adapter
 from execution.models import Execution, OrderIntent
@@ -43,7 +43,7 @@ def log_in_anew(house: House, slug: str, account: BrokerAccount) -> str:
 
 def keep(account: BrokerAccount, token: str) -> None:
     """What a login stores."""
-    account.access_token = credentials.seal(account, "access_token", token)
+    account.access_token = sealed_credentials.seal(account, "access_token", token)
     account.token_expires_at = get_adapter(account.broker).token_expiry(clock.now())
     account.last_login_at = clock.now()
     account.save()
@@ -55,7 +55,7 @@ def at_partner(
     """The same ``count`` persons as customers of a partner, logged in by that partner's own app."""
     accounts = make_accounts(count, partner=make_partner(slug), brokers=brokers)
     for account in accounts:
-        account.api_key = credentials.seal(account, "api_key", f"app-of-{slug}")
+        account.api_key = sealed_credentials.seal(account, "api_key", f"app-of-{slug}")
         keep(account, log_in_anew(house, slug, account))
     return accounts
 

@@ -72,7 +72,7 @@ def shown_once(
     items: Sequence[Item],
     back: str,
 ) -> HttpResponse:
-    """Redirect the browser to the page that shows these secrets once (``partners.one_time_secrets``)."""
+    """Redirect the browser to the page that shows these secrets exactly once."""
     public_id = one_time_secrets.keep(
         staff_id=int(request.user.pk or 0),
         title=title,

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import connection, models
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.models import BrokerAccount
 from brokers.registry import get_adapter
 from marketplace.models import Template
@@ -125,11 +125,11 @@ def subscribe_many(
     expiry = get_adapter(broker).token_expiry(at)
     for index, account in enumerate(accounts):
         name = account.client_id
-        account.api_key = credentials.seal(account, "api_key", f"key-{name}")
-        account.api_secret = credentials.seal(account, "api_secret", f"secret-{name}")
+        account.api_key = sealed_credentials.seal(account, "api_key", f"key-{name}")
+        account.api_secret = sealed_credentials.seal(account, "api_secret", f"secret-{name}")
         if logged_in:
             token = tokens[index] if tokens else f"token-{name}"
-            account.access_token = credentials.seal(account, "access_token", token)
+            account.access_token = sealed_credentials.seal(account, "access_token", token)
             account.token_expires_at = expiry
             account.last_login_at = at
     BrokerAccount.objects.bulk_create(accounts, batch_size=2000)

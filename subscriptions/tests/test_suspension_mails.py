@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from marketplace.tests.factories import TEST_NOW, load_reference_data, make_template
 from partners.models import Partner
-from partners.notices import mails as mailing
+from partners.notices import mails
 from partners.notices.models import PartnerMail
 from partners.suspensions import Reinstatement, Suspension, reinstate_partner, suspend_partner
 from partners.tests.factories import make_partner
@@ -64,8 +64,8 @@ def followers(partner: Partner, count: int = 1, **more: Any) -> list[Subscriptio
 def sent(now: dt.datetime = LATER) -> list[Any]:
     """What leaves by the task's call, and nothing more by a second one."""
     mail.outbox.clear()
-    count = mailing.send_due(now=now)
-    assert mailing.send_due(now=now) == 0
+    count = mails.send_due(now=now)
+    assert mails.send_due(now=now) == 0
     assert len(mail.outbox) == count
     return list(mail.outbox)
 

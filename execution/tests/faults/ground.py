@@ -16,7 +16,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connection
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.models import FeedAccount
 from brokers.tests.factories import make_feed
 from execution.tests.house import API_KEY, Control, load_market, start_executor
@@ -61,9 +61,9 @@ class Ground:
         if not spare:
             FeedAccount.objects.filter(pk=self.primary.pk).update(is_active=False)
         made = make_feed(f"{broker}-{self._started}", broker, role, now=clock.now())
-        made.api_key = credentials.seal(made, "api_key", API_KEY)
+        made.api_key = sealed_credentials.seal(made, "api_key", API_KEY)
         token = self.control.token(broker, made.client_id)
-        made.access_token = credentials.seal(made, "access_token", token)
+        made.access_token = sealed_credentials.seal(made, "access_token", token)
         made.save()
         if not spare:
             self.feed = made

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import requests
 
-from brokers import credentials
+from brokers import sealed_credentials
 from brokers.services.login import complete_login, initiate_login
 from execution.tests.factories import API_KEY
 from execution.tests.faults.judge import Right
@@ -29,7 +29,7 @@ def logged_in_by_page(stage: Stage) -> Iterator[Wait]:
     """Everybody logs in at the broker's page; Noren's answer names no owner."""
     stage.end_sessions()
     for account in stage.everybody:
-        account.api_secret = credentials.seal(account, "api_secret", f"secret-{API_KEY}")
+        account.api_secret = sealed_credentials.seal(account, "api_secret", f"secret-{API_KEY}")
         account.access_token, account.token_expires_at = "", None
         account.save()
         started = initiate_login(

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from django.conf import settings
 
-from brokers import credentials, selectors, transport_sync
+from brokers import sealed_credentials, selectors, transport_sync
 from brokers.base import BrokerInstrument, OrderRequest, Product, Side
 from brokers.models import BrokerAccount
 from brokers.registry import get_adapter
@@ -246,7 +246,7 @@ class Stage:
         given = {}
         for number, account in enumerate(self.everybody, start=5):
             given[account.client_id] = f"127.0.1.{number}"
-            account.egress = credentials.seal(account, "egress", given[account.client_id])
+            account.egress = sealed_credentials.seal(account, "egress", given[account.client_id])
             account.save(update_fields=["egress"])
         return given
 

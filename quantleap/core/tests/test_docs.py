@@ -107,7 +107,7 @@ def test_every_port_is_in_the_table() -> None:
     declared = set()
     for package in ("quantleap", *ROOMS):
         for path in (ROOT / package).rglob("*.py"):
-            if "tests" not in path.parts and path.name != "registry.py":
+            if "tests" not in path.parts and path != ROOT / "quantleap/core/ports.py":
                 pattern = r"= (?:Port|Handlers)\(\s*\"([\w.]+)\""
                 declared |= set(re.findall(pattern, path.read_text()))
     table = re.search(r"\| port \|.*?\n\n", ARCHITECTURE, re.DOTALL)

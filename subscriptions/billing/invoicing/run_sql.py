@@ -18,8 +18,8 @@ SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 
 
 DROP: Final = "DROP TABLE IF EXISTS pg_temp.billing_due, pg_temp.billing_new, pg_temp.billing_named"
 
-# The place of supply follows partners.gst_states.place_of_supply for a customer who is not registered;
-# without one a segment is withheld.
+# The place of supply follows partners.gst_states.place_of_supply for a customer who is not
+# registered; without one a segment is withheld.
 # No period begins after the last day on which a suspended partner's customers trade, whether their
 # subscriptions are held yet or not (adr 0051): such a segment is not due, so it is not withheld.
 # The last period of a segment is computed exactly from its anchor: a loose bound would make

@@ -177,7 +177,8 @@ class RevenueShare(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.partner_bps} bp from {self.effective_from}"
+        day = self.effective_from
+        return f"{self.partner_bps} basis points from {day.day} {day:%b %Y}"
 
 
 class PartnerKey(models.Model):

@@ -19,6 +19,7 @@ from django.db.models.functions import Lower
 from marketplace.models.contracts import OptionType, Underlying
 from quantleap.core import clock
 from quantleap.core.ids import new_basket_id
+from quantleap.core.money import RUPEE, grouped
 from quantleap.core.tenancy import Environment
 
 NAME_TAKEN: Final = "Another template has this name; choose a different one."
@@ -334,4 +335,5 @@ class Price(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.monthly_fee} {self.currency} from {self.effective_from}"
+        day = self.effective_from
+        return f"{grouped(self.monthly_fee, RUPEE)} from {day.day} {day:%b %Y}"

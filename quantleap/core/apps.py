@@ -19,9 +19,9 @@ class CoreConfig(AppConfig):
         from quantleap.core.console import NAVIGATION, TODAY
         from quantleap.core.dashboard import today
         from quantleap.core.key_alarm import today as keys_today
-        from quantleap.core.sidebar import HOUSE
+        from quantleap.core.sidebar import SYSTEM
 
         role_guard.connect_signals()
         TODAY.register(today)
         TODAY.register(keys_today)
-        NAVIGATION.register(HOUSE)
+        NAVIGATION.register(SYSTEM)

@@ -189,7 +189,7 @@ GROUPS: Final[Mapping[str, bool]] = {
     "Partners": False,
     "Brokers": False,
     "Money": False,
-    "House": True,
+    "System": True,
 }
 
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from quantleap.core.console import Link, Section
 
-HOUSE: Final = Section(
-    "House",
+SYSTEM: Final = Section(
+    "System",
     (
         Link("Audit", "history", "core.AuditEntry"),
         Link("Outbox", "send", "core.OutboxEvent"),

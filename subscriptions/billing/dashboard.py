@@ -72,13 +72,13 @@ def _proof_tile(now: dt.datetime) -> Tile:
     proof = LedgerProof.objects.order_by("-id").first()
     link = reverse("admin:billing_ledgerproof_changelist")
     if proof is None:
-        return Tile("Books", "Not proved yet", "the first proof is at 05:10 IST", link)
+        return Tile("Ledger checks", "None yet", "the first is at 05:10 IST", link)
     at = clock.to_ist(proof.checked_at)
     late = proof.checked_at < now - _LATE
     return Tile(
-        "Books",
-        "Hold" if proof.ok else "Do not hold",
-        f"proved {at.day} {at:%b, %H:%M} IST" + (": the newest is missing" if late else ""),
+        "Ledger checks",
+        "Passed" if proof.ok else "Failed",
+        f"checked {at.day} {at:%b, %H:%M} IST" + (": the newest is missing" if late else ""),
         link,
         "good" if proof.ok and not late else "bad",
     )

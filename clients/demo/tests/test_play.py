@@ -224,7 +224,7 @@ def judge_the_tour(status: int, said: str) -> None:
         " invoices, 0 need review",
         '"number": "QL26-',
         "invoice.pdf",
-        "The books hold.",
+        "Every check passed.",
     ):
         assert expected in said, expected
     assert '"points"' not in said

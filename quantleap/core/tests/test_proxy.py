@@ -56,7 +56,7 @@ def keep_alives() -> dict[str, int]:
     """Seconds for which each of our gunicorns leaves an idle connection open."""
     commands = {
         "Containerfile": (PROJECT_ROOT / "Containerfile").read_text().replace('", "', " "),
-        "docs/deploy.md": (PROJECT_ROOT / "docs" / "deploy.md").read_text(),
+        "docs/deploy.md": (PROJECT_ROOT / "docs/deploy.md").read_text(),
         "make run": " ".join(word for part in Layout().parts() for word in part.command),
     }
     found = {name: re.findall(r"--keep-alive (\d+)", text) for name, text in commands.items()}

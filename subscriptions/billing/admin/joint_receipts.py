@@ -300,7 +300,7 @@ _ABOUT_CHOOSING: Final = (
     "What one customer paid for themselves is recorded on their invoice's page.",
 )
 _ABOUT_PARTS: Final = (
-    "Each invoice gets what stands beside it; empty it, and it gets nothing. What is left becomes "
+    "Each invoice gets the sum beside it, or nothing if that is empty. What is left becomes "
     "the credit of the customer who paid.",
     "Commission accrues on what is paid. A bank's reference is recorded once, however it is "
     "spelled.",

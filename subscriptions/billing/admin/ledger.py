@@ -224,15 +224,15 @@ class LedgerProofAdmin(LargeTableMixin, ReadOnlyAdmin):
     )
     readonly_fields = ("holds", "report")
 
-    @display(description="The books", label={"hold": "success", "do not hold": "danger"})
+    @display(description="Result", label={"passed": "success", "failed": "danger"})
     def holds(self, proof: LedgerProof) -> str:
-        return "hold" if proof.ok else "do not hold"
+        return "passed" if proof.ok else "failed"
 
     @admin.display(description="Report")
     def report(self, proof: LedgerProof) -> SafeString | str:
         """Each finding with its number of rows, and examples."""
         if not proof.findings:
-            return "Every question of the proof came back empty."
+            return "Every check passed."
         return table(
             ("Finding", "How often", "Examples"),
             (

@@ -151,7 +151,8 @@ class LedgerProof(models.Model):
 
     class Meta:
         ordering = ("-id",)
+        verbose_name = "ledger check"
 
     def __str__(self) -> str:
         at = clock.to_ist(self.checked_at)
-        return f"{'holds' if self.ok else 'DOES NOT HOLD'} at {at.day} {at:%b %Y, %H:%M} IST"
+        return f"{'passed' if self.ok else 'FAILED'} at {at.day} {at:%b %Y, %H:%M} IST"

@@ -41,11 +41,11 @@ def test_everybody_sees_what_he_may() -> None:
     now = clock.now()
     assert shown(now) == {}
     assert list(shown(now, "view_billingrun")) == ["Billing run"]
-    assert list(shown(now, "view_ledgerproof")) == ["Books"]
+    assert list(shown(now, "view_ledgerproof")) == ["Ledger checks"]
 
 
 def test_before_the_first_morning() -> None:
-    assert tones(clock.now()) == [("None yet", ""), ("Not proved yet", "")]
+    assert tones(clock.now()) == [("None yet", ""), ("None yet", "")]
 
 
 def test_a_good_morning_and_one_that_did_not_come() -> None:
@@ -54,9 +54,9 @@ def test_a_good_morning_and_one_that_did_not_come() -> None:
     LedgerProof.objects.filter(pk=checks.check_ledger(now=noon(START)).pk).update(
         checked_at=noon(START)
     )
-    assert tones(noon(START)) == [("Finished", "good"), ("Hold", "good")]
+    assert tones(noon(START)) == [("Finished", "good"), ("Passed", "good")]
     later = noon(START) + dt.timedelta(days=2)
-    assert tones(later) == [("Finished", "bad"), ("Hold", "bad")]
+    assert tones(later) == [("Finished", "bad"), ("Passed", "bad")]
 
 
 def test_a_run_that_died_and_books_that_do_not_hold() -> None:
@@ -65,7 +65,7 @@ def test_a_run_that_died_and_books_that_do_not_hold() -> None:
     LedgerProof.objects.create(
         ok=False, accounts=1, transactions=1, entries=2, invoices=0, checked_at=now
     )
-    assert tones(now) == [("Running", "good"), ("Do not hold", "bad")]
+    assert tones(now) == [("Running", "good"), ("Failed", "bad")]
     BillingRun.objects.filter(pk=run.pk).update(heartbeat=now - SILENCE * 2)
     assert tones(now)[0] == ("Silent", "bad")
     BillingRun.objects.filter(pk=run.pk).update(finished_at=now, error="no rate", withheld=0)

@@ -71,4 +71,4 @@ class Command(BaseCommand):
             for example in found["examples"]:
                 self.stdout.write(f"  {example}")
         if proven.ok:
-            self.stdout.write("The books hold.")
+            self.stdout.write("Every check passed.")

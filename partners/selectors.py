@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Max, Min, Q, QuerySet
 
 from partners.customer_references import Known, Outcome, Resolved, clean_external_id, resolve
 from partners.errors import email_differs, external_id_differs
-from partners.models import Customer, Partner, RevenueShare
+from partners.models import Customer, Partner, RevenueShare, WebhookDelivery, WebhookEndpoint
 from quantleap.core.errors import InvalidRequest, NotFound
 from quantleap.core.identifiers import BadIdentifier, ascii_lower, clean_email
 from quantleap.core.large_lists import first_keys
@@ -40,6 +40,22 @@ def get_partner(partner_id: int) -> Partner:
         return Partner.objects.get(pk=partner_id)
     except Partner.DoesNotExist as error:
         raise NotFound from error
+
+
+@dataclass(frozen=True, slots=True)
+class HeldDeliveries:
+    """Deliveries of an endpoint that only a replay sends: how many, and when they were written."""
+
+    count: int
+    oldest: dt.datetime
+    newest: dt.datetime
+
+
+def held_deliveries(endpoint: WebhookEndpoint) -> HeldDeliveries | None:
+    """What is held for an endpoint; None if nothing is."""
+    held = endpoint.deliveries.filter(status=WebhookDelivery.Status.HELD)
+    figures = held.aggregate(count=Count("pk"), oldest=Min("created_at"), newest=Max("created_at"))
+    return HeldDeliveries(**figures) if figures["count"] else None
 
 
 def partner_names() -> dict[int, str]:

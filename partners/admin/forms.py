@@ -14,9 +14,10 @@ from unfold.widgets import (
 )
 
 from partners import permissions
-from partners.models import Partner, RevenueShare
+from partners.models import Partner, RevenueShare, WebhookEndpoint
 from partners.ports import KNOWN_BROKERS
 from partners.revenue_shares import ShareTerms, share_refusals
+from partners.selectors import held_deliveries
 from partners.suspensions import REASON_LENGTH, plan_refusal
 from partners.webhooks.events import EVENT_TYPES
 from quantleap.core import clock
@@ -273,3 +274,16 @@ class ReplayRangeForm(ConfirmForm):
         required=False,
         help_text="If not ticked: only what was held or failed.",
     )
+
+    @classmethod
+    def starting(cls, obj: WebhookEndpoint) -> dict[str, Any]:
+        """The range of what is held now, in whole minutes; empty if nothing is."""
+        held = held_deliveries(obj)
+        if held is None:
+            return {}
+        after = held.newest + dt.timedelta(minutes=1)
+        return {"since": _minute(held.oldest), "until": _minute(after)}
+
+
+def _minute(at: dt.datetime) -> str:
+    return f"{clock.to_ist(at):%Y-%m-%d %H:%M}"

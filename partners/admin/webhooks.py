@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.contrib import admin
-from django.db.models import Count, Max, Min
 from django.http import HttpRequest, HttpResponse
 
 from partners.admin.common import PartnerColumn, PartnerFilter, shown_once
 from partners.admin.forms import ReasonForm, ReplayRangeForm
 from partners.models import EndpointMail, WebhookDelivery, WebhookEndpoint
 from partners.one_time_secrets import Item
+from partners.selectors import held_deliveries
 from partners.webhooks import mails
 from partners.webhooks.events import EVENT_TYPES
 from partners.webhooks.services import (
@@ -167,14 +167,13 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
 
 def _held(endpoint: WebhookEndpoint) -> str:
     """How many of an endpoint's deliveries are held, and since when."""
-    held = endpoint.deliveries.filter(status=WebhookDelivery.Status.HELD)
-    found = held.aggregate(count=Count("pk"), oldest=Min("created_at"), newest=Max("created_at"))
-    if not found["count"]:
+    held = held_deliveries(endpoint)
+    if held is None:
         return "Nothing is held."
-    oldest, newest = (clock.to_ist(found[name]) for name in ("oldest", "newest"))
-    deliveries = counted(found["count"], "delivery", "deliveries")
+    oldest, newest = clock.to_ist(held.oldest), clock.to_ist(held.newest)
+    deliveries = counted(held.count, "delivery", "deliveries")
     return (
-        f"{deliveries} {are(found['count'])} held, from {oldest.day} {oldest:%b %H:%M} "
+        f"{deliveries} {are(held.count)} held, from {oldest.day} {oldest:%b %H:%M} "
         f"to {newest.day} {newest:%b %H:%M} IST."
     )
 

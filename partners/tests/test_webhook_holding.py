@@ -359,6 +359,10 @@ def test_staff_replay_a_range_in_the_console_in_indian_time(
     WebhookDelivery.objects.filter(type="subscription.created").update(created_at=at)
     url = f"/admin/partners/webhookendpoint/{endpoint.pk}/replay-range/"
     assert "3 deliveries are held" in console.get(url).content.decode()
+    newest = endpoint.deliveries.get(type="webhook_endpoint.disabled").created_at
+    after = clock.to_ist(newest) + dt.timedelta(minutes=1)
+    for offered in ("2026-09-08 09:15", f"{after:%Y-%m-%d %H:%M}"):
+        assert f'value="{offered}"' in console.get(url).content.decode(), "all that is held"
     form = {"since": "2026-09-08 09:15", "until": "2026-09-08 09:16", "again": "yes"}
     asked = console.post(url, {"confirm": "yes", **form, "again": ""})
     assert "8 Sep 2026, 09:15:00 IST" in asked.content.decode()

@@ -191,10 +191,10 @@ class Installation:
     def bill(self, as_of: dt.date, now: dt.datetime) -> int:
         """Start the billing run by hand; returns the number of invoices that it reports."""
         said = self.command("bill", "--as-of", as_of.isoformat(), now=now)
-        found = re.search(r"(\d+) invoices", said)
+        found = re.search(r": (\d+|No) invoices?, ", said)
         if found is None:
             raise InstallationError(f"manage.py bill said no number: {said.strip()}")
-        return int(found[1])
+        return 0 if found[1] == "No" else int(found[1])
 
     def check_ledger(self, now: dt.datetime) -> dict[str, Any]:
         """The ledger's trial balance and checks; status 1 means that there are findings."""

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from quantleap.core import clock
 from quantleap.core.console import Panel, Tile
+from quantleap.core.counts import counted
 from subscriptions.billing.invoicing.runs import SILENCE
 from subscriptions.billing.models import BillingRun, LedgerProof
 from subscriptions.billing.selectors import withheld_segments
@@ -43,7 +44,7 @@ def _run_tile(now: dt.datetime) -> Tile:
     link = reverse("admin:billing_billingrun_changelist")
     if run is None:
         return Tile("Billing run", "None yet", "the first is at 04:30 IST", link)
-    note = f"as of {run.as_of.day} {run.as_of:%b}: {run.invoices} invoices"
+    note = f"as of {run.as_of.day} {run.as_of:%b}: {counted(run.invoices, 'invoice')}"
     if run.withheld:
         note += f", {run.withheld} withheld"
     state = run_state(run, now)
@@ -55,7 +56,8 @@ def _run_tile(now: dt.datetime) -> Tile:
 
 
 def _withheld_tile(now: dt.datetime) -> Tile | None:
-    count = withheld_segments(clock.ist_date(now)).count()
+    today = clock.ist_date(now)
+    count = withheld_segments(today, today).count()
     if not count:
         return None
     address = reverse("admin:billing_billingsegment_changelist")

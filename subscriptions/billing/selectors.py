@@ -48,20 +48,20 @@ def coming() -> QuerySet[BillingSegment]:
     return BillingSegment.objects.filter(~Exists(over), next_on__isnull=False)
 
 
-def withheld_segments(as_of: dt.date) -> QuerySet[BillingSegment]:
-    """Due segments that no run can invoice: their customer has no state that is in force."""
+def withheld_segments(as_of: dt.date, today: dt.date) -> QuerySet[BillingSegment]:
+    """Segments due by ``as_of`` that no run can invoice ``today``: their customer has no state that
+    is in force on that day, which is the date of the invoices that a run makes (IST)."""
     return (
         coming()
         .filter(next_on__lte=as_of)
-        .exclude(subscription__customer__state__in=list(in_force(as_of)))
+        .exclude(subscription__customer__state__in=list(in_force(today)))
     )
 
 
-def withheld(as_of: dt.date) -> list[Withheld]:
+def withheld(as_of: dt.date, today: dt.date) -> list[Withheld]:
     """Every due segment without a place of supply, oldest first; billed once there is one."""
-    due = (
-        withheld_segments(as_of).select_related("subscription__customer").order_by("next_on", "id")
-    )
+    segments = withheld_segments(as_of, today)
+    due = segments.select_related("subscription__customer").order_by("next_on", "id")
     return [
         Withheld(
             one.subscription.public_id,

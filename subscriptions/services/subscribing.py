@@ -89,10 +89,10 @@ def subscribe(
     ``template_id`` is public. The customer is found or created by ``external_user_id``,
     ``user_email`` or both (:func:`partners.identity.find_or_create_customer`), or is
     ``customer_id`` who subscribes for themselves; ``user_state`` (GST code) is stored if theirs is
-    unknown. ``key_id`` is the calling partner's key, ``address`` the network address from which the
-    disclosure was accepted. ``expected_monthly_fee`` (rupees before tax) and ``expected_version``
-    are those that the catalogue showed: they prevent a subscription at a price or to a version that
-    the customer has not seen.
+    unknown. ``key_id`` is the key that called, or that issued the customer's token; ``address`` the
+    network address from which the disclosure was accepted. ``expected_monthly_fee`` (rupees before
+    tax) and ``expected_version`` are those that the catalogue showed: they prevent a subscription
+    at a price or to a version that the customer has not seen.
 
     Raises NotFound for a template that is not offered to this caller; InvalidRequest for a
     multiplier, disclosure or account that does not fit; StateMissing for a paid one if the

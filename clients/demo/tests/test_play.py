@@ -221,7 +221,7 @@ def judge_the_tour(status: int, said: str) -> None:
         '"state": "FILLED"',
         '"message": "Subscription paused"',
         '"next_entry_affected"',
-        " invoices, 0 need review",
+        " invoices, 0 to review",
         '"number": "QL26-',
         "invoice.pdf",
         "Every check passed.",

@@ -44,7 +44,7 @@ class CustomerPrincipal:
     """A customer with a user token. ``partner_id`` is None for a direct customer.
 
     ``key_id`` and ``key_public_id`` identify the key that issued the token; ``permissions`` are
-    what that key may do now. All three are None for direct customers, who have no such limits.
+    what that key may do now. Direct customers have no key (None, empty) and no such limits (None).
     ``suspended``: whether their partner is suspended.
     """
 

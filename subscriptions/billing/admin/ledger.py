@@ -277,7 +277,7 @@ class BillingRunAdmin(LargeTableMixin, ReadOnlyAdmin):
             ("Subscription", "Customer", "Due since"),
             (
                 (one.subscription, one.email, date_format(one.due_since, "DATE_FORMAT"))
-                for one in withheld(run.as_of)[:100]
+                for one in withheld(run.as_of, clock.ist_date(clock.now()))[:100]
             ),
             empty="Nobody.",
         )

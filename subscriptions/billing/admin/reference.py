@@ -119,7 +119,8 @@ class WithheldFilter(admin.SimpleListFilter):
         """Due today, with an unknown place of supply."""
         if self.value() != "state":
             return queryset
-        held = withheld_segments(clock.ist_date(clock.now()))
+        today = clock.ist_date(clock.now())
+        held = withheld_segments(today, today)
         return queryset.filter(pk__in=held.values("pk"))
 
 

@@ -1,6 +1,7 @@
 """The only way to post single transactions to the ledger (docs/billing.md#the-books).
 
-Billing runs post with SQL of their own (runs.py); the database applies the same checks to both.
+Billing runs post with SQL of their own (invoicing/run_sql.py); the database applies the same checks
+to both.
 """
 
 from __future__ import annotations

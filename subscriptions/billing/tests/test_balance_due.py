@@ -192,7 +192,7 @@ def test_a_month_after_the_end_of_a_suspended_run_was_owed(
         suspend(tenant, until)
         mine = Subscription.objects.select_related("customer").get(pk=mine.pk)
         assert balance_due(mine, NEXT).status == status
-        assert withheld_segments(NEXT).count() == withheld
+        assert withheld_segments(NEXT, NEXT).count() == withheld
         coming = {one.label: one.live for one in reach(tenant.partner.pk, noon(DAY))}
         assert (coming["Next billing"] == "4 Sep 2026: 2") == bool(withheld)
     assert bill(NEXT).withheld == 0

@@ -40,12 +40,12 @@ def test_it_bills_draws_and_names_what_was_withheld() -> None:
     follow(template, partner, [today] * 3)
     (lost,) = follow(template, partner, [today], state="")
     out, err = run("--chunk", "2", out=Terminal())
-    assert f"as of {today}: 3 invoices, 0 need review" in out
+    assert f"as of {today}: 3 invoices, 0 to review" in out
     assert out.count("\r[") == 2
-    assert "1 due subscriptions were WITHHELD" in err
+    assert "WITHHELD: 1 due subscription of customers" in err
     assert f"{lost.public_id} {lost.customer.email} due since {today}" in err
     out, _ = run("--as-of", str(today))
-    assert out == f"as of {today}: 0 invoices, 0 need review\n"
+    assert out == f"as of {today}: No invoices, 0 to review\n"
 
 
 def test_tomorrow_and_an_empty_installation_are_refused_in_words() -> None:

@@ -15,7 +15,13 @@ from marketplace.tests.factories import TEST_NOW, load_reference_data, make_temp
 from partners.gst_states import STATES, in_force, place_of_supply
 from partners.identity import find_or_create_customer
 from partners.models import Customer
-from partners.tests.factories import Tenant, customer_client, make_customer, make_tenant
+from partners.tests.factories import (
+    Tenant,
+    customer_client,
+    make_customer,
+    make_partner,
+    make_tenant,
+)
 from quantleap.core import clock
 from quantleap.core.models import OutboxEvent, StaffUser
 from quantleap.core.money import ZERO
@@ -50,7 +56,7 @@ def test_a_customer_without_a_state_was_taxed_in_their_partners_and_it_was_print
     result = bill(START)
     assert (result.invoices, result.withheld) == (0, 1)
     assert not Invoice.objects.exists()
-    (named,) = withheld(START)
+    (named,) = withheld(START, START)
     assert (named.subscription, named.email) == (one.public_id, one.customer.email)
     assert (named.state, named.due_since) == ("", START)
     later = START + dt.timedelta(days=3)
@@ -58,7 +64,7 @@ def test_a_customer_without_a_state_was_taxed_in_their_partners_and_it_was_print
         partner_id=tenant.partner.pk, environment="live", email=one.customer.email, state=HOME,
         now=clock.now(),
     )  # fmt: skip
-    assert (bill(later).invoices, withheld(later)) == (1, [])
+    assert (bill(later).invoices, withheld(later, later)) == (1, [])
     invoice = Invoice.objects.get()
     assert (invoice.period_start, invoice.issued_on) == (START, later)
     assert (invoice.place_of_supply, invoice.igst) == (HOME, ZERO)
@@ -165,3 +171,15 @@ def test_staff_see_how_many_are_withheld_who_they_are_and_where_to_mend_it(
 
 def _tiles(request: Any) -> list[Any]:
     return list(tiles(request, clock.now()))
+
+
+@pytest.mark.django_db
+def test_what_is_withheld_is_judged_on_the_day_of_the_run() -> None:
+    """Bug: a run for an earlier day withheld by today's state codes, and listed by that day's.
+
+    25 (Daman and Diu) was a code of its own until 26 January 2020.
+    """
+    (one,) = follow(make_template(), make_partner(), [START], state="25")
+    assert [row.subscription for row in withheld(START, START)] == [one.public_id]
+    in_force_then = dt.date(2020, 1, 1)
+    assert withheld(START, in_force_then) == []

@@ -202,14 +202,14 @@ def test_a_customer_without_state_is_withheld_and_not_lost(template: Template) -
     follow(template, partner, [START])
     result = bill(START, chunk=1)
     assert (result.invoices, result.withheld) == (1, 1)
-    assert [found.subscription for found in withheld(START)] == [one.public_id]
+    assert [found.subscription for found in withheld(START, START)] == [one.public_id]
     assert BillingRun.objects.get().withheld == 1
     one.customer.state = AWAY
     one.customer.save()
     later = bill(START + dt.timedelta(days=40))
     assert later.withheld == 0
     assert len(days_of(one)) == 2
-    assert withheld(START) == []
+    assert withheld(START, START) == []
 
 
 def test_each_period_bears_the_rate_of_its_first_day(template: Template, partner: Partner) -> None:

@@ -6,10 +6,12 @@ import datetime as dt
 from argparse import ArgumentParser
 from typing import Any, Final
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
 
 from quantleap.core import clock
+from quantleap.core.counts import counted
 from quantleap.core.errors import DomainError
 from subscriptions.billing.invoicing import runs
 from subscriptions.billing.selectors import coming, withheld
@@ -25,7 +27,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--as-of", type=dt.date.fromisoformat, help="default: today (IST)")
-        parser.add_argument("--chunk", type=int, default=runs.CHUNK, help="segments a transaction")
+        parser.add_argument(
+            "--chunk",
+            type=int,
+            default=settings.QUANTLEAP_BILLING_CHUNK,
+            help="segments per transaction; default: QUANTLEAP_BILLING_CHUNK",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run, show progress, list what was withheld."""
@@ -52,10 +59,10 @@ class Command(BaseCommand):
         if done and self.stdout.isatty():
             self.stdout.write("")
         self.stdout.write(
-            f"as of {as_of}: {result.invoices} invoices, {result.needs_review} need review"
+            f"as of {as_of}: {counted(result.invoices, 'invoice')}, {result.needs_review} to review"
         )
         if result.withheld:
-            self._name_withheld(as_of)
+            self._name_withheld(as_of, clock.ist_date(now))
 
     def _draw(self, done: int, due: int) -> None:
         """Update the progress line. Missed periods can make ``done`` exceed ``due``."""
@@ -66,10 +73,10 @@ class Command(BaseCommand):
         self.stdout.write(f"\r[{bar:<{_WIDTH}}] {done} of {due}", ending="")
         self.stdout.flush()
 
-    def _name_withheld(self, as_of: dt.date) -> None:
-        found = withheld(as_of)
+    def _name_withheld(self, as_of: dt.date, today: dt.date) -> None:
+        found = withheld(as_of, today)
         self.stderr.write(
-            f"{len(found)} due subscriptions were WITHHELD: their customers have no GST state."
+            f"WITHHELD: {counted(len(found), 'due subscription')} of customers without a GST state."
         )
         for one in found[:_LISTED]:
             self.stderr.write(f"  {one.subscription} {one.email} due since {one.due_since}")

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
+from quantleap.supervisor.ports import NoFreePortsError, claim_block
+
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 60.0
-FIRST_PORT: Final = 8650
-PORTS: Final = 5  # web, then the simulator's three, then the one that claims the block
 SHARD: Final = re.compile(r'"shard": (\d+)\b.*"event": "shard_(claimed|lost)"')
 FORGOTTEN: Final = ("DATABASE_URL", "REDIS_URL", "OWNER_DATABASE_URL", "DJANGO_SETTINGS_MODULE")
 
@@ -95,7 +95,10 @@ class Installation:
     def _choose_ports(self) -> tuple[int, int]:
         if self.port is not None and self.simulator_port is not None:
             return self.port, self.simulator_port
-        port, self._ports = claim_block(FIRST_PORT)
+        try:
+            port, self._ports = claim_block()
+        except NoFreePortsError as error:
+            raise InstallationError(str(error)) from error
         return self.port or port, self.simulator_port or port + 1
 
     def stop(self) -> None:
@@ -202,32 +205,6 @@ class Installation:
             self.command("check_ledger", "--json", now=now, may_end_with=1)
         )
         return said
-
-
-def claim_block(first: int) -> tuple[int, socket.socket]:
-    """The first block of free ports from ``first`` on, and the socket that claims it.
-
-    Another process may look for ports at the same time. The process that listens on the last port
-    of a block owns all of it until it closes the socket.
-    """
-    for port in range(first, first + 40 * PORTS, PORTS):
-        claim = socket.socket()
-        try:
-            claim.bind(("127.0.0.1", port + PORTS - 1))
-            claim.listen()
-        except OSError:  # the port is taken
-            claim.close()
-            continue
-        if not any(_answers(port + offset) for offset in range(PORTS - 1)):
-            return port, claim
-        claim.close()
-    raise InstallationError(f"no {PORTS} free ports from {first} on")
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def tail(path: Path, lines: int = 15) -> str:

@@ -54,7 +54,7 @@ def test_executors_whose_clocks_differed_missed_everybody(tmp_path: Path) -> Non
     """Seen: 3 and 9 s apart half of the customers were MISSED (NO_QUOTE), 12 s apart all of them,
     and the one with the fast clock took the other's leases."""
     (tmp_path / "sitecustomize.py").write_text(WRONG_CLOCK)
-    house = KillHouse(tmp_path / "clocks", port=8796)
+    house = KillHouse(tmp_path / "clocks")
     set_clock(house, tmp_path, 3.0)
     with house:
         for wrong in (3.0, 9.0, 12.0):

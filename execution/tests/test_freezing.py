@@ -20,7 +20,7 @@ ROUNDS = int(os.environ.get("QUANTLEAP_FREEZE_ROUNDS", "0"))
 
 def test_a_frozen_executor_thawed_and_sent_beside_its_successor(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10**6)
-    with FreezeHouse(tmp_path / "freeze", port=8790) as house:
+    with FreezeHouse(tmp_path / "freeze") as house:
         verdict = play(house, ROUNDS, 2, seed)
     assert verdict.problems == [], verdict.figures
     # The control: what was frozen before its byte did leave when it thawed, and was judged.

@@ -21,13 +21,13 @@ ROUNDS = int(os.environ.get("QUANTLEAP_KILL_ROUNDS", "2"))
 
 def test_kill_rounds_are_clean(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10**6)
-    with KillHouse(tmp_path / "kill", port=8770) as house:
+    with KillHouse(tmp_path / "kill") as house:
         verdict = play(house, ROUNDS, seed)
     assert verdict.problems == []
 
 
 def test_without_the_commit_before_sending_the_judgement_fails(tmp_path: Path) -> None:
-    with KillHouse(tmp_path / "kill", port=8780, fault="skip_commit") as house:
+    with KillHouse(tmp_path / "kill", fault="skip_commit") as house:
         verdict = play(
             house, 1, seed=1, victims=("executors",), moment=0, after_first_order=True, patience=3
         )

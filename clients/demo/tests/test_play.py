@@ -17,10 +17,11 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from brokers.simulator import facts
 from clients.demo import openhouse, play
-from clients.demo.installation import ROOT, claim_block
+from clients.demo.installation import ROOT
 from clients.demo.story import IST
 from quantleap.core.tests.browser import fits, shoot
 from quantleap.supervisor import environment_without_servers
+from quantleap.supervisor.ports import claim_block
 
 README = (ROOT / "README.md").read_text()
 #: Seconds. A fresh installation takes about forty; a busy machine three times as long.
@@ -109,7 +110,7 @@ class Playing:
 @pytest.fixture
 def playing(tmp_path: Path) -> Iterator[Playing]:
     """``make play`` in a folder and on ports of its own, up to its prompt."""
-    port, claim = claim_block(19650)
+    port, claim = claim_block()
     folder = tmp_path / "play"
     command = ("make", "play", f"PLAY_DIR={folder}", f"PORT={port}", f"SIMULATOR_PORT={port + 1}")
     said = tmp_path / "said.txt"

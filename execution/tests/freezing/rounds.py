@@ -43,8 +43,8 @@ SETTINGS: Final = {"QUANTLEAP_LEASE_TTL": str(LEASE), "QUANTLEAP_LEASE_HEARTBEAT
 class FreezeHouse(KillHouse):
     """An installation whose executors are processes of the test's own."""
 
-    def __init__(self, base_dir: Path, *, port: int, subscribers: int = 8) -> None:
-        super().__init__(base_dir, port=port, subscribers=subscribers, workers=0, **SETTINGS)
+    def __init__(self, base_dir: Path, *, subscribers: int = 8) -> None:
+        super().__init__(base_dir, subscribers=subscribers, workers=0, **SETTINGS)
         self._log = base_dir / "log" / "frozen.log"
 
     @contextmanager
@@ -225,11 +225,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--exact", type=int, default=10)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--port", type=int, default=8790)
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     begun = time.monotonic()
-    with FreezeHouse(PROJECT_ROOT / "var" / "freeze", port=options.port) as house:
+    with FreezeHouse(PROJECT_ROOT / "var" / "freeze") as house:
         verdict = play(house, options.rounds, options.exact, seed)
     print(json.dumps(verdict.figures, indent=1))
     for problem in verdict.problems[:40]:

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -27,6 +28,7 @@ from execution.tags import parse_tag
 from quantleap.embedded.processes import signal_quietly
 from quantleap.embedded.state import PROJECT_ROOT
 from quantleap.supervisor import Layout, Supervisor, environment_without_servers
+from quantleap.supervisor.ports import claim_block
 
 #: ``executor`` is a worker with the executor that it hosts, ``loop`` an executor alone.
 VICTIMS: Final = ("executor", "postgres", "executors", "valkey", "beat", "loop")
@@ -69,7 +71,6 @@ class KillHouse:
         self,
         base_dir: Path,
         *,
-        port: int,
         fault: str = "",
         subscribers: int = 8,
         workers: int = 2,
@@ -78,6 +79,7 @@ class KillHouse:
         shutil.rmtree(base_dir, ignore_errors=True)
         environment = environment_without_servers() | SETTINGS | settings
         environment["QUANTLEAP_FAULT"] = fault
+        port, self._claim = claim_block()
         self.layout = Layout(
             port=port,
             simulator_port=port + 1,
@@ -96,9 +98,24 @@ class KillHouse:
         self._asked = threading.Event()
 
     def __enter__(self) -> Self:
-        self.supervisor.start(seed=False)
-        self._watcher = threading.Thread(target=self.supervisor.watch, args=(self._asked,))
-        self._watcher.start()
+        with ExitStack() as started:  # whatever fails, nothing that was started stays
+            started.callback(self._claim.close)
+            started.callback(self.supervisor.stop)
+            self.supervisor.start(seed=False)
+            watcher = threading.Thread(target=self.supervisor.watch, args=(self._asked,))
+            watcher.start()
+            started.callback(watcher.join, 30)
+            started.callback(self._asked.set)
+            self._start_driver()
+            started.callback(self._stop_driver)
+            self.ask("prepare", subscribers=self.subscribers)
+            self._started = started.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._started.close()
+
+    def _start_driver(self) -> None:
         self._driver = subprocess.Popen(
             [
                 sys.executable,
@@ -116,17 +133,12 @@ class KillHouse:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.ask("prepare", subscribers=self.subscribers)
-        return self
 
-    def __exit__(self, *exc: object) -> None:
+    def _stop_driver(self) -> None:
         for stream in (self._driver.stdin, self._driver.stdout):
             if stream is not None:
                 stream.close()
         self._driver.wait(20)
-        self._asked.set()
-        self._watcher.join(30)
-        self.supervisor.stop()
 
     def ask(self, name: str, **arguments: Any) -> dict[str, Any]:
         """One command of the driver."""
@@ -308,14 +320,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--port", type=int, default=8770)
     parser.add_argument("--fault", default="")
     parser.add_argument("--victims", default=",".join(VICTIMS))
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     base = PROJECT_ROOT / "var" / "kill"
     begun = time.monotonic()
-    with KillHouse(base, port=options.port, fault=options.fault) as house:
+    with KillHouse(base, fault=options.fault) as house:
         verdict = play(house, options.rounds, seed, victims=options.victims.split(","))
     print(json.dumps(verdict.figures, indent=1))
     for problem in verdict.problems[:40]:

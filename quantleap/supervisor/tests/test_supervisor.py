@@ -28,6 +28,7 @@ from quantleap.supervisor import (
 )
 from quantleap.supervisor.backoff import SETTLED
 from quantleap.supervisor.parts import LOOPBACK, manage
+from quantleap.supervisor.ports import claim_block
 
 pytestmark = pytest.mark.process
 
@@ -69,11 +70,12 @@ class TwoParts(Layout):
         return [line.split() for line in self.journal.read_text().splitlines() if word in line]
 
 
-def free_port() -> int:
-    """A loopback port that was free a moment ago, with two free ones after it."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A loopback port that nobody else takes until the test ends."""
+    claimed, claim = claim_block()
+    with claim:
+        yield claimed
 
 
 @pytest.fixture
@@ -257,8 +259,8 @@ def test_a_shell_can_use_the_same_installation(tmp_path: Path, clock_start: str 
     assert not (base_dir / "run" / "environment.sh").exists()
 
 
-def test_up_survives_its_own_kill_9_and_a_second_start_works(tmp_path: Path) -> None:
-    base_dir, port = tmp_path / "var", free_port()
+def test_up_survives_its_own_kill_9_and_a_second_start_works(tmp_path: Path, port: int) -> None:
+    base_dir = tmp_path / "var"
     first = subprocess.Popen(
         up(base_dir, port), cwd=PROJECT_ROOT, env=environment_without_servers()
     )
@@ -277,11 +279,9 @@ def test_up_survives_its_own_kill_9_and_a_second_start_works(tmp_path: Path) -> 
     assert not any(is_alive(pid) for pid in started.values())
 
 
-def test_up_stops_cleanly_when_make_is_killed(
-    tmp_path: Path,
-) -> None:
+def test_up_stops_cleanly_when_make_is_killed(tmp_path: Path, port: int) -> None:
     """The next start waits for it."""
-    base_dir, port = tmp_path / "var", free_port()
+    base_dir = tmp_path / "var"
     command = up(base_dir, port, "--die-with-parent")
     stand_in = "import subprocess, sys; subprocess.run(sys.argv[1:])"
     make = subprocess.Popen(

@@ -1,0 +1,53 @@
+"""Ports of one's own, even where several installations start at once."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from quantleap.supervisor import ports
+from quantleap.supervisor.ports import PORTS, NoFreePortsError, claim_block
+
+FIRST = 13650
+
+
+def listening(port: int) -> socket.socket:
+    taken = socket.socket()
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    taken.bind(("127.0.0.1", port))
+    taken.listen()
+    return taken
+
+
+def test_two_that_start_at_once_get_different_ports() -> None:
+    one, first = claim_block(FIRST)
+    two, second = claim_block(FIRST)
+    with first, second:
+        assert two >= one + PORTS
+
+
+def test_a_block_with_a_stranger_in_it_is_passed_over_and_not_kept() -> None:
+    free, claim = claim_block(FIRST)
+    claim.close()
+    with listening(free + 1):
+        other, claim = claim_block(FIRST)
+        with claim:
+            assert other >= free + PORTS
+        listening(free + PORTS - 1).close()  # its last port was let go
+
+
+def test_a_port_that_an_outgoing_connection_holds_is_not_free() -> None:
+    """Nobody answers on it, and a server that binds it does not start."""
+    free, claim = claim_block(FIRST)
+    with claim, socket.socket() as outgoing:
+        outgoing.bind(("127.0.0.1", free))
+        outgoing.connect(claim.getsockname())
+        assert not ports.is_free(free)
+        assert ports.is_free(free + 1)
+
+
+def test_nothing_free_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "is_free", lambda port: False)
+    with pytest.raises(NoFreePortsError, match="no 5 free ports from 13650 on"):
+        claim_block(FIRST)

@@ -35,8 +35,9 @@ class PlanError(Exception):
 class ResolvedLeg:
     """One leg after the run's ENTRY decision: contract, dated data, and prices in rupees.
 
-    ``last`` is the price of the decision; ``basis`` says what it is (LAST, the last trade, or MID,
-    the middle of the book) and ``age`` how many seconds old it was then.
+    ``reference_price`` is what the contract was worth at the decision, in rupees per unit;
+    ``basis`` says what it is (LAST, the last trade, or MID, the middle of the book), ``age`` how
+    many seconds old it was then.
     """
 
     leg_key: str
@@ -45,16 +46,11 @@ class ResolvedLeg:
     tick_size: Decimal
     lot_size: int
     freeze_quantity: int
-    last: Decimal
+    reference_price: Decimal
     bid: Decimal | None
     ask: Decimal | None
     basis: str = LAST
     age: Decimal | None = None
-
-    @property
-    def reference_price(self) -> Decimal:
-        """The MODEL price of the leg: its worth at the decision, rupees per unit."""
-        return self.last
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +148,7 @@ def plan_entry(
         lots = leg_lots(leg.lots, lot_multiplier)
         side = Side(leg.side)
         price = marketable_limit(
-            side, last=target.last, bid=target.bid, ask=target.ask, tick=target.tick_size
+            side, last=target.reference_price, bid=target.bid, ask=target.ask, tick=target.tick_size
         )
         pieces = slices(
             lots * target.lot_size, target.lot_size, target.freeze_quantity, max_lots_per_order

@@ -200,7 +200,7 @@ class Rounds:
                 continue
             self._queue.look(execution)
             steps = next_steps(execution, self._situation(execution, now, now_mono))
-            if steps.send and not self._queue.may_send(execution):
+            if steps.send and not self._queue.may_start(execution):
                 steps.send.clear()
             for alarm in steps.alarms:
                 self._work.alarms.raise_on(execution, alarm)

@@ -38,7 +38,7 @@ def resolved_legs(
             tick_size=TICK,
             lot_size=lot_size,
             freeze_quantity=freeze,
-            last=Decimal(last),
+            reference_price=Decimal(last),
             bid=None,
             ask=None,
         )

@@ -332,8 +332,8 @@ def test_who_has_no_room_at_t_is_planned_and_nothing_else(
     assert [plan.intents[0].sends for plan in plans] == [1, 1, 1, 0, 0]
     assert [desk.is_waiting(plan) for plan in plans] == [False] * 3 + [True] * 2
     assert len(desk) == 2
-    assert desk.may_send(plans[0].execution)
-    assert not desk.may_send(plans[4].execution)
+    assert desk.may_start(plans[0].execution)
+    assert not desk.may_start(plans[4].execution)
 
 
 def test_the_window_is_the_executors_and_not_the_runs(
@@ -378,8 +378,8 @@ def test_who_takes_over_puts_what_was_never_sent_in_line(
     for execution in (*found, begun):
         execution.run = run
         house.adopt([execution])
-    assert desk.may_send(begun), "its bought leg stands alone"
-    assert [desk.may_send(execution) for execution in found] == [False, False]
+    assert desk.may_start(begun), "its bought leg stands alone"
+    assert [desk.may_start(execution) for execution in found] == [False, False]
     assert desk.has_news(sent=False)
     assert desk.begin() == [found[0].id]
     found[0].intents[0].state = lifecycle.REJECTED

@@ -52,7 +52,7 @@ def aimed_and_shot(**fields: Any) -> tuple[int, int, bool]:
 
 def test_what_only_its_second_keeps_back_is_aimed_and_leaves_when_shot() -> None:
     assert aimed_and_shot() == (0, 1, False)
-    assert aimed_and_shot(_may_send=lambda intent, now: EARLY) == (0, 1, False)
+    assert aimed_and_shot(_why_not_send=lambda intent, now: EARLY) == (0, 1, False)
 
 
 def test_the_order_of_a_run_that_enters_a_second_later_is_not_aimed_for_this_one() -> None:
@@ -61,7 +61,7 @@ def test_the_order_of_a_run_that_enters_a_second_later_is_not_aimed_for_this_one
     async def main() -> tuple[bool, bool]:
         async with wire.broker(taking) as (url, _):
             channel = wire.channel(url, wire.Told())
-            channel._may_send = lambda intent, now: EARLY
+            channel._why_not_send = lambda intent, now: EARLY
             await channel.warm_up(1)
             run = live_run()
             later = wire.sending(channel, due_at=run.entry_at + dt.timedelta(seconds=1))
@@ -76,7 +76,7 @@ def test_the_order_of_a_run_that_enters_a_second_later_is_not_aimed_for_this_one
 
 @pytest.mark.parametrize("reason", ["FENCED", "STALE", "LEG_FAILED", "KILL_SWITCH"])
 def test_what_may_not_leave_is_not_aimed(reason: str) -> None:
-    assert aimed_and_shot(_may_send=lambda intent, now: reason) == (0, 0, True)
+    assert aimed_and_shot(_why_not_send=lambda intent, now: reason) == (0, 0, True)
 
 
 def test_an_exit_that_waits_goes_first_so_no_entry_is_aimed() -> None:
@@ -125,7 +125,7 @@ def asked_again(run: LiveRun, *, owned: bool = True, **given: Any) -> str:
     ownership = OwnsAll()
     ownership.owned = owned
     sender = Parts(ownership=ownership, **given).sender
-    return sender.may_still_send(live_intent(), run, clock.monotonic())
+    return sender.why_no_longer(live_intent(), run, clock.monotonic())
 
 
 def test_the_lease_the_clock_and_the_switch_are_asked_once_more_as_it_is_shot() -> None:

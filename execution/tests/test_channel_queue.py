@@ -25,12 +25,12 @@ def play(keeps: bool) -> tuple[Told, list[LiveIntent], list[LiveIntent]]:
     """Two runs that enter a second apart; what is not due is EARLY, or a reason like any other."""
     told = Told()
 
-    def may_send(intent: LiveIntent, now: float) -> str:
+    def why_not_send(intent: LiveIntent, now: float) -> str:
         return (EARLY if keeps else "GRACE_OVER") if not_due(intent) else ""
 
     async def main() -> tuple[list[LiveIntent], list[LiveIntent]]:
         async with broker(lambda request, before: reply(b"{}"), latency=LATENCY) as (url, _):
-            way: Channel = channel(url, told, may_send=may_send)
+            way: Channel = channel(url, told, why_not_send=why_not_send)
             await way.warm_up()
             now = clock.now()
             first = [sending(way, due_at=now) for _ in range(ORDERS)]

@@ -127,7 +127,7 @@ def test_an_account_whose_answers_are_much_work_rests_and_the_others_do_not() ->
             for _ in range(2):
                 await actors[name].rested()
                 response = HttpResponse(200, {}, bodies[name])
-                book = await calls.parsed(wire.ADAPTER.parse_order_book, response, actors[name])
+                book = await calls.parse(wire.ADAPTER.parse_order_book, response, actors[name])
                 assert book.ok
                 read.append(name)
 

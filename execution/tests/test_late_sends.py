@@ -69,7 +69,9 @@ async def _server(heard: list[bytes]) -> asyncio.Server:
     return await asyncio.start_server(serve, "127.0.0.1", 0)
 
 
-def play(may_send: Callable[[LiveIntent, float], str], frozen: Frozen, *, at_the_byte: bool) -> Any:
+def play(
+    why_not_send: Callable[[LiveIntent, float], str], frozen: Frozen, *, at_the_byte: bool
+) -> Any:
     """One order over a real connection: what the broker heard, what was told, what left late."""
     heard: list[bytes] = []
     late: list[LiveIntent] = []
@@ -78,7 +80,7 @@ def play(may_send: Callable[[LiveIntent, float], str], frozen: Frozen, *, at_the
         told, server = Told(), await _server(heard)
         port = server.sockets[0].getsockname()[1]
         account = channel(f"http://127.0.0.1:{port}", told)
-        account._may_send = may_send
+        account._why_not_send = why_not_send
         account._on_late = lambda intent, _mono: late.append(intent)
         assert await account.warm_up(1)
         connection = account._connections[0]
@@ -98,13 +100,13 @@ def play(may_send: Callable[[LiveIntent, float], str], frozen: Frozen, *, at_the
 def test_an_executor_that_was_frozen_after_its_check_sent_when_it_thawed(frozen: Frozen) -> None:
     """It asks again, and hears that its shard may be somebody else's by now."""
 
-    def may_send(intent: LiveIntent, mono: float) -> str:
+    def why_not_send(intent: LiveIntent, mono: float) -> str:
         if frozen.lost:
             return "FENCED"
         frozen.lost = 26.0
         return ""
 
-    told, heard, late = play(may_send, frozen, at_the_byte=False)
+    told, heard, late = play(why_not_send, frozen, at_the_byte=False)
     assert [reason for _, reason, _ in told.not_sent] == ["FENCED"]
     assert (told.sent, heard, late) == ([], [], [])
 

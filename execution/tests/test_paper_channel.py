@@ -49,7 +49,7 @@ class Feed:
 def paper(told: Told, feed: Feed, **fields: Any) -> PaperChannel:
     loop = asyncio.get_running_loop()
     values: dict[str, Any] = {
-        "may_send": lambda intent, now: "",
+        "why_not_send": lambda intent, now: "",
         "on_sent": told.note(told.sent),
         "on_answer": told.note(told.answers),
         "on_not_sent": told.note(told.not_sent),
@@ -196,7 +196,7 @@ def test_the_gate_is_asked_before_paper_too() -> None:
     async def story() -> None:
         told = Told()
         answers = iter([EARLY, "", "KILL_SWITCH"])
-        channel = paper(told, Feed(), may_send=lambda intent, now: next(answers))
+        channel = paper(told, Feed(), why_not_send=lambda intent, now: next(answers))
         first, second = order(channel, "98"), order(channel, "98")
         channel.load(first)
         channel.load(second)

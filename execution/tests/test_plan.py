@@ -34,7 +34,7 @@ def resolve(
             tick_size=Decimal("0.05"),
             lot_size=lot_size,
             freeze_quantity=freeze,
-            last=Decimal(last),
+            reference_price=Decimal(last),
             bid=None,
             ask=None,
         )

@@ -197,7 +197,7 @@ def test_a_decision_from_before_prices_had_a_basis_is_read() -> None:
         "ask": None,
     }
     (leg,) = loader.resolved_legs({"legs": {"leg": old}}).values()
-    assert (leg.last, leg.basis, leg.age) == (D(100), LAST, None)
+    assert (leg.reference_price, leg.basis, leg.age) == (D(100), LAST, None)
 
 
 @pytest.mark.django_db

@@ -46,7 +46,7 @@ def read_book(url: str) -> HttpResponse | None:
         channel = wire.channel(url, wire.Told())
         calls = Parts(channel).calls
         try:
-            return await calls.fetched(channel, wire.ADAPTER.order_book(wire.SESSION))
+            return await calls.fetch(channel, wire.ADAPTER.order_book(wire.SESSION))
         finally:
             await calls.close()
 
@@ -182,8 +182,8 @@ def test_a_book_of_ten_thousand_orders_does_not_stop_the_loop() -> None:
 
     async def main() -> tuple[int, int]:
         calls = Parts().calls
-        large = await calls.parsed(parse, HttpResponse(200, {}, payload))
-        small = await calls.parsed(parse, HttpResponse(200, {}, book(500)[0]))
+        large = await calls.parse(parse, HttpResponse(200, {}, payload))
+        small = await calls.parse(parse, HttpResponse(200, {}, book(500)[0]))
         return large, small
 
     assert asyncio.run(main()) == (count, book(500)[1])
@@ -284,7 +284,7 @@ async def _cancel(channel: Channel, parts: Parts) -> None:
 
 
 async def _book(channel: Channel, parts: Parts) -> None:
-    await parts.calls.fetched(channel, wire.ADAPTER.order_book(wire.SESSION))
+    await parts.calls.fetch(channel, wire.ADAPTER.order_book(wire.SESSION))
 
 
 async def _positions(channel: Channel, parts: Parts) -> None:

@@ -143,7 +143,7 @@ def test_an_order_that_waits_keeps_nothing_behind_it_back() -> None:
             channel = wire.channel(url, told)
             intents = [wire.sending(channel, slice=number) for number in range(3)]
             waiting = {intents[0].code}
-            channel._may_send = lambda intent, now: WAITS if intent.code in waiting else ""
+            channel._why_not_send = lambda intent, now: WAITS if intent.code in waiting else ""
             await channel.warm_up(1)
             for intent in intents:
                 channel.load(intent)
@@ -166,7 +166,7 @@ def test_what_waits_when_a_session_ends_is_given_back() -> None:
         async with wire.broker(lambda request, before: wire.reply(b"{}")) as (url, _):
             told = wire.Told()
             channel = wire.channel(url, told)
-            channel._may_send = lambda intent, now: WAITS
+            channel._why_not_send = lambda intent, now: WAITS
             await channel.warm_up(1)
             for number in range(2):
                 channel.submit(wire.sending(channel, slice=number))

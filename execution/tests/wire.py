@@ -61,7 +61,7 @@ def channel(
     slots: CallSlots | None = None,
     account_id: int = 1,
     real: RealAccount = REAL,
-    may_send: Callable[[LiveIntent, float], str] = lambda intent, now: "",
+    why_not_send: Callable[[LiveIntent, float], str] = lambda intent, now: "",
 ) -> Channel:
     """A Kite account's channel to the broker at ``url``; everything may be sent by default."""
     loop = asyncio.get_running_loop()
@@ -78,7 +78,7 @@ def channel(
         slots=slots or CallSlots(CONNECTS),
         loop=loop,
         deadlines=Deadlines(loop),
-        may_send=may_send,
+        why_not_send=why_not_send,
         on_sent=told.note(told.sent),
         on_answer=told.note(told.answers),
         on_not_sent=told.note(told.not_sent),

@@ -55,8 +55,8 @@ def send_twice(plant: Planting) -> None:
             chosen.append(intent)
             original(channel, intent)
 
-    @plant.around(OrderSender, "may_send")
-    @plant.around(OrderSender, "may_still_send")
+    @plant.around(OrderSender, "why_not_send")
+    @plant.around(OrderSender, "why_no_longer")
     def may_leave(
         original: Callable[..., str], sender: OrderSender, intent: LiveIntent, *rest: Any
     ) -> str:

@@ -80,10 +80,10 @@ class BookReader:
         await actor.rested()
         await channel.paced(Call.READ, urgency)
         request = channel.adapter.order_book(channel.session)
-        response, started = await self._calls.placed(channel, request, urgency)
+        response, started = await self._calls.read_in_slot(channel, request, urgency)
         if response is None:
             return BookRead(ok=False)
-        book = await self._calls.parsed(channel.adapter.parse_order_book, response, actor)
+        book = await self._calls.parse(channel.adapter.parse_order_book, response, actor)
         if len(book.orders) > MOST_ORDERS:
             log.warning("book_too_long", account=channel.account_id, orders=len(book.orders))
             return BookRead(ok=False)
@@ -114,12 +114,12 @@ class BookReader:
         while (channel := actor.reader()) is not None:
             await actor.rested()
             await channel.paced(Call.READ, EXITS)  # an exit waits for it
-            response, _ = await self._calls.placed(
+            response, _ = await self._calls.read_in_slot(
                 channel, channel.adapter.positions(channel.session), EXITS
             )
             if response is None:
                 return None
-            found = await self._calls.parsed(channel.adapter.parse_positions, response, actor)
+            found = await self._calls.parse(channel.adapter.parse_positions, response, actor)
             if found.cause != "SESSION_EXPIRED":
                 return found
             self._sessions.forget_channel(channel)

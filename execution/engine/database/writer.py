@@ -74,8 +74,8 @@ _OF_INTENT: Final = (
     ("planned_at", "timestamptz", "planned_at"),
 )
 _INSERT_COLUMNS: Final = {name: kind for name, kind, _ in (*_OF_EXECUTION, *_OF_INTENT)}
-_read_execution: Final = attrgetter(*(attribute for _, _, attribute in _OF_EXECUTION))
-_read_intent: Final = attrgetter(*(attribute for _, _, attribute in _OF_INTENT))
+_execution_columns: Final = attrgetter(*(attribute for _, _, attribute in _OF_EXECUTION))
+_intent_columns: Final = attrgetter(*(attribute for _, _, attribute in _OF_INTENT))
 _SENDING_COLUMNS: Final[Mapping[str, str]] = {
     "code": "text",
     "state": "text",
@@ -102,7 +102,7 @@ _RESULTS: Final = (
     ("final_at", "timestamptz", None),
 )
 _RESULT_COLUMNS: Final = {name: kind for name, kind, _ in _RESULTS}
-_read_result: Final = attrgetter(*_RESULT_COLUMNS)
+_result_columns: Final = attrgetter(*_RESULT_COLUMNS)
 _LENGTHS: Final = tuple(most for _, _, most in _RESULTS)
 
 
@@ -166,7 +166,7 @@ class Written:
 
 
 def _insert_row(execution: LiveExecution, intent: LiveIntent) -> tuple[Any, ...]:
-    return (*_read_execution(execution), *_read_intent(intent))
+    return (*_execution_columns(execution), *_intent_columns(intent))
 
 
 def insert_intents(cursor: Any, rows: Sequence[tuple[LiveExecution, LiveIntent]]) -> frozenset[str]:
@@ -272,7 +272,7 @@ def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datet
 
 
 def _result_row(intent: LiveIntent) -> tuple[Any, ...]:
-    values = zip(_read_result(intent), _LENGTHS, strict=True)
+    values = zip(_result_columns(intent), _LENGTHS, strict=True)
     return tuple(value if most is None else value[:most] for value, most in values)
 
 

@@ -108,10 +108,10 @@ class Burst:
     def fire(self, shots: Sequence[Shot]) -> None:
         """Send the shots that still may leave; the channel checks the others again, and sends them
         or reports a cause."""
-        may_still_send = self._sender.may_still_send
+        why_no_longer = self._sender.why_no_longer
         for shot in shots:
             now = clock.monotonic()
-            if not may_still_send(shot.intent, shot.run, now):
+            if not why_no_longer(shot.intent, shot.run, now):
                 shot.channel.shoot(shot, now)
 
     @staticmethod

@@ -105,7 +105,7 @@ class EntryQueue:
             self._hush(now)
         return begun
 
-    def may_send(self, execution: LiveExecution) -> bool:
+    def may_start(self, execution: LiveExecution) -> bool:
         """Whether the queue lets the next orders of an execution leave.
 
         An execution that is new here and of which nothing was ever sent (after a takeover) is

@@ -229,7 +229,7 @@ class ChangeRequests:
 
     async def _answer(self, channel: Channel, request: HttpRequest) -> SendResult:
         """The broker's answer. UNKNOWN if none came in time: the change may still be applied."""
-        response = await self._calls.fetched(channel, request)
+        response = await self._calls.fetch(channel, request)
         if response is None:
             return SendResult(Outcome.UNKNOWN, message="no answer in time")
         said = channel.adapter.parse_change(response)

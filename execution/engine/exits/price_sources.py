@@ -103,7 +103,7 @@ class PriceSources:
         now = clock.now()
         fill, filled_at = _filled(execution, order.leg_key)
         known = Known(
-            decided=leg.last,
+            decided=leg.reference_price,
             feed=heard.feed.get(leg.contract_id),
             account=heard.account.get(leg.contract_id),
             position=position,

@@ -49,22 +49,22 @@ class BrokerCalls:
     async def quote(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
         """The answer to a quote request, paced by the account; None if there was none."""
         await channel.paced(Call.QUOTE, EXITS)
-        response, _ = await self.placed(channel, request, EXITS)
+        response, _ = await self.read_in_slot(channel, request, EXITS)
         return response
 
-    async def placed(
+    async def read_in_slot(
         self, channel: Channel, request: HttpRequest, urgency: Urgency
     ) -> tuple[HttpResponse | None, float]:
         """The answer to a read (None: none in time), and when it was sent (monotonic seconds)."""
 
         async def read() -> tuple[HttpResponse | None, float]:
             started = clock.monotonic()
-            return await self.fetched(channel, request), started
+            return await self.fetch(channel, request), started
 
         bound = self._slots.setdefault(channel.real.broker, CallSlots(*call_slots.READS))
         return await bound.carry(read, urgent=urgency is EXITS)
 
-    async def parsed(
+    async def parse(
         self,
         parse: Callable[[HttpResponse], T],
         response: HttpResponse,
@@ -81,7 +81,7 @@ class BrokerCalls:
             actor.worked(seconds)
         return found
 
-    async def fetched(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
+    async def fetch(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
         """The answer, or None if there was none in time (which proves nothing)."""
         account_id = channel.account_id
         try:

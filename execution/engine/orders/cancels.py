@@ -64,7 +64,7 @@ class Cancels:
         await channel.paced(Call.CHANGE, EXITS)
         if not self._ownership.owns(channel.shard):
             return  # the order belongs to another executor by now
-        response = await self._calls.fetched(channel, request)
+        response = await self._calls.fetch(channel, request)
         if response is not None:
             # By the parsed cause: Noren's "too many" comes with another status than Kite's.
             said = channel.adapter.parse_cancel(response)

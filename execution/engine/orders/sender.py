@@ -1,6 +1,6 @@
 """The only sender of orders: sends what the database granted, if it still may, and takes answers.
 
-Everything runs in the executor's loop thread. Channels call :meth:`OrderSender.may_send` at the
+Everything runs in the executor's loop thread. Channels call :meth:`OrderSender.why_not_send` at the
 last moment and report what left, what did not, and what the broker answered.
 """
 
@@ -93,7 +93,7 @@ class OrderSender:
         intent.raw_for = made_for
         return True
 
-    def may_send(self, intent: LiveIntent, now_mono: float) -> str:
+    def why_not_send(self, intent: LiveIntent, now_mono: float) -> str:
         """'' if this order may leave now, else why not. Called at the last moment.
 
         The last guard of I5 (never more than planned or held) and I7 (no entry outside its window).
@@ -114,8 +114,8 @@ class OrderSender:
             return SELF_TRADE
         return kept or self._self_trades.why_wait(execution, intent, now_mono)
 
-    def may_still_send(self, intent: LiveIntent, run: LiveRun, now_mono: float) -> str:
-        """:meth:`may_send` for an entry that passed it, with nothing awaited since: only clock,
+    def why_no_longer(self, intent: LiveIntent, run: LiveRun, now_mono: float) -> str:
+        """:meth:`why_not_send` for an entry that passed it, with nothing awaited since: only clock,
         lease and kill switch may have changed."""
         if not self._ownership.still_owns_at(intent.shard, now_mono):
             return "FENCED"

@@ -31,16 +31,16 @@ from execution.throttling import RETRY_AFTER, TOO_MANY, asked_wait
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
-#: Result of ``may_send`` for an entry before its second.
+#: Result of ``why_not_send`` for an entry before its second.
 EARLY: Final = "EARLY"
-#: Result of ``may_send`` while another order of ours is in the order's way.
+#: Result of ``why_not_send`` while another order of ours is in the order's way.
 WAITS: Final = "WAITS"
 #: Seconds until an order that waits for another one is checked again.
 ASK_AGAIN: Final = 0.02
 
 CONNECTIONS_PER_ACCOUNT: Final = 2
 #: Seconds for which a permission to send is valid: after a freeze it is checked again.
-STALE: Final = 0.05
+PERMIT_SECONDS: Final = 0.05
 _OK: Final = 200
 #: Computed once: every send checks its lane, and a thousand leave in one moment.
 _PLACE: Final = Call.PLACE
@@ -61,7 +61,7 @@ class Shot:
 class Channel:
     """Sends one account's orders in order, paced, over warm connections.
 
-    ``may_send(intent, now)`` is called at the last moment (monotonic seconds) and returns '' or the
+    ``why_not_send(intent, now)`` is called at the last moment (monotonic seconds): '' or the
     reason why not (fence lost, kill switch). Only channels send orders, so
     I5 (never more than planned or held) is checked there.
     """
@@ -81,14 +81,14 @@ class Channel:
         slots: CallSlots,
         loop: asyncio.AbstractEventLoop,
         deadlines: Deadlines,
-        may_send: Callable[[LiveIntent, float], str],
+        why_not_send: Callable[[LiveIntent, float], str],
         on_sent: Callable[[LiveIntent, float], None],
         on_answer: Callable[[LiveIntent, Answer], None],
         on_not_sent: Callable[[LiveIntent, str, str], None],
         on_late: Callable[[LiveIntent, float], None] = lambda _intent, _mono: None,
     ) -> None:
         """``on_late`` is called with an order that left at the given moment (monotonic seconds),
-        long after ``may_send``, because the process had frozen."""
+        long after ``why_not_send``, because the process had frozen."""
         self.account_id = account_id
         self.real = real
         self.shard = shard
@@ -98,7 +98,7 @@ class Channel:
         self.target = Target.of(route.base_url, route.source)
         self._timeout = timeout
         self._loop = loop
-        self._may_send = may_send
+        self._why_not_send = why_not_send
         self._on_sent = on_sent
         self._on_answer = on_answer
         self._on_not_sent = on_not_sent
@@ -246,7 +246,7 @@ class Channel:
                     self._reconnect()
                 return
             intent = queue[0]
-            reason = self._may_send(intent, now)
+            reason = self._why_not_send(intent, now)
             if reason == EARLY:
                 # It stays queued until it is due: another run may enter a second later.
                 self._wake_at(now + max(0.0, intent.due_at.timestamp() - clock.timestamp()))
@@ -274,7 +274,7 @@ class Channel:
             return None  # it belongs to another run that enters later
         if self.pacer.free_from(_ENTRY) > now or not connection.is_writable():
             return None
-        if self._may_send(intent, now) not in ("", EARLY):
+        if self._why_not_send(intent, now) not in ("", EARLY):
             return None
         return Shot(self, connection, intent, run)
 
@@ -322,7 +322,7 @@ class Channel:
             self._on_answer(intent, answer)
 
         try:
-            connection.send(intent.raw, answered, now + self._timeout, now + STALE)
+            connection.send(intent.raw, answered, now + self._timeout, now + PERMIT_SECONDS)
         except (NotConnected, TooLate):
             # The socket had died unnoticed, or we were frozen since the check: nothing has left.
             # Another socket may be alive, and the order is checked again.
@@ -332,7 +332,7 @@ class Channel:
         self.pacer.take(sent, _PLACE)
         self.last_used = sent
         self._on_sent(intent, sent)
-        if sent - now > STALE:
+        if sent - now > PERMIT_SECONDS:
             self._on_late(intent, sent)
 
     def _wake_at(self, mono: float) -> None:

@@ -49,7 +49,7 @@ def own_names(broker: str, contract_ids: Collection[int]) -> dict[int, BrokerIns
 class Outlet(Protocol):
     """Decides on every send and receives its outcome (implemented by the order sender)."""
 
-    def may_send(self, intent: LiveIntent, now_mono: float) -> str:
+    def why_not_send(self, intent: LiveIntent, now_mono: float) -> str:
         """'' if this order may leave now, else why not."""
 
     def on_sent(self, intent: LiveIntent, mono: float) -> None:
@@ -110,7 +110,7 @@ class ChannelFactory:
             slots=self._slots,
             loop=loop,
             deadlines=self._shared_deadlines(loop),
-            may_send=outlet.may_send,
+            why_not_send=outlet.why_not_send,
             on_sent=outlet.on_sent,
             on_answer=outlet.on_answer,
             on_not_sent=outlet.on_not_sent,
@@ -129,7 +129,7 @@ class ChannelFactory:
             loop=loop,
             deadlines=self._shared_deadlines(loop),
             slots=self._slots,
-            may_send=outlet.may_send,
+            why_not_send=outlet.why_not_send,
             on_sent=outlet.on_sent,
             on_answer=outlet.on_answer,
             on_not_sent=outlet.on_not_sent,

@@ -72,7 +72,7 @@ class PaperChannel(Channel):
         loop: asyncio.AbstractEventLoop,
         deadlines: Deadlines,
         slots: CallSlots,
-        may_send: Callable[[LiveIntent, float], str],
+        why_not_send: Callable[[LiveIntent, float], str],
         on_sent: Callable[[LiveIntent, float], None],
         on_answer: Callable[[LiveIntent, Answer], None],
         on_not_sent: Callable[[LiveIntent, str, str], None],
@@ -91,7 +91,7 @@ class PaperChannel(Channel):
             slots=slots,
             loop=loop,
             deadlines=deadlines,
-            may_send=may_send,
+            why_not_send=why_not_send,
             on_sent=on_sent,
             on_answer=on_answer,
             on_not_sent=on_not_sent,
@@ -127,7 +127,7 @@ class PaperChannel(Channel):
     def _drain(self) -> None:
         while queue := self._exits or self._entries:
             intent, now = queue[0], clock.monotonic()
-            reason = self._may_send(intent, now)
+            reason = self._why_not_send(intent, now)
             if reason == EARLY:
                 self._wake_at(now + max(0.0, intent.due_at.timestamp() - clock.timestamp()))
                 return

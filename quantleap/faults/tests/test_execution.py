@@ -76,7 +76,7 @@ def queued(name: str) -> tuple[list[int], list[str], list[str]]:
         taking = lambda request, before: wire.reply(TAKEN)  # noqa: E731
         async with wire.broker(taking) as (url, requests):
             told, desk = wire.Told(), send_desk()
-            channel = wire.channel(url, told, may_send=desk.may_send)
+            channel = wire.channel(url, told, why_not_send=desk.why_not_send)
             await channel.warm_up(1)
             orders = [wire.sending(channel), wire.sending(channel)]
             for intent in orders:
@@ -84,7 +84,7 @@ def queued(name: str) -> tuple[list[int], list[str], list[str]]:
             channel.drain()
             await told.until(lambda told: bool(told.not_sent) and not channel.is_waiting)
             await told.until(lambda told: len(told.answers) == len(told.sent))
-            shot = [desk.may_still_send(i, live_run(), clock.monotonic()) for i in orders]
+            shot = [desk.why_no_longer(i, live_run(), clock.monotonic()) for i in orders]
             channel.close()
             arrived = [
                 sum(intent.tag.encode() in request for _, request in requests) for intent in orders
@@ -181,7 +181,7 @@ def shot(name: str, **fields: Any) -> str:
     run = live_run(entry_at=clock.now() + minute, grace_until=clock.now() + 2 * minute)
     desk = send_desk(owned=True, **fields)
     with planted(name):
-        return desk.may_still_send(live_intent(), run, clock.monotonic())
+        return desk.why_no_longer(live_intent(), run, clock.monotonic())
 
 
 def test_send_early_finds_nothing_early_but_asks_the_switch() -> None:

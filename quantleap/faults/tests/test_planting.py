@@ -89,15 +89,15 @@ def test_what_is_no_function_of_its_owner_is_no_seam(owner: Any, name: str) -> N
 
 
 def test_a_fault_with_a_missing_seam_is_not_half_planted() -> None:
-    may_send = OrderSender.may_send
+    why_not_send = OrderSender.why_not_send
 
     def wrap(plant: Planting) -> None:
-        plant.around(OrderSender, "may_send")(lambda original, *given: "")
+        plant.around(OrderSender, "why_not_send")(lambda original, *given: "")
         plant.around(OrderSender, "sends_twice")(lambda original, *given: "")
 
     with pytest.raises(SeamMissing, match=r"sender\.OrderSender\.sends_twice"):
         Fault("half", "nothing", wrap).plant()
-    assert OrderSender.may_send is may_send
+    assert OrderSender.why_not_send is why_not_send
 
 
 def test_each_planting_begins_anew() -> None:

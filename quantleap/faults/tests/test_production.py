@@ -35,7 +35,7 @@ IMPORT = SET_UP + (
 INSTALL = f"import django\ntry:\n    django.setup()\nexcept ImportError as error:\n    {SAY}"
 ASK = SET_UP + (
     "from execution.engine.orders.sender import OrderSender\n"
-    "print('wrapped' if hasattr(OrderSender.may_send, '__wrapped__') else 'as written')\n"
+    "print('wrapped' if hasattr(OrderSender.why_not_send, '__wrapped__') else 'as written')\n"
 )
 
 

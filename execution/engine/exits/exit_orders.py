@@ -162,7 +162,7 @@ class ExitOrders:
         if lost:
             until = clock.monotonic() + AGAIN_AFTER
             self._unseen_until.update({(e.id, order.leg_key): until for e, order in lost})
-            self._sessions.tell([execution for execution, _ in lost])
+            self._sessions.raise_alarms([execution for execution, _ in lost])
             self._let_go(lost)
         return there
 

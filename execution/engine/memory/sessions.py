@@ -53,7 +53,7 @@ class Sessions:
         token, until = self._dead.get(account_id, ("", 0.0))
         return token == session.access_token and clock.monotonic() < until
 
-    def tell(self, executions: Iterable[LiveExecution]) -> None:
+    def raise_alarms(self, executions: Iterable[LiveExecution]) -> None:
         """Raise an alarm for each execution that has something open at an unreachable broker."""
         for execution in executions:
             problem = self.problems.get(execution.account_id, "")
@@ -85,9 +85,9 @@ class Sessions:
         """Stop using a session that the broker has refused.
 
         A newer login may exist already, because a broker ends the first session of a day with the
-        second: it is looked up at once, and an alarm is raised if there is none (:meth:`tell`). A
-        later one is found within :data:`LOOK_AGAIN` seconds. Observed: 20,823 reads with a dead
-        token; exits 4 s late and an alarm for customers who had logged in again at noon.
+        second: it is looked up at once, and without one :meth:`raise_alarms` is called. A later one
+        is found within :data:`LOOK_AGAIN` seconds. Observed: 20,823 reads with a dead token;
+        exits 4 s late and an alarm for customers who had logged in again at noon.
         """
         channel = self.channels.get(account_id)
         if channel is None:

@@ -89,7 +89,7 @@ class Recovery:
         loaded = self._day.adopt(one for one in loaded if one.shard in self._ownership.tokens)
         self._watch(loaded, now)
         self._work.touch(loaded)
-        self._sessions.tell(loaded)
+        self._sessions.raise_alarms(loaded)
         # A shard that was lost and claimed again during the read is loaded again.
         self._fresh -= {shard for shard, token in shards.items() if self._token(shard) == token}
         if loaded:

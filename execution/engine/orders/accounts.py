@@ -76,7 +76,7 @@ class Accounts:
         }
         if wanted:
             await self._read(wanted)
-            self._sessions.tell(executions)
+            self._sessions.raise_alarms(executions)
 
     async def refresh(self, executions: Iterable[LiveExecution]) -> None:
         """Read the accounts of ``executions`` again: their current sessions, switches and egress.

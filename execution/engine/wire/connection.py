@@ -148,7 +148,7 @@ class Connection:
         """Open the connection (TCP, then TLS). Raises NotConnected if that fails."""
         opened = await open_socket(self.target, self._loop, drop_after=self._drop_after)
         self._socket = opened
-        self._keep_session()
+        self._keep_tls_session()
         self._loop.add_reader(opened.fileno(), self._readable)
 
     def close(self, reason: str = "closed") -> None:
@@ -231,7 +231,7 @@ class Connection:
             data = connection.recv(_READ)
         except (BlockingIOError, ssl.SSLWantReadError):
             if self._wants_session:  # only the server's session tickets have arrived
-                self._keep_session()
+                self._keep_tls_session()
             return
         except OSError as error:
             self.close(str(error))
@@ -251,7 +251,7 @@ class Connection:
         if self._size > MAX_ANSWER:
             self.close("answer too large")
 
-    def _keep_session(self) -> None:
+    def _keep_tls_session(self) -> None:
         """Keep the TLS session for the next connection; try again until there is a ticket."""
         wrapped = self._socket
         self._wants_session = isinstance(wrapped, ssl.SSLSocket) and not tls.SESSIONS.keep(
@@ -315,7 +315,7 @@ class Connection:
             return self._socket.recv(1)
         except (BlockingIOError, ssl.SSLWantReadError):
             if self._wants_session:
-                self._keep_session()
+                self._keep_tls_session()
             return None
         except OSError:
             return b""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
-from quantleap.supervisor.ports import NoFreePortsError, claim_block
+from clients.ports import NoFreePortsError, claim_block
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 START_SECONDS: Final = 180.0

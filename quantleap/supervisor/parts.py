@@ -147,3 +147,18 @@ def port_answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on a loopback port now.
+
+    Asked by binding, as a server does: nobody answers on a port that an outgoing connection holds,
+    and it is not free.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True

@@ -24,8 +24,7 @@ from quantleap.embedded.server import Server, log_tail
 from quantleap.embedded.state import PROJECT_ROOT, VAR_DIR_VARIABLE, write_private
 from quantleap.supervisor.backoff import BackOff
 from quantleap.supervisor.logfiles import LogFiles
-from quantleap.supervisor.parts import LOOPBACK, Layout, Part, manage
-from quantleap.supervisor.ports import is_free
+from quantleap.supervisor.parts import LOOPBACK, Layout, Part, manage, port_is_free
 
 WATCH_SECONDS: Final = 0.1
 READY_SECONDS: Final = 90.0
@@ -111,7 +110,7 @@ class Supervisor:
         self._start_services()
         self._complete_environment()
         for part in self._parts.values():
-            if part.port is not None and not is_free(part.port):
+            if part.port is not None and not port_is_free(part.port):
                 raise SupervisorError(
                     f"port {part.port} for {part.name} is used by another program; end it, or "
                     f"choose others, as in: make run PORT=8200 SIMULATOR_PORT=8250"

@@ -19,9 +19,9 @@ from brokers.simulator import facts
 from clients.demo import openhouse, play
 from clients.demo.installation import ROOT
 from clients.demo.story import IST
+from clients.ports import claim_block
 from quantleap.core.tests.browser import fits, shoot
 from quantleap.supervisor import environment_without_servers
-from quantleap.supervisor.ports import claim_block
 
 README = (ROOT / "README.md").read_text()
 #: Seconds. A fresh installation takes about forty; a busy machine three times as long.

@@ -24,11 +24,11 @@ from typing import Any, Final, Self
 
 import requests
 
+from clients.ports import claim_block
 from execution.tags import parse_tag
 from quantleap.embedded.processes import signal_quietly
 from quantleap.embedded.state import PROJECT_ROOT
 from quantleap.supervisor import Layout, Supervisor, environment_without_servers
-from quantleap.supervisor.ports import claim_block
 
 #: ``executor`` is a worker with the executor that it hosts, ``loop`` an executor alone.
 VICTIMS: Final = ("executor", "postgres", "executors", "valkey", "beat", "loop")

@@ -16,6 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from clients.ports import claim_block
 from quantleap.embedded import discover
 from quantleap.embedded.processes import command_line, is_alive, wait_until
 from quantleap.embedded.state import PROJECT_ROOT
@@ -28,7 +29,6 @@ from quantleap.supervisor import (
 )
 from quantleap.supervisor.backoff import SETTLED
 from quantleap.supervisor.parts import LOOPBACK, manage
-from quantleap.supervisor.ports import claim_block
 
 pytestmark = pytest.mark.process
 

@@ -1,12 +1,14 @@
-"""Blocks of loopback ports for installations that run beside each other on one machine."""
+"""Blocks of loopback ports for installations that run beside each other on one machine.
+
+For clients and tests. Like all of ``clients`` it imports none of the project's Python.
+"""
 
 from __future__ import annotations
 
 import socket
 from typing import Final
 
-from quantleap.supervisor.parts import LOOPBACK
-
+LOOPBACK: Final = "127.0.0.1"
 #: Below the ports that an operating system gives to outgoing connections (from 16000 or 32768 on),
 #: and below those of `make run`.
 FIRST: Final = 8650

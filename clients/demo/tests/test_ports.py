@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
+from pathlib import Path
 
 import pytest
 
-from quantleap.supervisor import ports
-from quantleap.supervisor.ports import PORTS, NoFreePortsError, claim_block
+from clients import ports
+from clients.ports import PORTS, NoFreePortsError, claim_block
 
 FIRST = 13650
 
@@ -51,3 +53,15 @@ def test_nothing_free_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "is_free", lambda port: False)
     with pytest.raises(NoFreePortsError, match="no 5 free ports from 13650 on"):
         claim_block(FIRST)
+
+
+def test_the_clients_import_none_of_the_projects_python() -> None:
+    """They measure what partners get, so they start processes and use HTTP like anybody else."""
+    root = Path(ports.__file__).parent
+    project = re.compile(
+        r"^(?:from|import) (?:quantleap|marketplace|partners|brokers|subscriptions|execution)\b",
+        re.MULTILINE,
+    )
+    modules = [path for path in root.rglob("*.py") if "tests" not in path.parts]
+    assert len(modules) > 20
+    assert [path.name for path in modules if project.search(path.read_text())] == []

@@ -27,8 +27,10 @@ from execution.steps import ATTENTION_AFTER, ExitOrder, Situation, Steps
 from execution.tags import MAX_SENDS
 from execution.unreported import exit_tries, hangs, perhaps_open
 from execution.withdrawals import (
+    GRACE_OVER,
     LEG_EXIT,
     LEG_FAILED,
+    cause_of_missing,
     first_failure,
     has_rested,
     is_left,
@@ -78,10 +80,9 @@ def _enter(
     for intent in entries:
         why = stop or (LEG_EXIT if intent.leg_key in leaving else "")
         if intent.state == lifecycle.PLANNED and why:
-            # The reason why it could not leave says more than that the grace is over.
-            kept = intent.cause or (situation.entries_blocked if unread else "")
-            late = why == "GRACE_OVER" and bool(kept)
-            steps.miss.append((intent, kept if late else why))
+            cause = cause_of_missing(intent, why)
+            late_unread = unread and cause == GRACE_OVER
+            steps.miss.append((intent, CONTROL_UNREACHABLE if late_unread else cause))
         elif intent.state == lifecycle.PLANNED and intent.sends >= MAX_SENDS:
             steps.miss.append((intent, intent.cause or "BROKER_DOWN"))
         elif intent.state in lifecycle.AT_BROKER and why and not situation.session_over:
@@ -104,7 +105,9 @@ def _why_not_enter(
     execution: LiveExecution, situation: Situation, failed: LiveIntent | None
 ) -> str:
     if failed is not None:
-        return LEG_FAILED
+        # Observed: hedges waited for a connection when the grace ended, and the legs behind them
+        # were missed first. The hedges were late, too; it was not those legs that failed.
+        return GRACE_OVER if failed.cause == GRACE_OVER else LEG_FAILED
     if situation.session_over:
         return SESSION_OVER
     if situation.exit_due or execution.run.run_exit:
@@ -116,7 +119,7 @@ def _why_not_enter(
     # A kill switch that cannot be read is not engaged: a started entry waits for the next read, as
     # long as the grace lasts. Observed: a database stalled for five seconds, and the bought hedges
     # of all accounts were unwound a moment before it could be read again.
-    return "GRACE_OVER" if situation.grace_over else ""
+    return GRACE_OVER if situation.grace_over else ""
 
 
 def _current_group(entries: Sequence[LiveIntent]) -> int:

@@ -20,6 +20,8 @@ from execution.unreported import exit_tries, is_silent
 #: Seconds for which an exit waits for the cancel of its own leg's resting entry: the two would
 #: trade with each other. No longer, because the broker may never cancel it.
 CANCEL_PATIENCE: Final = 2.0
+#: Cause of an entry that could not leave before its grace was over.
+GRACE_OVER: Final = "GRACE_OVER"
 #: Cause of an entry that was not completed because its leg's exit was decided: not a failure.
 LEG_EXIT: Final = "LEG_EXIT"
 #: Cause of an entry that was not sent, or was withdrawn, because another leg failed.
@@ -32,6 +34,7 @@ def first_failure(entries: Iterable[LiveIntent]) -> LiveIntent | None:
 
     The original failure comes before its consequences. Observed: one of two sold legs was refused
     for its margin, the other was withdrawn before it could fill, and the customer read NOT_FILLED.
+    What kept a leg from leaving comes before the end of the grace: legs behind it were only late.
     """
     failures = [i for i in entries if i.is_final and i.state != lifecycle.FILLED and not is_left(i)]
     failures.sort(
@@ -39,12 +42,19 @@ def first_failure(entries: Iterable[LiveIntent]) -> LiveIntent | None:
             i.cause == LEG_FAILED,
             i.state == lifecycle.MISSED,
             i.state != lifecycle.REJECTED,
+            i.cause == GRACE_OVER,
             i.group,
             i.leg_index,
             i.slice,
         )
     )
     return failures[0] if failures else None
+
+
+def cause_of_missing(intent: LiveIntent, why: str) -> str:
+    """The cause of an entry that is missed because of ``why``: what kept it from leaving before,
+    if anything did, says more than that the grace is over."""
+    return intent.cause or why if why == GRACE_OVER else why
 
 
 def is_left(intent: LiveIntent) -> bool:

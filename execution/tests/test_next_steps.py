@@ -14,7 +14,7 @@ from execution.next_steps import STUCK_AFTER, next_steps
 from execution.state import LiveExecution, LiveIntent
 from execution.steps import Situation
 from execution.tests.inmemory import ENTRY_AT, LOT, committed, live_intent
-from execution.transitions import apply_report
+from execution.transitions import apply_report, finish
 from execution.withdrawals import note_cancel
 from marketplace.tests.factories import IRON_CONDOR_LEGS, leg_spec, strategy_spec
 
@@ -111,6 +111,29 @@ def test_what_kept_an_entry_until_the_grace_was_over_is_its_cause(cause: str) ->
     execution.intents[0].state, execution.intents[0].cause = lifecycle.PLANNED, cause
     steps = next_steps(execution, at(grace_over=True))
     assert steps.miss == [(execution.intents[0], cause)]
+
+
+@pytest.mark.parametrize("settled_first", [0, 1])
+def test_hedges_without_a_connection_hid_behind_the_shorts_that_waited_for_them(
+    settled_first: int,
+) -> None:
+    """Seen: the grace ended while the hedge was queued for a connection. The short, which had only
+    waited, was missed first, and the customer read GRACE_OVER instead of BROKER_DOWN."""
+    execution = committed(strategy_spec([WING, CE]))
+    hedge, short = execution.intents
+    short.state = lifecycle.PLANNED
+    for number in range(2):
+        if number == settled_first:
+            # the connection was given up: the hedge is sendable again
+            hedge.state, hedge.cause = lifecycle.PLANNED, "BROKER_DOWN"
+        elif number == 0:
+            hedge.state = lifecycle.SENDING
+        for intent, cause in next_steps(execution, at(grace_over=True)).miss:
+            finish(intent, lifecycle.MISSED, ENTRY_AT, NOW)
+            intent.cause = cause
+    assert (hedge.cause, short.cause) == ("BROKER_DOWN", "GRACE_OVER")
+    steps = next_steps(execution, at(grace_over=True))
+    assert (steps.status, steps.cause) == ("MISSED", "BROKER_DOWN")
 
 
 def test_the_leg_that_began_it_gives_the_execution_its_cause_whichever_it_was() -> None:

@@ -42,6 +42,7 @@ from execution.plan import PlanError, PlannedOrder, plan_entry
 from execution.planned_intents import ENTRY, PriceOrigin, planned_intent
 from execution.state import LiveExecution, LiveIntent, LiveRun
 from execution.timing import Timing
+from execution.withdrawals import GRACE_OVER
 from quantleap.core import clock
 from subscriptions.capacity import EntryPace
 
@@ -179,7 +180,7 @@ class EntryFlows:
                 miss_armed,
                 run.id,
                 late,
-                "GRACE_OVER",
+                GRACE_OVER,
                 owner=self._ownership.owner,
                 tokens=dict(self._ownership.tokens),
                 now=clock.now(),

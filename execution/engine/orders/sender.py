@@ -30,6 +30,7 @@ from execution.send_gate import why_not_enter, why_not_leave
 from execution.state import LiveExecution, LiveIntent, LiveRun
 from execution.tags import MAX_SENDS, make_tag
 from execution.throttling import next_try
+from execution.withdrawals import GRACE_OVER, cause_of_missing
 from quantleap.core import clock
 
 
@@ -110,7 +111,7 @@ class OrderSender:
             kept = why_not_leave(execution, intent, now_mono)
             return kept or self._self_trades.why_wait(execution, intent, now_mono)
         kept = why_not_enter(execution, intent) or self._why_not_now(run, now_mono)
-        if kept == "GRACE_OVER" and self._self_trades.is_waiting(execution, intent):
+        if kept == GRACE_OVER and self._self_trades.is_waiting(execution, intent):
             return SELF_TRADE
         return kept or self._self_trades.why_wait(execution, intent, now_mono)
 
@@ -128,7 +129,7 @@ class OrderSender:
         if now < run.entry_unix:
             return EARLY
         if now > run.grace_unix:
-            return "GRACE_OVER"
+            return GRACE_OVER
         return self._why_switched_off(run, now_mono)
 
     def _why_switched_off(self, run: LiveRun, now_mono: float) -> str:
@@ -174,7 +175,7 @@ class OrderSender:
             cause = reason if reason == CONTROL_UNREACHABLE else "BROKER_DOWN"
             transitions.not_sent(intent, cause, message, at=now, now_mono=now_mono, jitter=jitter)
         else:
-            intent.cause = reason or "SESSION_EXPIRED"
+            intent.cause = cause_of_missing(intent, reason) or "SESSION_EXPIRED"
             transitions.finish(intent, lifecycle.MISSED, now, now_mono)
         self._work.changed(intent)
 

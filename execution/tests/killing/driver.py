@@ -18,7 +18,9 @@ django.setup()
 
 from django.db import InterfaceError, OperationalError, connection  # noqa: E402
 
+from execution.alarms import LEFT_LATE  # noqa: E402
 from execution.models import (  # noqa: E402
+    Alarm,
     Execution,
     ExecutorNode,
     OrderIntent,
@@ -75,6 +77,7 @@ class Driver:
             "cause": run.cause,
             "executions": self._counts(Execution.objects.filter(run=run), "status"),
             "states": self._counts(intents, "state"),
+            "left_late": Alarm.objects.filter(execution__run=run, cause=LEFT_LATE).count(),
             "given_up": intents.filter(purpose="EXIT", state="MISSED", sends__gt=0).count(),
             "unfinished": intents.exclude(state__in=OrderIntent.FINAL).count()
             + Execution.objects.filter(run=run)
@@ -127,6 +130,7 @@ class Driver:
                     "cause": i.cause,
                     "entry_at": i.run.entry_at.isoformat(),
                     "status": i.execution.status,
+                    "over_at": over.isoformat() if (over := i.execution.closed_at) else "",
                     "execution": i.execution.public_id,
                     "client": i.account.client_id,
                     "told": {a.cause: a.raised_at.isoformat() for a in i.execution.alarms.all()},

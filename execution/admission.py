@@ -48,9 +48,9 @@ class Entrant:
     by: float
 
 
-def weight(orders: int, *, told: bool) -> int:
-    """The work of following up ``orders``; ``told``: their broker pushes order updates."""
-    return orders if told else BY_BOOK * orders
+def weight(orders: int, *, has_updates: bool) -> int:
+    """The work of following up ``orders``; ``has_updates``: their broker pushes order updates."""
+    return orders if has_updates else BY_BOOK * orders
 
 
 def lined_up(
@@ -185,11 +185,11 @@ def is_followed_up(entries: Collection[LiveIntent]) -> bool:
 
 def waits_for_us(entries: Collection[LiveIntent], now_mono: float) -> bool:
     """Whether the next orders of an entry could leave, and no answer of its broker is pending."""
-    here = [intent for intent in entries if intent.state == lifecycle.PLANNED]
+    planned = [intent for intent in entries if intent.state == lifecycle.PLANNED]
     return (
-        bool(here)
+        bool(planned)
         and all(intent.state in (lifecycle.PLANNED, lifecycle.FILLED) for intent in entries)
-        and all(intent.not_before_mono <= now_mono for intent in here)
+        and all(intent.not_before_mono <= now_mono for intent in planned)
     )
 
 

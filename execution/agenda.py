@@ -84,10 +84,10 @@ class Agenda:
 
     def due(self, now: float) -> list[int]:
         """Remove and return the numbers whose moment has come by ``now``."""
-        found = []
+        numbers = []
         while self._heap and self._heap[0][0] <= now:
             at, number = heapq.heappop(self._heap)
             if self._at.get(number) == at:
                 del self._at[number]
-                found.append(number)
-        return found
+                numbers.append(number)
+        return numbers

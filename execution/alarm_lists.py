@@ -33,12 +33,12 @@ def open_alarms(*, run_id: int | None = None, state: str = "", cause: str = "") 
 
     ``run_id``: only those of a run and its executions. ``state``: ``new`` or ``acknowledged``.
     """
-    found = shown().filter(Alarm.OPEN).order_by("-id")
+    alarms = shown().filter(Alarm.OPEN).order_by("-id")
     if run_id is not None:
-        found = found.filter(Q(run_id=run_id) | Q(execution__run_id=run_id))
+        alarms = alarms.filter(Q(run_id=run_id) | Q(execution__run_id=run_id))
     if state in STATES:
-        found = found.filter(STATES[state][1])
-    return found.filter(cause=cause) if cause else found
+        alarms = alarms.filter(STATES[state][1])
+    return alarms.filter(cause=cause) if cause else alarms
 
 
 def shown() -> QuerySet[Alarm]:
@@ -90,13 +90,13 @@ def alarm_rows(alarms: Sequence[Alarm], intents: Sequence[OrderIntent]) -> list[
     """The alarms of an execution with the symbols of its orders; no query."""
     symbols = {intent.leg_key: intent.symbol for intent in intents}
     orders = {intent.code: intent for intent in intents}
-    found = []
+    rows = []
     for alarm in alarms:
         tag = parse_tag(alarm.order_tag)
         order = orders.get(tag.code) if tag else None
         symbol = symbols.get(alarm.leg_key, alarm.leg_key)
-        found.append(AlarmRow(alarm, state_of(alarm), symbol, order))
-    return found
+        rows.append(AlarmRow(alarm, state_of(alarm), symbol, order))
+    return rows
 
 
 def state_of(alarm: Alarm) -> str:
@@ -130,9 +130,9 @@ def executions_alarmed(run_ids: Sequence[int]) -> dict[int, int]:
     return dict(rows.order_by())
 
 
-def with_attention(found: QuerySet[Execution]) -> QuerySet[Execution]:
-    """``found`` annotated with ``attention``: whether an execution has an open alarm."""
-    return found.annotate(attention=F("needs_attention"))
+def with_attention(executions: QuerySet[Execution]) -> QuerySet[Execution]:
+    """``executions`` annotated with ``attention``: whether an execution has an open alarm."""
+    return executions.annotate(attention=F("needs_attention"))
 
 
 def age(since: dt.datetime, now: dt.datetime) -> str:

@@ -48,9 +48,9 @@ def newest_of_each(
     Filters as in :func:`execution.alarm_lists.open_alarms`. Two queries: as one, the planner joins
     every alarm that ever was to find the few that are open.
     """
-    found = open_alarms(run_id=run_id, state=state, cause=cause)
+    alarms = open_alarms(run_id=run_id, state=state, cause=cause)
     about = ("execution_id", "run_id", "account_id")
-    newest = found.order_by(*about, "-id").distinct(*about)
+    newest = alarms.order_by(*about, "-id").distinct(*about)
     return shown().filter(pk__in=list(newest.values_list("pk", flat=True))).order_by("-id")
 
 
@@ -62,12 +62,13 @@ def matters(newest: Sequence[Alarm], *, state: str = "", cause: str = "") -> lis
         | Q(run__in=[alarm.run_id for alarm in newest if alarm.run_id is not None])
         | Q(account__in=[alarm.account_id for alarm in newest if alarm.account_id is not None])
     )
-    mine: dict[_About, list[Alarm]] = defaultdict(list)
+    by_subject: dict[_About, list[Alarm]] = defaultdict(list)
     for alarm in open_alarms(state=state, cause=cause).filter(same) if newest else ():
-        mine[_about(alarm)].append(alarm)
+        by_subject[_about(alarm)].append(alarm)
     orders = _orders(execution_ids, (OrderIntent.State.UNKNOWN, OrderIntent.State.ESCALATED))
     return [
-        _matter(alarm, mine[_about(alarm)], orders.get(alarm.execution_id, ())) for alarm in newest
+        _matter(alarm, by_subject[_about(alarm)], orders.get(alarm.execution_id, ()))
+        for alarm in newest
     ]
 
 
@@ -78,21 +79,21 @@ def unanswered(run_id: int | None = None) -> QuerySet[Execution]:
     if run_id is not None:
         unknown = unknown.filter(run_id=run_id)
     alarmed = Alarm.objects.filter(Alarm.OPEN, execution=OuterRef("pk"))
-    found: QuerySet[Execution] = (
+    executions: QuerySet[Execution] = (
         Execution.objects.filter(~Exists(alarmed), pk__in=unknown.values("execution_id"))
         .select_related("subscription__customer", "account", "run__template")
         .order_by("-id")
     )
-    return found
+    return executions
 
 
 def asked(executions: Sequence[Execution]) -> list[Matter]:
     """The matters of :func:`unanswered` executions, with their UNKNOWN orders (1 query)."""
-    orders = _orders([one.pk for one in executions], (OrderIntent.State.UNKNOWN,))
+    orders = _orders([execution.pk for execution in executions], (OrderIntent.State.UNKNOWN,))
     return [
-        Matter(one, orders=tuple(found), more_orders=_hidden(found))
-        for one in executions
-        if (found := orders.get(one.pk, ()))
+        Matter(execution, orders=tuple(unknown), more_orders=_hidden(unknown))
+        for execution in executions
+        if (unknown := orders.get(execution.pk, ()))
     ]
 
 
@@ -118,20 +119,20 @@ def _orders(
 ) -> dict[int | None, list[OrderIntent]]:
     """The newest :data:`MOST_ORDERS` orders in these states, by execution; ``of_all`` on each is
     the execution's total."""
-    mine = F("execution_id")
+    execution = F("execution_id")
     newest = (
         OrderIntent.objects.filter(execution_id__in=execution_ids, state__in=states)
         .annotate(
-            place=Window(RowNumber(), partition_by=mine, order_by="-id"),
-            of_all=Window(Count("pk"), partition_by=mine),
+            place=Window(RowNumber(), partition_by=execution, order_by="-id"),
+            of_all=Window(Count("pk"), partition_by=execution),
         )
         .filter(place__lte=MOST_ORDERS)
         .order_by("execution_id", "-id")
     )
-    found: dict[int | None, list[OrderIntent]] = defaultdict(list)
+    by_execution: dict[int | None, list[OrderIntent]] = defaultdict(list)
     for order in newest if execution_ids else ():
-        found[order.execution_id].append(order)
-    return found
+        by_execution[order.execution_id].append(order)
+    return by_execution
 
 
 def _hidden(orders: Sequence[OrderIntent]) -> int:

@@ -36,20 +36,20 @@ def end_carried(*, execution_id: int, note: str, actor: Actor, now: dt.datetime)
     Settles its alarms with the note and emits the partner's event; sends no order. Raises NotFound,
     or InvalidTransition if the execution is over or its session is not.
     """
-    found = (
+    execution = (
         Execution.objects.select_related("run__template", "subscription__customer")
         .filter(pk=execution_id)
         .first()
     )
-    if found is None:
+    if execution is None:
         raise NotFound
-    if found.status in Execution.WORKING and not is_carried(found, now):
+    if execution.status in Execution.WORKING and not is_carried(execution, now):
         raise InvalidTransition("Its session is not over: ask for its exit instead")
     with transaction.atomic():
         # The row count is the lock: of two callers, only one changes the row.
         changed = Execution.objects.filter(pk=execution_id, status__in=Execution.WORKING).update(
             status=Execution.Status.CLOSED,
-            cause=found.cause or SESSION_OVER,
+            cause=execution.cause or SESSION_OVER,
             realised_pnl=None,
             closed_at=now,
         )
@@ -62,12 +62,12 @@ def end_carried(*, execution_id: int, note: str, actor: Actor, now: dt.datetime)
         intents.filter(state="PLANNED").update(state="MISSED", cause=SESSION_OVER, final_at=now)
         if Alarm.objects.filter(Alarm.OPEN, execution_id=execution_id).exists():
             settle_all(execution_id=execution_id, note=note, actor=actor, now=now)
-        found.cause = found.cause or SESSION_OVER
-        events.emit([events.of_ending(found, now)])
+        execution.cause = execution.cause or SESSION_OVER
+        events.emit([events.of_ending(execution, now)])
         audit.record(
             actor=actor,
             action="execution.ended",
             target_type="execution",
-            target_id=found.public_id,
-            data={"note": note[:500], "cause": found.cause, "status": found.status},
+            target_id=execution.public_id,
+            data={"note": note[:500], "cause": execution.cause, "status": execution.status},
         )

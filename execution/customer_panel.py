@@ -27,13 +27,13 @@ def belongings(request: HttpRequest, customer: Customer) -> Sequence[Panel]:
             ),
             {"subscription__customer__id__exact": customer.pk},
             ("Execution", "Day", "Template", "Account", "Status", "P&L"),
-            lambda one: (
-                Cell(one.public_id, page_of(one)),
-                day_cell(one.run.trade_date),
-                Cell(one.run.template.name, page_of(one.run)),
-                Cell(str(one.account), page_of(one.account)),
-                Cell(one.get_status_display(), tone="bad" if one.attention else ""),
-                Cell(in_rupees(one.realised_pnl)),
+            lambda execution: (
+                Cell(execution.public_id, page_of(execution)),
+                day_cell(execution.run.trade_date),
+                Cell(execution.run.template.name, page_of(execution.run)),
+                Cell(str(execution.account), page_of(execution.account)),
+                Cell(execution.get_status_display(), tone="bad" if execution.attention else ""),
+                Cell(in_rupees(execution.realised_pnl)),
             ),
             "None yet.",
         )

@@ -84,11 +84,11 @@ def _run_alarm(run: Run, state: RunState) -> Alarm:
 
 
 def _unarmed_alarms(now: dt.datetime) -> list[Alarm]:
-    found = never_armed(now=now, timing=timing.from_settings())
-    if not found:
+    unarmed = never_armed(now=now, timing=timing.from_settings())
+    if not unarmed:
         return []
     started = ExecutorNode.objects.aggregate(at=Min("started_at"))["at"]
-    return [_unarmed_alarm(due, started) for due in found]
+    return [_unarmed_alarm(due, started) for due in unarmed]
 
 
 def _unarmed_alarm(due: DueStrategy, started: dt.datetime | None) -> Alarm:

@@ -57,8 +57,8 @@ def find(intent: LiveIntent, reports: Sequence[tuple[int, OrderReport]]) -> Foun
     # An older send that was found alive is the intent's own, and remains so if it ends refused. So
     # is one found after it was given up: otherwise we would take it to rest for ever.
     known = {*intent.strays, intent.broker_order_id if intent.state in lifecycle.AT_BROKER else ""}
-    spoke = [order for _, order in reports if order.broker_order_id in known]
-    return Found(next(iter(current or spoke or cancelled), None))
+    recognised = [order for _, order in reports if order.broker_order_id in known]
+    return Found(next(iter(current or recognised or cancelled), None))
 
 
 def _is_alive(order: OrderReport) -> bool:
@@ -66,18 +66,18 @@ def _is_alive(order: OrderReport) -> bool:
     return bool(order.filled_quantity) or not order.state.is_terminal
 
 
-def note(intent: LiveIntent, found: Found) -> bool:
+def note(intent: LiveIntent, matches: Found) -> bool:
     """Note resting and filled surplus orders on the intent; return whether the surplus grew.
 
     Fills never decrease: a book that was read a moment earlier only shows less.
     """
-    resting = [order for order in found.others if not order.state.is_terminal]
-    own = found.own
+    resting = [order for order in matches.others if not order.state.is_terminal]
+    own = matches.own
     given_up = intent.is_final and intent.state != lifecycle.FILLED
     if given_up and own is not None and not own.state.is_terminal:
         resting.append(own)
     intent.strays = tuple(order.broker_order_id for order in resting)
-    filled = [order for order in found.others if order.filled_quantity]
+    filled = [order for order in matches.others if order.filled_quantity]
     units = sum(order.filled_quantity for order in filled)
     if units <= intent.surplus_quantity:
         return False
@@ -168,9 +168,9 @@ def surplus(execution: LiveExecution) -> dict[str, int]:
     held = execution.open_legs()
     rest = {}
     for leg_key, units in totals.items():
-        there = held.get(leg_key, 0)
-        if there * units > 0:
-            rest[leg_key] = max(units, there) if units < 0 else min(units, there)
+        open_units = held.get(leg_key, 0)
+        if open_units * units > 0:
+            rest[leg_key] = max(units, open_units) if units < 0 else min(units, open_units)
     return rest
 
 

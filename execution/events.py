@@ -22,9 +22,9 @@ ERROR: Final = "execution_failed"
 
 def emit(events: Sequence[OutboxEvent]) -> None:
     """Write events in the current transaction; skip those of direct customers (no partner)."""
-    told = [event for event in events if event.partner_id is not None]
-    if told:
-        outbox.emit_many(told)
+    partner_events = [event for event in events if event.partner_id is not None]
+    if partner_events:
+        outbox.emit_many(partner_events)
 
 
 def of_status(

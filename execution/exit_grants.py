@@ -40,12 +40,12 @@ def mark_granted(intents: Iterable[LiveIntent], closing: Closing, now_mono: floa
         supposed -= intent.supposed
 
 
-def note_outside(execution: LiveExecution, gone: Mapping[str, int]) -> None:
-    """Record what somebody else has closed (``gone``: signed units by leg, the full total)."""
-    execution.closed_outside = dict(gone)
+def note_outside(execution: LiveExecution, closed: Mapping[str, int]) -> None:
+    """Record what somebody else has closed (``closed``: signed units by leg, the full total)."""
+    execution.closed_outside = dict(closed)
     execution.cause = CLOSED_OUTSIDE
 
 
-def with_outside(gone: Mapping[str, int], order: ExitOrder, units: int) -> dict[str, int]:
-    """``gone`` (signed units by leg) plus ``units`` of the leg that ``order`` was to close."""
-    return {**gone, order.leg_key: gone.get(order.leg_key, 0) + units * order.side.sign}
+def with_outside(closed: Mapping[str, int], order: ExitOrder, units: int) -> dict[str, int]:
+    """``closed`` (signed units by leg) plus ``units`` of the leg that ``order`` was to close."""
+    return {**closed, order.leg_key: closed.get(order.leg_key, 0) + units * order.side.sign}

@@ -137,11 +137,11 @@ class _Side:
 
     @classmethod
     def of(cls, legs: Sequence[Tracked], sign: int) -> _Side:
-        mine = sorted((leg for leg in legs if leg.direction == sign), key=lambda leg: leg.key)
+        own_legs = sorted((leg for leg in legs if leg.direction == sign), key=lambda leg: leg.key)
         up, down = ("buying", "selling") if sign > 0 else ("selling", "buying")
         return cls(
             sign=sign,
-            legs=tuple(mine),
+            legs=tuple(own_legs),
             tracked=sign * sum(leg.quantity for leg in legs),
             traded=sign * sum(leg.traded for leg in legs),
             lowered=sum(getattr(leg, down) + max(0, -sign * leg.over) for leg in legs),
@@ -152,8 +152,8 @@ class _Side:
 
     def sure(self, leg: Tracked) -> int:
         """Units that a leg holds whatever the outcome of its own exits."""
-        going = leg.selling if self.sign > 0 else leg.buying
-        return max(0, self.sign * leg.quantity - going)
+        leaving = leg.selling if self.sign > 0 else leg.buying
+        return max(0, self.sign * leg.quantity - leaving)
 
     def coming(self, leg: Tracked) -> int:
         """Units that the leg's silent entries may have added."""
@@ -239,15 +239,15 @@ def _grants(
     nothing: bool = False,
 ) -> dict[int, Grant | None]:
     """Take ``outside`` units from the oldest legs and give ``probable`` ones to the oldest."""
-    there = {}
+    remaining = {}
     for leg in side.legs:
-        gone = min(sure[leg.key], outside)
-        outside -= gone
-        there[leg.key] = sure[leg.key] - gone
-    waits = _waiting(side, there, hidden)
+        taken = min(sure[leg.key], outside)
+        outside -= taken
+        remaining[leg.key] = sure[leg.key] - taken
+    waits = _waiting(side, remaining, hidden)
     granted: dict[int, Grant | None] = {}
     for leg in side.legs:
-        units = min(there[leg.key] - waits[leg.key], at_most)
+        units = min(remaining[leg.key] - waits[leg.key], at_most)
         at_most -= units
         more = min(side.coming(leg), probable)
         probable -= more
@@ -256,22 +256,22 @@ def _grants(
             continue
         granted[leg.key] = Grant(
             units + more,
-            sure[leg.key] - there[leg.key],
+            sure[leg.key] - remaining[leg.key],
             cleared=nothing and not more and side.coming(leg) > 0,
         )
     return granted
 
 
-def _waiting(side: _Side, there: Mapping[int, int], hidden: int) -> dict[int, int]:
+def _waiting(side: _Side, remaining: Mapping[int, int], hidden: int) -> dict[int, int]:
     """Units by leg that wait, because exits that were given up may have closed ``hidden`` units.
 
     It is unknown of which leg: each leg waits with what its own exits may have closed, and where
     somebody else has closed that already, the other legs wait with as much.
     """
-    waits = {leg.key: min(there[leg.key], side.lost(leg), hidden) for leg in side.legs}
+    waits = {leg.key: min(remaining[leg.key], side.lost(leg), hidden) for leg in side.legs}
     rest = min(hidden, sum(side.lost(leg) for leg in side.legs)) - sum(waits.values())
     for key, units in waits.items():
-        more = min(there[key] - units, max(0, rest))
+        more = min(remaining[key] - units, max(0, rest))
         waits[key] += more
         rest -= more
     return waits

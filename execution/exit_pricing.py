@@ -125,9 +125,9 @@ def limit(side: Side, ref: Reference, tries: Tries, tick: Decimal) -> Decimal:
 
 def _far(side: Side, ref: Reference, tries: Tries, tick: Decimal) -> Decimal:
     """Cross farther with every try; after a refusal, halfway between unfilled and refused."""
-    far = FAR_BUY if side is Side.BUY else FAR_SELL
+    factors = FAR_BUY if side is Side.BUY else FAR_SELL
     tried = tries.rounds - 1 if ref.source == POSITION else tries.rounds
-    price = ref.price * far[min(max(tried, 0), len(far) - 1)]
+    price = ref.price * factors[min(max(tried, 0), len(factors) - 1)]
     if tries.refused and tries.allowed is None:
         nearest = min if side is Side.BUY else max
         farthest = max if side is Side.BUY else min

@@ -40,22 +40,22 @@ def needed_hedges(legs: Sequence[LegSpec], units: Mapping[str, int]) -> dict[str
 
 
 def leaving_together(
-    legs: Sequence[LegSpec], units: Mapping[str, int], wanted: Mapping[str, str]
+    legs: Sequence[LegSpec], units: Mapping[str, int], exiting: Mapping[str, str]
 ) -> dict[str, str]:
-    """``wanted`` (leg to reason) plus the sold legs that must exit because their hedge exits.
+    """``exiting`` (leg to reason) plus the sold legs that must exit because their hedge exits.
 
     An author's stop or target on a bought leg is a promise: it applies at its level, and the sold
     legs it hedges exit first, for the same reason.
     """
-    together = dict(wanted)
+    together = dict(exiting)
     for leg_key, hedged in needed_hedges(legs, units).items():
-        if leg_key in wanted:
+        if leg_key in exiting:
             for sold in hedged:
-                together.setdefault(sold, wanted[leg_key])
+                together.setdefault(sold, exiting[leg_key])
     return together
 
 
-def standing_hedges(legs: Sequence[LegSpec], gone: Collection[str]) -> frozenset[str]:
-    """Bought legs with a sold leg of their type that is not ``gone``: they get no stop at cost."""
-    sold = {leg.option_type for leg in legs if leg.side == Side.SELL and leg.key not in gone}
+def standing_hedges(legs: Sequence[LegSpec], stopped: Collection[str]) -> frozenset[str]:
+    """Bought legs whose type has a sold leg not in ``stopped``: they get no stop at cost."""
+    sold = {leg.option_type for leg in legs if leg.side == Side.SELL and leg.key not in stopped}
     return frozenset(leg.key for leg in legs if leg.side == Side.BUY and leg.option_type in sold)

@@ -170,24 +170,24 @@ def _leave(
         return
     open_legs, now_mono = execution.open_legs(), situation.now_mono
     legs, held = execution.run.strategy.legs, _held_or_coming(execution, open_legs)
-    wanted = leaving_together(legs, held, asked)
-    perhaps = perhaps_open(execution, wanted, now_mono)
+    exiting = leaving_together(legs, held, asked)
+    perhaps = perhaps_open(execution, exiting, now_mono)
     over = entered and not open_legs and not exits_alive and not steps.miss
     if over and (situation.session_over or not perhaps):
-        _finish(execution, failed, wanted, situation, steps)
+        _finish(execution, failed, exiting, situation, steps)
         return
     if situation.session_over:
         _name_what_stays(execution, steps)
         return
     # A leg is to exit and its size is unknown: a person may look it up.
-    told = {alarm.key for alarm in steps.alarms}
-    steps.alarms += [Alarm(UNRESOLVED, leg) for leg in perhaps if (UNRESOLVED, leg) not in told]
+    raised = {alarm.key for alarm in steps.alarms}
+    steps.alarms += [Alarm(UNRESOLVED, leg) for leg in perhaps if (UNRESOLVED, leg) not in raised]
     needed = needed_hedges(legs, held)
     sides = {leg.key: Side(leg.side).sign for leg in legs}
     shorts_first = any(
-        _is_awaited(execution, leg, sides.get(leg, 0), perhaps, now_mono) for leg in wanted
+        _is_awaited(execution, leg, sides.get(leg, 0), perhaps, now_mono) for leg in exiting
     )
-    for leg_key, reason in wanted.items():
+    for leg_key, reason in exiting.items():
         quantity, more = open_legs.get(leg_key, 0), perhaps.get(leg_key, 0)
         sign = (1 if quantity > 0 else -1) if quantity else sides.get(leg_key, 0)
         if not quantity and not more:
@@ -209,7 +209,7 @@ def _leave(
             offers = price_changes.quotes(exit_tries(execution, leg_key))
             if max(order.attempt_group, offers) >= ATTENTION_AFTER:
                 steps.alarms.append(Alarm(EXIT_UNFILLED, leg_key))
-    if wanted and execution.status == "OPEN" and set(open_legs) <= set(wanted):
+    if exiting and execution.status == "OPEN" and set(open_legs) <= set(exiting):
         steps.status = "EXITING"
 
 
@@ -306,11 +306,11 @@ def _wanted_exits(
         everything = "UNWIND"
     if everything:
         return {leg.key: run.leg_exits.get(leg.key, everything) for leg in run.strategy.legs}
-    wanted = dict(run.leg_exits)
+    reasons = dict(run.leg_exits)
     if undone and run.strategy.leg_failure == "KEEP_HEDGES":
         shorts = (leg.key for leg in run.strategy.legs if leg.side == Side.SELL)
-        wanted.update({key: "UNWIND" for key in shorts if key not in wanted})
-    return wanted
+        reasons.update({key: "UNWIND" for key in shorts if key not in reasons})
+    return reasons
 
 
 def _tend_exit(
@@ -376,19 +376,19 @@ def _exit_for(
 def _why_a_person(tries: Sequence[LiveIntent]) -> list[Alarm]:
     """Alarms for these exits: the price of two was refused, or the broker takes no more orders
     today."""
-    found = []
+    alarms = []
     for cause, most in ((DAILY_LIMIT, 1), (PRICE_BAND, PRICE_REFUSALS)):
         refused = {intent.attempt_group: intent for intent in tries if intent.cause == cause}
         if len(refused) >= most:
             newest = refused[max(refused)]
-            found.append(Alarm(cause, newest.leg_key, newest.message, newest.tag))
-    return found
+            alarms.append(Alarm(cause, newest.leg_key, newest.message, newest.tag))
+    return alarms
 
 
 def _finish(
     execution: LiveExecution,
     failed: LiveIntent | None,
-    wanted: dict[str, str],
+    exiting: dict[str, str],
     situation: Situation,
     steps: Steps,
 ) -> None:
@@ -411,7 +411,7 @@ def _finish(
         steps.status, steps.cause = "FAILED", LEG_FAILED
         return
     legs = {leg.key for leg in execution.run.strategy.legs}
-    if steps.status == "OPEN" and legs - set(wanted):
+    if steps.status == "OPEN" and legs - set(exiting):
         return
-    if legs <= set(wanted) or entered:
+    if legs <= set(exiting) or entered:
         steps.status = "CLOSED"

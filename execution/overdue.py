@@ -40,8 +40,8 @@ def overdue(execution: LiveExecution, now: dt.datetime, now_mono: float) -> dict
     """
     if execution.status not in lifecycle.WORKING:
         return {}
-    found = [*_orders(execution, now, now_mono), *_positions(execution, now, now_mono)]
-    return {alarm.key: alarm for alarm in found}
+    alarms = [*_orders(execution, now, now_mono), *_positions(execution, now, now_mono)]
+    return {alarm.key: alarm for alarm in alarms}
 
 
 def _orders(execution: LiveExecution, now: dt.datetime, now_mono: float) -> Iterator[Alarm]:
@@ -107,23 +107,23 @@ def _units(execution: LiveExecution, held: Mapping[str, int]) -> str:
     return ", ".join(f"{units:+d} units of {named[leg]}" for leg, units in held.items())
 
 
-def over(execution: LiveExecution, found: Mapping[Key, Alarm]) -> list[tuple[Key, str]]:
-    """Raised alarms for waits that are not in ``found`` any more, each with the fact as text."""
-    gone = [key for key in execution.alarms if key[0] in CLOCK and key not in found]
-    return [(key, _fact(execution, *key)) for key in gone]
+def over(execution: LiveExecution, current: Mapping[Key, Alarm]) -> list[tuple[Key, str]]:
+    """Raised alarms for waits that are not in ``current`` any more, each with the fact as text."""
+    ended = [key for key in execution.alarms if key[0] in CLOCK and key not in current]
+    return [(key, _fact(execution, *key)) for key in ended]
 
 
 def _fact(execution: LiveExecution, cause: str, leg: str) -> str:
     if cause in _OF_ORDERS:
         entry = cause == ENTRY_UNKNOWN
-        mine = [
+        orders = [
             intent
             for intent in execution.intents
             if intent.leg_key == leg
             and (cause == CANCEL_UNHEARD or (intent.purpose == lifecycle.ENTRY) == entry)
         ]
-        if mine:
-            newest = max(mine, key=lambda intent: intent.planned_at)
+        if orders:
+            newest = max(orders, key=lambda intent: intent.planned_at)
             return f"order {newest.tag} is {newest.state}"
     if cause in (LEG_STAYS, PAST_EXIT):
         return "nothing of it is open any more"

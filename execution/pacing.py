@@ -29,10 +29,10 @@ class Pacers:
     def of(self, capabilities: Capabilities, client_id: str) -> Pacer:
         """The pacer of ``client_id`` at this broker."""
         key = (capabilities.kind, client_id)
-        found = self._pacers.get(key)
-        if found is None:
-            found = self._pacers[key] = Pacer(capabilities.windows)
-        return found
+        pacer = self._pacers.get(key)
+        if pacer is None:
+            pacer = self._pacers[key] = Pacer(capabilities.windows)
+        return pacer
 
     def knows(self, capabilities: Capabilities, client_id: str) -> bool:
         """Whether calls of ``client_id`` are already counted."""

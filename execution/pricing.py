@@ -157,11 +157,11 @@ def touch(
     """The opposite side of the book (rupees) if it is near enough to trade at; None if it is too
     far or empty. Every earlier unfilled try (``widen``) allows the same distance once more.
     """
-    there = ask if side is Side.BUY else bid
+    opposite = ask if side is Side.BUY else bid
     good = good_price(last=last, bid=bid, ask=ask, tick=tick)
-    if not there or abs(there - good) > _reach(good, tick, max(widen, 0)):
+    if not opposite or abs(opposite - good) > _reach(good, tick, max(widen, 0)):
         return None
-    return there
+    return opposite
 
 
 def _reach(price: Decimal, tick: Decimal, widen: int) -> Decimal:

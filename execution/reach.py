@@ -25,8 +25,10 @@ def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
         .values_list("environment")
         .annotate(open=Count("pk", filter=_OPEN), armed=Count("pk", filter=armed))
     )
-    found = {environment: (opened, waiting) for environment, opened, waiting in rows}
-    live, test = (found.get(one, (0, 0)) for one in (Environment.LIVE, Environment.TEST))
+    counts = {environment: (opened, waiting) for environment, opened, waiting in rows}
+    live, test = (
+        counts.get(environment, (0, 0)) for environment in (Environment.LIVE, Environment.TEST)
+    )
     return [
         Figure("Open executions", f"{live[0]:,}", f"{test[0]:,}"),
         Figure("Armed for today", f"{live[1]:,}", f"{test[1]:,}"),

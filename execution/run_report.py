@@ -110,14 +110,14 @@ def charts(run_id: int) -> Charts:
     )
 
 
-def _cumulated(found: Sequence[tuple[int, int, int]]) -> list[list[int]]:
+def _cumulated(tallies: Sequence[tuple[int, int, int]]) -> list[list[int]]:
     """Cumulative ``(edge, sent, answered, filled, first bytes)`` rows from counts between edges.
 
-    ``found`` has ``(kind, place, count)``; place n is after n edges. An instant exactly at an edge
-    belongs to it, because the query's edges are moved up by the smallest float step.
+    ``tallies`` has ``(kind, place, count)``; place n is after n edges. An instant exactly at an
+    edge belongs to it, because the query's edges are moved up by the smallest float step.
     """
     between = [[0, 0, 0, 0] for _ in range(len(EDGES) + 1)]
-    for kind, place, count in found:
+    for kind, place, count in tallies:
         between[place][kind] = count
     rows: list[list[int]] = []
     sums = [0, 0, 0, 0]
@@ -251,29 +251,29 @@ _URGENCY: Final = Case(
 
 def run_executions(run_id: int, *, status: str = "", cause: str = "") -> QuerySet[Execution]:
     """Executions of a run; those with alarms, failures or misses first."""
-    found = (
+    executions = (
         with_attention(Execution.objects.filter(run_id=run_id))
         .select_related("subscription__customer", "account")
         .order_by(_URGENCY, "id")
     )
     if status:
-        found = found.filter(status=status)
+        executions = executions.filter(status=status)
     if cause:
         ordered = OrderIntent.objects.filter(run_id=run_id, cause=cause).values("execution_id")
-        found = found.filter(Q(cause=cause) | Q(pk__in=ordered))
-    return found
+        executions = executions.filter(Q(cause=cause) | Q(pk__in=ordered))
+    return executions
 
 
 def run_orders(run_id: int, *, state: str = "", purpose: str = "") -> QuerySet[OrderIntent]:
     """Orders of a run in the order in which they were created."""
-    found = (
+    orders = (
         OrderIntent.objects.filter(run_id=run_id)
         .select_related("account", "execution")
         .order_by("id")
     )
     if state:
-        found = found.filter(state=state)
-    return found.filter(purpose=purpose) if purpose else found
+        orders = orders.filter(state=state)
+    return orders.filter(purpose=purpose) if purpose else orders
 
 
 # -- the list of runs ----------------------------------------------------------------------------
@@ -303,8 +303,8 @@ def run_counts(run_ids: Sequence[int]) -> dict[int, RunCounts]:
     )
     alarmed = executions_alarmed(list(by_run))
     return {
-        run_id: _counted(found, run_id in subscribed, alarmed.get(run_id, 0))
-        for run_id, found in by_run.items()
+        run_id: _counted(run_rows, run_id in subscribed, alarmed.get(run_id, 0))
+        for run_id, run_rows in by_run.items()
     }
 
 

@@ -79,8 +79,8 @@ class RunCounts:
     @property
     def cause(self) -> str:
         """The most frequent cause of a failure or miss, else of a withdrawal; '' if none."""
-        found = self.causes or self.withdrawn
-        return max(found, key=lambda one: (found[one], one), default="")
+        causes = self.causes or self.withdrawn
+        return max(causes, key=lambda cause: (causes[cause], cause), default="")
 
     def of(self, *statuses: str) -> int:
         """The number of executions in any of these statuses."""

@@ -22,8 +22,8 @@ def database_now() -> dt.datetime:
     """The database's time (UTC), by which leases run."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
-        found: dt.datetime = cursor.fetchone()[0]
-        return found
+        now: dt.datetime = cursor.fetchone()[0]
+        return now
 
 
 def accounts_with_open_positions(account_ids: Sequence[int]) -> set[int]:
@@ -144,10 +144,10 @@ def executions_of(subscription_id: int) -> QuerySet[Execution]:
     return with_what_is_shown(Execution.objects.filter(subscription_id=subscription_id))
 
 
-def with_what_is_shown(found: QuerySet[Execution]) -> QuerySet[Execution]:
-    """``found``, newest first, with the rows that :func:`execution_summary` reads (2 queries)."""
+def with_what_is_shown(executions: QuerySet[Execution]) -> QuerySet[Execution]:
+    """``executions``, newest first, with the rows :func:`execution_summary` reads (2 queries)."""
     return (
-        found.select_related("run", "allocation", "account")
+        executions.select_related("run", "allocation", "account")
         .prefetch_related("intents")
         .order_by("-id")
     )
@@ -190,7 +190,7 @@ def leg_summaries(intents: Iterable[OrderIntent]) -> list[dict[str, Any]]:
     by_leg: dict[str, list[OrderIntent]] = {}
     for intent in sorted(intents, key=lambda i: (i.leg_index, i.id)):
         by_leg.setdefault(intent.leg_key, []).append(intent)
-    return [_leg_summary(found) for found in by_leg.values()]
+    return [_leg_summary(leg_intents) for leg_intents in by_leg.values()]
 
 
 def _leg_summary(intents: Sequence[OrderIntent]) -> dict[str, Any]:
@@ -199,16 +199,19 @@ def _leg_summary(intents: Sequence[OrderIntent]) -> dict[str, Any]:
     first = intents[0]
     side = entries[0].side if entries else first.side
     # By side, not by purpose: the order that closes one exit too many has the entry's side.
-    into, out = [i for i in intents if i.side == side], [i for i in intents if i.side != side]
+    opening, closing = (
+        [i for i in intents if i.side == side],
+        [i for i in intents if i.side != side],
+    )
     reasons = [i.reason for i in exits if i.reason]
     return {
         "symbol": first.symbol,
         "side": side,
         "planned_quantity": sum(i.quantity for i in entries),
-        "entered_quantity": sum(traded(i) for i in into),
-        "entry_price": average_price(into),
-        "exited_quantity": sum(traded(i) for i in out),
-        "exit_price": average_price(out),
+        "entered_quantity": sum(traded(i) for i in opening),
+        "entry_price": average_price(opening),
+        "exited_quantity": sum(traded(i) for i in closing),
+        "exit_price": average_price(closing),
         "exit_reason": next((r for r in reasons if r != DUPLICATE), next(iter(reasons), None)),
     }
 
@@ -291,14 +294,14 @@ def open_legs(subscription_id: int) -> list[OpenLeg]:
         execution_id__in=list(executions), filled_quantity__gt=0
     ):
         totals.setdefault((intent.execution_id, intent.leg_key), []).append(intent)
-    found = []
+    legs = []
     for (execution_id, leg_key), intents in totals.items():
         leg = _open_leg(
             executions[execution_id], leg_key, intents, watches.get((intents[0].run_id, leg_key))
         )
         if leg.quantity:
-            found.append(leg)
-    return found
+            legs.append(leg)
+    return legs
 
 
 def _open_leg(
@@ -356,20 +359,20 @@ class EngagedSwitch:
 
 def engaged_switches() -> list[EngagedSwitch]:
     """All kill switches that are on, the platform's first (at most 2 queries)."""
-    found = list(KillSwitch.objects.filter(released_at__isnull=True).order_by("scope", "id"))
-    names = template_names([s.target_id for s in found if s.target_id is not None])
+    switches = list(KillSwitch.objects.filter(released_at__isnull=True).order_by("scope", "id"))
+    names = template_names([s.target_id for s in switches if s.target_id is not None])
     return [
         EngagedSwitch(s, "Platform" if s.target_id is None else names.get(s.target_id, "?"))
-        for s in found
+        for s in switches
     ]
 
 
 def template_names(ids: Iterable[int]) -> dict[int, str]:
     """Names of templates by primary key (no query for no ids)."""
-    wanted = set(ids)
-    if not wanted:
+    template_ids = set(ids)
+    if not template_ids:
         return {}
-    return dict(Template.objects.filter(pk__in=wanted).values_list("pk", "name"))
+    return dict(Template.objects.filter(pk__in=template_ids).values_list("pk", "name"))
 
 
 @dataclass(frozen=True, slots=True)

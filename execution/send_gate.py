@@ -94,8 +94,8 @@ def _is_supposed_filled(intent: LiveIntent, other: LiveIntent) -> bool:
     return intent.supposed > 0 and same and other.purpose == lifecycle.ENTRY
 
 
-def _cross(one: LiveIntent, other: LiveIntent) -> bool:
-    buy, sell = (one, other) if one.side is Side.BUY else (other, one)
+def _cross(intent: LiveIntent, other: LiveIntent) -> bool:
+    buy, sell = (intent, other) if intent.side is Side.BUY else (other, intent)
     return buy.reach >= sell.reach
 
 

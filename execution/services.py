@@ -197,19 +197,19 @@ def settle_all(*, execution_id: int, note: str, actor: Actor, now: dt.datetime) 
     Raises NotFound if there is no such execution, InvalidTransition if no alarm is open.
     """
     with transaction.atomic():
-        found = list(
+        alarm_ids = list(
             Alarm.objects.select_for_update()
             .filter(Alarm.OPEN, execution_id=execution_id)
             .order_by("pk")
             .values_list("pk", flat=True)
         )
-        if not found:
+        if not alarm_ids:
             if not Execution.objects.filter(pk=execution_id).exists():
                 raise NotFound
             raise InvalidTransition("This execution needs no attention")
-        for alarm_id in found:
+        for alarm_id in alarm_ids:
             settle(alarm_id=alarm_id, note=note, actor=actor, now=now)
-    return len(found)
+    return len(alarm_ids)
 
 
 def _refuse_alarm(alarm_id: int, why: str) -> NoReturn:

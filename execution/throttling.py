@@ -41,10 +41,10 @@ def _date(text: str) -> dt.datetime | None:
     if not text or len(text) > _LONGEST_DATE:
         return None
     try:
-        found = parsedate_to_datetime(text)
+        date = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
         return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)
+    return date if date.tzinfo is not None else date.replace(tzinfo=dt.UTC)
 
 
 def next_try(asked: float, *, sends: int, grace_left: float | None) -> float:

@@ -134,7 +134,7 @@ def apply_report(
 
     A final intent's fills are only corrected upward (a late fill of a cancelled order).
     """
-    before = _told(intent)
+    before = _book_fields(intent)
     intent.seen_mono = now_mono
     intent.resized = is_changed(intent, report)
     if intent.is_final and report.filled_quantity <= intent.filled_quantity:
@@ -170,10 +170,10 @@ def apply_report(
             intent.cancel_after_mono = now_mono + EXIT_REST_SECONDS
         intent.cause = ""
         intent.state = lifecycle.PARTIAL if intent.filled_quantity else lifecycle.ACCEPTED
-    return _told(intent) != before
+    return _book_fields(intent) != before
 
 
-def _told(intent: LiveIntent) -> tuple[object, ...]:
+def _book_fields(intent: LiveIntent) -> tuple[object, ...]:
     """The fields of an intent that a row of the book may change."""
     return (
         intent.state,

@@ -20,7 +20,7 @@ HANGS_AFTER: Final = 10.0
 
 
 def perhaps_open(
-    execution: LiveExecution, wanted: Collection[str], now_mono: float
+    execution: LiveExecution, exiting: Collection[str], now_mono: float
 ) -> dict[str, int]:
     """Units by exiting leg, beyond the known ones, that its entries may have filled unreported.
 
@@ -28,19 +28,19 @@ def perhaps_open(
     """
     silent: dict[str, int] = {}
     for intent in execution.of(lifecycle.ENTRY):
-        if intent.leg_key in wanted and intent.untold and is_silent(execution, intent, now_mono):
+        if intent.leg_key in exiting and intent.untold and is_silent(execution, intent, now_mono):
             silent[intent.leg_key] = silent.get(intent.leg_key, 0) + intent.untold
     if not silent:
         return silent
     traded, known = execution.traded_legs(), execution.open_legs()
-    found = {}
+    extra = {}
     for leg_key, units in silent.items():
         sign = 1 if units > 0 else -1
         most = traded.get(leg_key, 0) + units
         more = (most - known.get(leg_key, 0)) * sign
         if more > 0:
-            found[leg_key] = more
-    return found
+            extra[leg_key] = more
+    return extra
 
 
 def is_silent(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> bool:

@@ -51,19 +51,19 @@ class Settling:
         book stayed the same. ``now``: monotonic seconds. An unread book counts as unchanged."""
         if net is None:
             return False
-        said = self._said.get(place)
+        reading = self._said.get(place)
         same = (
-            said is not None
-            and (said.net, said.ours) == (net, ours)
-            and (book is None or said.book in (None, book))
-            and now - said.last <= ROW_ENDS
+            reading is not None
+            and (reading.net, reading.ours) == (net, ours)
+            and (book is None or reading.book in (None, book))
+            and now - reading.last <= ROW_ENDS
         )
-        if said is None or not same:
+        if reading is None or not same:
             self._said[place] = _Said(net, ours, book, now, now)
             return False
-        said.book = said.book if book is None else book
-        said.reads, said.last = said.reads + 1, now
-        return said.reads >= BELIEVED_READS and now - said.since >= BELIEVED_AFTER
+        reading.book = reading.book if book is None else book
+        reading.reads, reading.last = reading.reads + 1, now
+        return reading.reads >= BELIEVED_READS and now - reading.since >= BELIEVED_AFTER
 
 
 def grants(
@@ -85,16 +85,18 @@ def grants(
     """
     legs = [
         (execution, leg_key)
-        for execution in sorted(executions, key=lambda one: one.id)
+        for execution in sorted(executions, key=lambda e: e.id)
         for leg_key, leg in execution.run.resolved.items()
         if leg.contract_id == contract_id
     ]
     tracked = [tracked_leg(number, *leg, now, without) for number, leg in enumerate(legs)]
     settled = settling.settled(
-        place, net=positions, ours=sum(one.quantity for one in tracked), book=book, now=now
+        place, net=positions, ours=sum(leg.quantity for leg in tracked), book=book, now=now
     )
     shared = share(tracked, Witnesses(positions, book, settled))
-    return {(one.id, leg_key): shared[number] for number, (one, leg_key) in enumerate(legs)}
+    return {
+        (execution.id, leg_key): shared[number] for number, (execution, leg_key) in enumerate(legs)
+    }
 
 
 def tracked_leg(
@@ -134,13 +136,13 @@ def net_of_positions(positions: Sequence[NetPosition], name: BrokerInstrument) -
 
 
 def net_of_orders(
-    orders: Sequence[OrderReport], name: BrokerInstrument, mine: Iterable[LiveIntent] = ()
+    orders: Sequence[OrderReport], name: BrokerInstrument, intents: Iterable[LiveIntent] = ()
 ) -> int | None:
     """Net units of a contract by all fills of the day in our product; None: an order is unclear.
 
-    Intraday positions begin at zero, so the day's fills are the position. ``mine``, our own orders
-    in the contract, count as they are known now: what one strategy has exited since the book was
-    read must not look like somebody else's trade against another strategy.
+    Intraday positions begin at zero, so the day's fills are the position. ``intents``, our own
+    orders in the contract, count as they are known now: what one strategy has exited since the book
+    was read must not look like somebody else's trade against another strategy.
     """
     fills: dict[str, tuple[str, int]] = {}
     for order in orders:
@@ -161,7 +163,7 @@ def net_of_orders(
     for code, units in fills.values():
         listed[code] += units
     net = 0
-    for intent in mine:
+    for intent in intents:
         if intent.code in listed:
             net += max(listed.pop(intent.code), intent.signed_fill, key=abs)
         elif intent.sent_mono:  # reported otherwise, and sent by this process

@@ -108,8 +108,8 @@ class AlarmAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     @admin.display(description="About")
     def what(self, alarm: Alarm) -> SafeString | str:
         """The execution, run or account, linked to its page."""
-        found = alarm.execution or alarm.run or alarm.account
-        return link_to(found) if found is not None else NONE
+        subject = alarm.execution or alarm.run or alarm.account
+        return link_to(subject) if subject is not None else NONE
 
     @admin.display(description="Customer")
     def customer(self, alarm: Alarm) -> SafeString | str:

@@ -74,21 +74,21 @@ class Page:
     would take most of the page's time.
     """
 
-    def __init__(self, request: HttpRequest, found: QuerySet[Any], prefix: str) -> None:
+    def __init__(self, request: HttpRequest, queryset: QuerySet[Any], prefix: str) -> None:
         text = request.GET.get(f"{prefix}_page", "1")
         self.number = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 1
         self.number = max(1, self.number)
         start = (self.number - 1) * PER_PAGE
-        keys = list(found.values_list("pk", flat=True)[start : start + PER_PAGE + 1])
-        by_key = {row.pk: row for row in found.filter(pk__in=keys[:PER_PAGE]).order_by()}
+        keys = list(queryset.values_list("pk", flat=True)[start : start + PER_PAGE + 1])
+        by_key = {row.pk: row for row in queryset.filter(pk__in=keys[:PER_PAGE]).order_by()}
         self.rows = [by_key[key] for key in keys[:PER_PAGE] if key in by_key]
         self.has_next = len(keys) > PER_PAGE
         self._request = request
         self._prefix = prefix
 
     def _url(self, number: int) -> str:
-        kept = {key: value for key, value in self._request.GET.items() if value}
-        return f"?{urlencode({**kept, f'{self._prefix}_page': number})}#{self._prefix}"
+        parameters = {key: value for key, value in self._request.GET.items() if value}
+        return f"?{urlencode({**parameters, f'{self._prefix}_page': number})}#{self._prefix}"
 
     @property
     def next_url(self) -> str:

@@ -91,11 +91,11 @@ class KillSwitchAdmin(KillButtonMixin, ReadOnlyAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """The list, with all template names read in one query."""
-        found = super().get_changelist_instance(request)
-        names = template_names(s.target_id for s in found.result_list if s.target_id)
-        for switch in found.result_list:
+        changelist = super().get_changelist_instance(request)
+        names = template_names(s.target_id for s in changelist.result_list if s.target_id)
+        for switch in changelist.result_list:
             switch.label = names.get(switch.target_id, "?") if switch.target_id else "Platform"
-        return found
+        return changelist
 
     @admin.display(description="Covers")
     def covers(self, switch: KillSwitch) -> str:
@@ -147,7 +147,7 @@ class KillSwitchAdmin(KillButtonMixin, ReadOnlyAdmin):
             if posted
             else EngageForm(initial={"template": request.GET.get("template", "")})
         )
-        back = reverse("admin:execution_killswitch_changelist")
+        list_url = reverse("admin:execution_killswitch_changelist")
         errors: list[str] = []
         status = 200
         if posted and form.is_valid() and not self._asked_about(request):
@@ -164,7 +164,7 @@ class KillSwitchAdmin(KillButtonMixin, ReadOnlyAdmin):
                 errors, status = [error.message], error.status
             else:
                 messages.success(request, f"{self.covers(switch)}: new entries are blocked.")
-                return HttpResponseRedirect(back)
+                return HttpResponseRedirect(list_url)
         elif posted:
             status = 400
         reach = kill_reach(_template_id(request))
@@ -176,7 +176,7 @@ class KillSwitchAdmin(KillButtonMixin, ReadOnlyAdmin):
             "danger": True,
             "form": form,
             "errors": errors,
-            "back": back,
+            "back": list_url,
             "seal": seal(self._target(request)),
             "sentences": [
                 f"{_named(_template_id(request))}:",
@@ -332,5 +332,5 @@ def _shard_row(lease: ShardLease, now: dt.datetime) -> ShardRow:
 
 def _node_row(node: ExecutorNode, leases: list[ShardLease], now: dt.datetime) -> NodeRow:
     age = (now - node.heartbeat_at).total_seconds()
-    mine = [lease.shard for lease in leases if lease.owner == node.owner]
-    return NodeRow(node, mine, round(age, 1), healthy=age <= settings.QUANTLEAP_LEASE_TTL)
+    shards = [lease.shard for lease in leases if lease.owner == node.owner]
+    return NodeRow(node, shards, round(age, 1), healthy=age <= settings.QUANTLEAP_LEASE_TTL)

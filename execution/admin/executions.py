@@ -80,11 +80,11 @@ class AttentionFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Execution]) -> QuerySet[Execution]:
         """Executions with an open alarm, or without."""
-        wanted = self.value()
-        if wanted is None:
+        choice = self.value()
+        if choice is None:
             return queryset
         alarmed = Q(pk__in=Execution.objects.filter(needs_attention=True))
-        return queryset.filter(alarmed if wanted == "1" else ~alarmed)
+        return queryset.filter(alarmed if choice == "1" else ~alarmed)
 
 
 def _execution_keys(term: str) -> Iterable[int]:
@@ -188,40 +188,41 @@ class ExecutionAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmi
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         """One execution with all its orders; it is looked at, never edited."""
-        found = (
+        execution = (
             Execution.objects.select_related(
                 "run__template", "run__version", "subscription__customer", "allocation", "account"
             )
             .filter(pk=_number(object_id))
             .first()
         )
-        if found is None:
+        if execution is None:
             raise Http404
-        if request.method != "GET" or not self.has_view_permission(request, found):
+        if request.method != "GET" or not self.has_view_permission(request, execution):
             raise PermissionDenied
-        intents = list(found.intents.order_by("id"))
-        alarms = alarm_rows(alarms_of(found.pk), intents)
+        intents = list(execution.intents.order_by("id"))
+        alarms = alarm_rows(alarms_of(execution.pk), intents)
         context = {
             **self.admin_site.each_context(request),
-            **kill_context(found.run.template_id),
+            **kill_context(execution.run.template_id),
             "opts": self.opts,
-            "original": found,
-            "execution": found,
-            "run": found.run,
-            "strategy": run_report.strategy_of(found.run),
-            "title": f"{found.public_id}",
+            "original": execution,
+            "execution": execution,
+            "run": execution.run,
+            "strategy": run_report.strategy_of(execution.run),
+            "title": f"{execution.public_id}",
             "read_at": to_ms(clock.now()),
-            "live": found.status not in Execution.TERMINAL,
+            "live": execution.status not in Execution.TERMINAL,
             "legs": leg_summaries(intents),
             "intents": intents,
-            "outside": _outside(found, intents),
-            "said": brokers_words(found.cause, found.message),
+            "outside": _outside(execution, intents),
+            "said": brokers_words(execution.cause, execution.message),
             "alarms": alarms,
             "attention": any(row.is_open for row in alarms),
             "may_act": request.user.has_perm("execution.change_alarm"),
             "may_settle": any(row.is_open for row in alarms)
-            and self.has_act_permission(request, found),
-            "may_end": self.has_act_permission(request, found) and is_carried(found, clock.now()),
+            and self.has_act_permission(request, execution),
+            "may_end": self.has_act_permission(request, execution)
+            and is_carried(execution, clock.now()),
         }
         return TemplateResponse(request, "admin/execution/execution/page.html", context)
 

@@ -65,13 +65,13 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     # -- list ------------------------------------------------------------------------------------
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """The list with its figures, read together for all runs of the page."""
-        found = super().get_changelist_instance(request)
-        counts = run_report.run_counts([run.pk for run in found.result_list])
+        changelist = super().get_changelist_instance(request)
+        counts = run_report.run_counts([run.pk for run in changelist.result_list])
         now = clock.now()
-        for run in found.result_list:
+        for run in changelist.result_list:
             run.counts = counts[run.pk]
             run.state = run_report.state_of(run, run.counts, now)
-        return found
+        return changelist
 
     @admin.display(description="Day", ordering="trade_date")
     def day(self, run: Run) -> str:
@@ -125,8 +125,8 @@ class RunAdmin(KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
     # -- page ------------------------------------------------------------------------------------
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         """Runs joined with template and version, which every page shows."""
-        found: QuerySet[Run] = super().get_queryset(request)
-        return found.select_related("template", "version")
+        runs: QuerySet[Run] = super().get_queryset(request)
+        return runs.select_related("template", "version")
 
     def changeform_view(
         self,

@@ -20,15 +20,17 @@ def shown(events: Sequence[OutboxEvent], now: dt.datetime) -> Mapping[str, Mappi
     for it while the orders of an entry leave.
     """
     del now
-    mine = [event for event in events if event.type.startswith(("execution.", "order."))]
-    if not mine:
+    relevant = [event for event in events if event.type.startswith(("execution.", "order."))]
+    if not relevant:
         return {}
-    rows = with_what_is_shown(Execution.objects.filter(public_id__in={e.object_id for e in mine}))
-    found = {
+    rows = with_what_is_shown(
+        Execution.objects.filter(public_id__in={e.object_id for e in relevant})
+    )
+    summaries = {
         (row.partner_id, row.environment, row.public_id): plain(
             ExecutionRow(execution_summary(row)).data
         )
         for row in rows
     }
-    keys = {e.event_id: (e.partner_id, e.environment, e.object_id) for e in mine}
-    return {event_id: found[key] for event_id, key in keys.items() if key in found}
+    keys = {e.event_id: (e.partner_id, e.environment, e.object_id) for e in relevant}
+    return {event_id: summaries[key] for event_id, key in keys.items() if key in summaries}

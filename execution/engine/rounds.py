@@ -204,15 +204,15 @@ class Rounds:
                 steps.send.clear()
             for alarm in steps.alarms:
                 self._work.alarms.raise_on(execution, alarm)
-            told = self._work.alarms.take_cause(execution_id)
+            cause_alarm = self._work.alarms.take_cause(execution_id)
             moment = now_mono + AGAIN if steps else next_moment(execution, now_mono)
             self._agenda.put(execution_id, moment)
-            if steps or told:
+            if steps or cause_alarm:
                 moved.add(execution_id)
                 self._collect(
                     execution,
                     steps,
-                    told=told,
+                    cause_alarm=cause_alarm,
                     batch=batch,
                     dirty=dirty,
                     now=now,
@@ -255,7 +255,7 @@ class Rounds:
         """Log what has now been written."""
         for intent in intents:
             if intent.shard in written.shards:
-                facts.told(self._day.executions.get(intent.execution_id), intent)
+                facts.progressed(self._day.executions.get(intent.execution_id), intent)
 
     def _situation(self, execution: LiveExecution, now: dt.datetime, now_mono: float) -> Situation:
         run = execution.run
@@ -274,7 +274,7 @@ class Rounds:
         execution: LiveExecution,
         steps: Steps,
         *,
-        told: Alarm | None,
+        cause_alarm: Alarm | None,
         batch: Batch,
         dirty: dict[str, LiveIntent],
         now: dt.datetime,
@@ -288,9 +288,9 @@ class Rounds:
         batch.sending.extend((i, make_tag(i.code, i.sends + 1)) for i in steps.send)
         if now_mono < self._refused_until.get(execution.id, 0.0):
             return
-        if told is not None and not steps.cause:
-            steps.cause, steps.message = told.cause, told.words
-        if steps.status or told is not None:
+        if cause_alarm is not None and not steps.cause:
+            steps.cause, steps.message = cause_alarm.cause, cause_alarm.words
+        if steps.status or cause_alarm is not None:
             over = steps.status in ("CLOSED", "FAILED")
             pnl = execution.profit() if over else None
             batch.statuses.append(
@@ -299,16 +299,16 @@ class Rounds:
 
     def _refused(self, written: Written, now_mono: float) -> None:
         """Note rows that the database refused: they stay unwritten and are retried more slowly."""
-        for one in written.refused:
-            execution = self._day.executions.get(one.execution_id)
+        for refusal in written.refused:
+            execution = self._day.executions.get(refusal.execution_id)
             if execution is None:
                 continue
             execution.alarms.add((UNWRITABLE, ""))
             execution.cause = UNWRITABLE
-            if one.what == "status":
+            if refusal.what == "status":
                 self._refused_until[execution.id] = now_mono + REFUSED_AGAIN
             for intent in execution.intents:
-                if intent.code == one.code and one.what == "sending":
+                if intent.code == refusal.code and refusal.what == "sending":
                     intent.not_before_mono = now_mono + REFUSED_AGAIN
 
     def _granted(self, batch: Batch, written: Written, now: dt.datetime) -> None:
@@ -321,7 +321,7 @@ class Rounds:
                 intent.tag = tag
                 intent.due_at = now
                 self._sender.dispatch(intent)
-        refused = {one.execution_id for one in written.refused if one.what == "status"}
+        refused = {refusal.execution_id for refusal in written.refused if refusal.what == "status"}
         for change in batch.statuses:
             execution = change.execution
             if execution.id in refused:

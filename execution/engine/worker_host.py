@@ -100,18 +100,18 @@ class ExecutorHost:
             time.sleep(min(left, _LOOK))
 
     def _one_life(self) -> int:
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs:
+        our_end, child_end = socket.socketpair()
+        with our_end:
+            with child_end:
                 child = self._child = subprocess.Popen(
-                    [*self._command, "--lifeline", str(theirs.fileno())],
+                    [*self._command, "--lifeline", str(child_end.fileno())],
                     stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[child_end.fileno()],
                     env={**os.environ, "PYTHONPATH": _path()},
                 )
             log.info("executor_process_started", pid=child.pid)
             try:
-                self._watch(child, ours)
+                self._watch(child, our_end)
             finally:
                 status = end_child(child, ((signal.SIGKILL, 5.0),))
         return -signal.SIGKILL if status is None else status

@@ -128,10 +128,12 @@ class ExecutionManager(models.Manager.from_queryset(TenantQuerySet)):  # type: i
     def get_queryset(self) -> TenantQuerySet[Execution]:
         """All executions; alarms are read only if a query uses ``needs_attention``."""
         alarms = apps.get_model("execution", "Alarm")
-        mine = alarms.objects.filter(alarms.OPEN, execution=OuterRef("pk"))
-        every: Any = super().get_queryset()
-        found: TenantQuerySet[Execution] = every.alias(needs_attention=Exists(mine))
-        return found
+        open_alarms = alarms.objects.filter(alarms.OPEN, execution=OuterRef("pk"))
+        executions: Any = super().get_queryset()
+        with_alarms: TenantQuerySet[Execution] = executions.alias(
+            needs_attention=Exists(open_alarms)
+        )
+        return with_alarms
 
 
 class Execution(TenantOwned):

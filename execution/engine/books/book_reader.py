@@ -119,9 +119,11 @@ class BookReader:
             )
             if response is None:
                 return None
-            found = await self._calls.parse(channel.adapter.parse_positions, response, actor)
-            if found.cause != "SESSION_EXPIRED":
-                return found
+            position_read = await self._calls.parse(
+                channel.adapter.parse_positions, response, actor
+            )
+            if position_read.cause != "SESSION_EXPIRED":
+                return position_read
             self._sessions.forget_channel(channel)
         return None
 
@@ -138,23 +140,23 @@ class BookReader:
             if intent.is_unsent:
                 continue
             reports = by_code.get(intent.code, ())
-            found = duplicates.find(intent, reports)
+            matches = duplicates.find(intent, reports)
             changed = False
-            if found.own is not None:
+            if matches.own is not None:
                 filled = intent.filled_quantity
                 self._measure(channel, intent, reports, started)
-                changed = transitions.apply_report(intent, found.own, at=now, now_mono=now_mono)
+                changed = transitions.apply_report(intent, matches.own, at=now, now_mono=now_mono)
                 if intent.filled_quantity > filled:
-                    self._updates.compare(actor, found.own)
-                if changed and transitions.is_changed(intent, found.own):
+                    self._updates.compare(actor, matches.own)
+                if changed and transitions.is_changed(intent, matches.own):
                     self._work.alarm(
                         intent.execution_id,
                         alarms.CHANGED_OUTSIDE,
                         leg=intent.leg_key,
-                        words=f"{found.own.quantity} units instead of {intent.quantity}",
+                        words=f"{matches.own.quantity} units instead of {intent.quantity}",
                         order=intent.tag,
                     )
-                changed = self._note_duplicates(channel, intent, found) or changed
+                changed = self._note_duplicates(channel, intent, matches) or changed
             else:
                 changed = self._apply_absence(channel, intent, started, now, now_mono)
             if changed:
@@ -212,16 +214,16 @@ class BookReader:
             if left > 0:
                 self._visibility.seen_after(channel.adapter, started - left, intent.tag)
 
-    def _note_duplicates(self, channel: Channel, intent: LiveIntent, found: Found) -> bool:
+    def _note_duplicates(self, channel: Channel, intent: LiveIntent, matches: Found) -> bool:
         """Note other orders of this intent and cancel those that rest; return whether the surplus
         grew."""
-        changed = duplicates.note(intent, found)
-        if found.others:
+        changed = duplicates.note(intent, matches)
+        if matches.others:
             self._work.alarm(
                 intent.execution_id,
                 alarms.DUPLICATE,
                 leg=intent.leg_key,
-                words=", ".join(order.broker_order_id for order in found.others),
+                words=", ".join(order.broker_order_id for order in matches.others),
                 order=intent.tag,
             )
         if changed:

@@ -93,21 +93,21 @@ class UpdateStreams:
     # -- which streams ---------------------------------------------------------------------------
     def _reconcile(self) -> None:
         """Open and close streams: one per account with a session, by any live session of it."""
-        wanted = {actor: list(actor.channels.values()) for actor in self._actors}
+        channels = {actor: list(actor.channels.values()) for actor in self._actors}
         for actor, heard in list(self._streams.items()):
-            if not any(_is_of(heard, channel) for channel in wanted.get(actor, ())):
+            if not any(_is_of(heard, channel) for channel in channels.get(actor, ())):
                 self._streams.pop(actor).stream.close()
-        for actor in wanted:
+        for actor in channels:
             channel = actor.reader()
             if channel is not None and actor not in self._streams:
                 self._open(actor, channel)
 
     def _open(self, actor: Actor, channel: Channel) -> None:
-        spoken = get_updates(channel.real.broker)
-        if spoken is None:
+        updates = get_updates(channel.real.broker)
+        if updates is None:
             return
         stream = OrderStream(
-            spoken=spoken,
+            spoken=updates,
             client=self._clients.of(channel.route.source),
             base_url=endpoints(channel.real.broker).stream,
             session=channel.session,
@@ -130,8 +130,8 @@ class UpdateStreams:
         heard, tag = self._streams.get(actor), parse_tag(report.tag)
         if heard is None or tag is None:
             return  # somebody else's order
-        told = heard.filled[report.broker_order_id]
-        heard.filled[report.broker_order_id] = max(told, report.filled_quantity)
+        reported = heard.filled[report.broker_order_id]
+        heard.filled[report.broker_order_id] = max(reported, report.filled_quantity)
         intent = actor.intents.get(tag.code)
         if intent is not None:
             self._apply(actor, intent, tag.attempt, report)
@@ -178,6 +178,6 @@ class UpdateStreams:
 
 def _is_of(heard: Told, channel: Channel) -> bool:
     """Whether the stream uses this channel's session and source address."""
-    mine, theirs = heard.stream.session, channel.session
-    same = (mine.api_key, mine.access_token) == (theirs.api_key, theirs.access_token)
+    current, session = heard.stream.session, channel.session
+    same = (current.api_key, current.access_token) == (session.api_key, session.access_token)
     return same and heard.source == channel.route.source

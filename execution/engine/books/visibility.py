@@ -67,7 +67,7 @@ class Visibility:
     async def loop(self) -> None:
         """Read the delays that all executors have measured, for ever."""
         while True:
-            for broker, found in (await self._db.run(measured, clock.now() - KEPT)).items():
-                if found[0] >= self._longest(broker):
-                    self._measured[broker] = found
+            for broker, lag in (await self._db.run(measured, clock.now() - KEPT)).items():
+                if lag[0] >= self._longest(broker):
+                    self._measured[broker] = lag
             await asyncio.sleep(READ_EVERY)

@@ -95,8 +95,8 @@ def insert_alarms(
 
     In a fixed order, so that two executors that raise the same alarms do not deadlock.
     """
-    by_key = {(*one.about.ids, *one.alarm.key): one for one in raised}
-    found = sql_batch.insert(
+    by_key = {(*r.about.ids, *r.alarm.key): r for r in raised}
+    new_keys = sql_batch.insert(
         cursor,
         AlarmRow._meta.db_table,
         _COLUMNS,
@@ -104,17 +104,17 @@ def insert_alarms(
         conflict=_CONFLICT,
         returning="execution_id, run_id, account_id, cause, leg_key",
     )
-    return tuple(by_key[key] for key in found)
+    return tuple(by_key[key] for key in new_keys)
 
 
 def _order(key: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*(part or 0 for part in key[:3]), *key[3:])
 
 
-def _row(one: Raised, owner: str, now: dt.datetime) -> tuple[Any, ...]:
-    alarm = one.alarm
+def _row(raised: Raised, owner: str, now: dt.datetime) -> tuple[Any, ...]:
+    alarm = raised.alarm
     return (
-        *one.about.ids,
+        *raised.about.ids,
         alarm.cause,
         alarm.leg,
         alarm.order,
@@ -130,27 +130,33 @@ def _row(one: Raised, owner: str, now: dt.datetime) -> tuple[Any, ...]:
 
 def log_alarms(raised: Sequence[Raised], cleared: Sequence[Cleared]) -> None:
     """Log one line for each newly opened alarm and for each cleared one."""
-    for one in raised:
+    for raised_alarm in raised:
         facts.note(
             "alarm_raised",
             "error",
-            about=one.about.name,
-            account=one.about.account_id,
-            cause=one.alarm.cause,
-            means=means(one.alarm.cause),
-            leg=one.alarm.leg,
-            tag=one.alarm.order,
-            words=plain(one.alarm.words, 300),
+            about=raised_alarm.about.name,
+            account=raised_alarm.about.account_id,
+            cause=raised_alarm.alarm.cause,
+            means=means(raised_alarm.alarm.cause),
+            leg=raised_alarm.alarm.leg,
+            tag=raised_alarm.alarm.order,
+            words=plain(raised_alarm.alarm.words, 300),
         )
-    for end in cleared:
-        facts.note("alarm_over", about=end.about.name, cause=end.cause, leg=end.leg, fact=end.fact)
+    for cleared_alarm in cleared:
+        facts.note(
+            "alarm_over",
+            about=cleared_alarm.about.name,
+            cause=cleared_alarm.cause,
+            leg=cleared_alarm.leg,
+            fact=cleared_alarm.fact,
+        )
 
 
 def clear_alarms(cursor: Any, cleared: Sequence[Cleared], *, now: dt.datetime) -> None:
     """Mark alarms, open or settled, as cleared: their facts are over."""
     if not cleared:
         return
-    rows = [(*one.about.ids, one.cause, one.leg, plain(one.fact, 200)) for one in cleared]
+    rows = [(*c.about.ids, c.cause, c.leg, plain(c.fact, 200)) for c in cleared]
     cursor.execute(
         """
         UPDATE execution_alarm AS t SET cleared_at = %s, cleared_by = u.fact

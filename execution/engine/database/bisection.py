@@ -39,21 +39,21 @@ def write_apart(items: Sequence[T], attempt: Callable[[Sequence[T]], R]) -> Apar
     sequence is attempted too, once: a batch may consist of its locks. Errors other than
     :data:`REFUSALS` are raised unchanged; parts written before stay written.
     """
-    found: Apart[T, R] = Apart()
+    outcome: Apart[T, R] = Apart()
     parts: list[Sequence[T]] = [items]
     while parts:
         part = parts.pop()
         try:
-            found.results.append(attempt(part))
+            outcome.results.append(attempt(part))
         except REFUSALS as error:
             if not part:
                 raise
             if len(part) == 1:
-                found.culprits.append((part[0], first_line(error)))
+                outcome.culprits.append((part[0], first_line(error)))
                 continue
             middle = len(part) // 2
             parts += [part[middle:], part[:middle]]
-    return found
+    return outcome
 
 
 def first_line(error: Exception) -> str:

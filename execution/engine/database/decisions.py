@@ -122,8 +122,8 @@ def _check_book(leg: LegSpec, price: Decimal, quote: Quote, tick: Decimal) -> No
     All subscribers would pay that price, one after another.
     """
     side = Side(leg.side)
-    there = quote.ask if side is Side.BUY else quote.bid
-    if there and touch(side, last=price, bid=quote.bid, ask=quote.ask, tick=tick) is None:
+    opposite = quote.ask if side is Side.BUY else quote.bid
+    if opposite and touch(side, last=price, bid=quote.bid, ask=quote.ask, tick=tick) is None:
         message = f"{leg_label(leg)}: price {price}, bid {quote.bid}, ask {quote.ask}"
         raise NoQuote("WIDE_QUOTE", message)
 
@@ -151,9 +151,9 @@ def _candidates(run: LiveRun) -> set[int]:
     """Ids of contracts that the legs may resolve to near the last known level; none without it."""
     underlying, day = run.strategy.underlying, run.trade_date
     level = QUOTES.get().last_level(underlying)
-    found: set[int] = set()
+    contract_ids: set[int] = set()
     if level is None:
-        return found
+        return contract_ids
     for leg in run.strategy.legs:
         try:
             expiry = select_expiry(marketplace.expiries(underlying, day), leg.expiry, day)
@@ -161,8 +161,8 @@ def _candidates(run: LiveRun) -> set[int]:
             near = strikes_around(listed, level, AROUND, leg.option_type, leg.strike)
         except (ExpiryError, StrikeError):
             continue  # reported when the leg is resolved
-        found.update(marketplace.contract_ids(underlying, expiry, leg.option_type, near))
-    return found
+        contract_ids.update(marketplace.contract_ids(underlying, expiry, leg.option_type, near))
+    return contract_ids
 
 
 def _contract(leg: LegSpec, run: LiveRun, spot: Quote) -> ContractInfo:
@@ -306,8 +306,8 @@ def decide_trigger(
 
 
 def _move_stops(run: LiveRun, stopped: Watch, now: dt.datetime) -> None:
-    gone = {key for key, watch in run.watches.items() if watch.triggered} | {stopped.leg_key}
-    hedges = standing_hedges(run.strategy.legs, gone)
+    triggered = {key for key, watch in run.watches.items() if watch.triggered} | {stopped.leg_key}
+    hedges = standing_hedges(run.strategy.legs, triggered)
     moved = move_to_cost(run.watches.values(), stopped.leg_key, run.strategy.move_to_cost, hedges)
     for leg_key, price in moved.items():
         LegWatch.objects.filter(run_id=run.id, leg_key=leg_key, triggered_at__isnull=True).update(
@@ -334,9 +334,9 @@ def close_finished_run(run_id: int, now: dt.datetime) -> str:
 
 def prices_of(run: LiveRun, quotes: Mapping[int, Quote]) -> dict[str, Quote]:
     """The quotes of a run's resolved legs, by leg key."""
-    found: dict[str, Quote] = {}
+    prices: dict[str, Quote] = {}
     for leg_key, leg in run.resolved.items():
         quote = quotes.get(leg.contract_id)
         if quote is not None:
-            found[leg_key] = quote
-    return found
+            prices[leg_key] = quote
+    return prices

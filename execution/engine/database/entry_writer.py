@@ -119,7 +119,9 @@ def miss_armed(
 
     apart = write_apart(list(executions), attempt)
     if apart.culprits:
-        refused = [Refused("status", one.id, "", words) for one, words in apart.culprits]
+        refused = [
+            Refused("status", execution.id, "", words) for execution, words in apart.culprits
+        ]
         ask_for_a_person(refused, owner=owner, tokens=tokens, now=now)
     return frozenset().union(*apart.results)
 

@@ -53,9 +53,9 @@ def read_clock() -> Reading:
     with connection.cursor() as cursor:  # connects, if necessary, before the clocks are read
         wall, begun = clock.real_timestamp(), clock.monotonic()
         cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
-        theirs = float(cursor.fetchone()[0])
+        database_wall = float(cursor.fetchone()[0])
         half = (clock.monotonic() - begun) / 2
-    return Reading(round((wall + half - theirs) * 1000), math.ceil(half * 1000))
+    return Reading(round((wall + half - database_wall) * 1000), math.ceil(half * 1000))
 
 
 def ensure_rows(shards: int) -> None:

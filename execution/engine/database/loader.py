@@ -146,14 +146,16 @@ def load_executions(
         .select_related("subscription__customer", "account")
         .order_by("id")
     )
-    found = {row.id: _live_execution(row, runs[row.run_id]) for row in rows}
-    if found and set(statuses) != {Execution.Status.ARMED}:
-        for intent in OrderIntent.objects.filter(execution_id__in=list(found)).order_by("id"):
-            found[intent.execution_id].intents.append(_live_intent(intent))
+    executions = {row.id: _live_execution(row, runs[row.run_id]) for row in rows}
+    if executions and set(statuses) != {Execution.Status.ARMED}:
+        for intent in OrderIntent.objects.filter(execution_id__in=list(executions)).order_by("id"):
+            executions[intent.execution_id].intents.append(_live_intent(intent))
         # A settled alarm is not raised again either until its fact is over.
-        for alarm in Alarm.objects.filter(execution_id__in=list(found), cleared_at__isnull=True):
-            found[alarm.execution_id].alarms.add((alarm.cause, alarm.leg_key))
-    return list(found.values())
+        for alarm in Alarm.objects.filter(
+            execution_id__in=list(executions), cleared_at__isnull=True
+        ):
+            executions[alarm.execution_id].alarms.add((alarm.cause, alarm.leg_key))
+    return list(executions.values())
 
 
 def alarms_about(abouts: Collection[About]) -> list[tuple[About, Key]]:

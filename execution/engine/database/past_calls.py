@@ -45,17 +45,17 @@ def past_calls(
 ) -> Mapping[RealAccount, Sequence[Past]]:
     """Past calls by real account, oldest first (2 queries, whatever the number of accounts)."""
     orders = _orders(reals, now)
-    found: dict[RealAccount, list[Past]] = defaultdict(list)
+    calls: dict[RealAccount, list[Past]] = defaultdict(list)
     for order in _recent(orders, now):
-        found[_real(order.account)].extend(_calls(order, now))
+        calls[_real(order.account)].extend(_calls(order, now))
     counts = orders.order_by().values_list(
         "account__environment", "account__broker", "account__client_id"
     )
     for *real, sends in counts.annotate(Sum("sends")):
-        past = found[RealAccount(*real)]
-        older = sends - sum(one.count for one in past if one.call is Call.PLACE)
+        past = calls[RealAccount(*real)]
+        older = sends - sum(p.count for p in past if p.call is Call.PLACE)
         past.append(Past(RECENT.total_seconds(), Call.PLACE, older))
-    return {real: sorted(found[real], key=lambda one: -one.age) for real in reals if real in found}
+    return {real: sorted(calls[real], key=lambda p: -p.age) for real in reals if real in calls}
 
 
 def _orders(reals: Collection[RealAccount], now: dt.datetime) -> QuerySet[OrderIntent]:

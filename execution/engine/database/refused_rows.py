@@ -40,18 +40,18 @@ def ask_for_a_person(
 
     Only the alarm and the cause are written, so this cannot be refused for the same reason.
     """
-    for one in refused:
+    for refusal in refused:
         log.error(
             "row_refused",
-            what=one.what,
-            execution=one.execution_id,
-            code=one.code,
-            reason=one.message,
+            what=refusal.what,
+            execution=refusal.execution_id,
+            code=refusal.code,
+            reason=refusal.message,
         )
     words = {
-        one.execution_id: plain(f"{one.what} {one.code}: {one.message}", 300)
-        for one in refused
-        if one.execution_id
+        refusal.execution_id: plain(f"{refusal.what} {refusal.code}: {refusal.message}", 300)
+        for refusal in refused
+        if refusal.execution_id
     }
     with transaction.atomic(), connection.cursor() as cursor:
         shards = leases.hold(cursor, owner=owner, tokens=tokens)
@@ -64,10 +64,15 @@ def ask_for_a_person(
             """,
             [UNWRITABLE, list(words), list(words.values()), list(shards)],
         )
-        mine = [row[0] for row in cursor.fetchall()]
+        updated_ids = [row[0] for row in cursor.fetchall()]
         insert_alarms(
             cursor,
-            [Raised(About(execution_id=one), Alarm(UNWRITABLE, words=words[one])) for one in mine],
+            [
+                Raised(
+                    About(execution_id=execution_id), Alarm(UNWRITABLE, words=words[execution_id])
+                )
+                for execution_id in updated_ids
+            ],
             owner=owner,
             now=now,
         )

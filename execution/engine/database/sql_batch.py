@@ -62,10 +62,10 @@ def names(states: Iterable[str]) -> str:
 
     Only our own constants, never input: raises ValueError for anything but plain names.
     """
-    found = list(states)
-    if not all(name.isidentifier() and name.isascii() for name in found):
-        raise ValueError(f"not names of states: {found}")
-    return ", ".join(f"'{name}'" for name in found)
+    state_names = list(states)
+    if not all(name.isidentifier() and name.isascii() for name in state_names):
+        raise ValueError(f"not names of states: {state_names}")
+    return ", ".join(f"'{name}'" for name in state_names)
 
 
 def quoted(name: str) -> str:

@@ -120,7 +120,7 @@ class Batch:
     statuses: list[StatusChange] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return any(getattr(self, one.name) for one in fields(self))
+        return any(getattr(self, f.name) for f in fields(self))
 
     def items(self) -> list[Item]:
         """All items, in the order of writing."""
@@ -129,8 +129,8 @@ class Batch:
             *(("sending", intent.execution_id, (intent, tag)) for intent, tag in self.sending),
             *(("asking", intent.execution_id, (intent, all_)) for intent, all_ in self.asking),
             *(("insert", execution.id, (execution, i)) for execution, i in self.inserts),
-            *(("cleared", one.about.execution_id or 0, one) for one in self.cleared),
-            *(("raised", one.about.execution_id or 0, one) for one in self.raised),
+            *(("cleared", c.about.execution_id or 0, c) for c in self.cleared),
+            *(("raised", r.about.execution_id or 0, r) for r in self.raised),
             *(("status", change.execution.id, change) for change in self.statuses),
         ]
 
@@ -138,10 +138,10 @@ class Batch:
     def of(cls, items: Sequence[Item]) -> Batch:
         """The batch with these items."""
         kinds = ("result", "sending", "asking", "insert", "cleared", "raised", "status")
-        found: dict[str, list[Any]] = {kind: [] for kind in kinds}
+        by_kind: dict[str, list[Any]] = {kind: [] for kind in kinds}
         for kind, _, what in items:
-            found[kind].append(what)
-        return cls(*(found[kind] for kind in kinds))
+            by_kind[kind].append(what)
+        return cls(*(by_kind[kind] for kind in kinds))
 
 
 #: The kind (result, sending, asking, insert, cleared, raised, status), the execution's id (0: none)
@@ -174,7 +174,7 @@ def insert_intents(cursor: Any, rows: Sequence[tuple[LiveExecution, LiveIntent]]
 
     The database keeps I1 (one intent per place in the plan).
     """
-    found = sql_batch.insert(
+    inserted = sql_batch.insert(
         cursor,
         "execution_orderintent",
         _INSERT_COLUMNS,
@@ -182,7 +182,7 @@ def insert_intents(cursor: Any, rows: Sequence[tuple[LiveExecution, LiveIntent]]
         conflict="DO NOTHING",
         returning="code",
     )
-    return frozenset(row[0] for row in found)
+    return frozenset(row[0] for row in inserted)
 
 
 def write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datetime) -> Written:
@@ -203,24 +203,24 @@ def write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.dateti
     if refused:
         ask_for_a_person(refused, owner=owner, tokens=tokens, now=now)
     parts = apart.results
-    log_alarms([one for part in parts for one in part.raised], batch.cleared)
+    log_alarms([r for part in parts for r in part.raised], batch.cleared)
     return Written(
         frozenset().union(*(part.shards for part in parts)),
         frozenset().union(*(part.sending for part in parts)),
         frozenset().union(*(part.asking for part in parts)),
         frozenset().union(*(part.inserted for part in parts)),
         frozenset().union(*(part.statuses for part in parts)),
-        tuple(one for part in parts for one in part.raised),
+        tuple(r for part in parts for r in part.raised),
         tuple(refused),
     )
 
 
 def _code_of(what: Any) -> str:
     """The code of the intent in an item; '' if it has none."""
-    found = next(
+    intent = next(
         (w for w in (what if isinstance(what, tuple) else (what,)) if hasattr(w, "code")), None
     )
-    return "" if found is None else str(found.code)
+    return "" if intent is None else str(intent.code)
 
 
 def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datetime) -> Written:
@@ -241,7 +241,7 @@ def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datet
             " OR t.surplus_quantity < u.surplus_quantity",
         )
         write_changed(cursor, results)
-        written.asking = ask(cursor, [one for one in batch.asking if one[0].shard in shards])
+        written.asking = ask(cursor, [row for row in batch.asking if row[0].shard in shards])
         sending = [
             (i.code, "SENDING", i.sends + 1, tag, now)
             for i, tag in batch.sending
@@ -262,9 +262,9 @@ def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datet
         inserts = [(e, i) for e, i in batch.inserts if e.shard in shards]
         written.inserted = insert_intents(cursor, inserts)
         # Before the statuses: an execution that ends with this batch waits for nothing any more.
-        mine = {None, *shards}
-        clear_alarms(cursor, [c for c in batch.cleared if c.about.shard in mine], now=now)
-        raised = [r for r in batch.raised if r.about.shard in mine]
+        held_shards = {None, *shards}
+        clear_alarms(cursor, [c for c in batch.cleared if c.about.shard in held_shards], now=now)
+        raised = [r for r in batch.raised if r.about.shard in held_shards]
         written.raised = insert_alarms(cursor, raised, owner=owner, now=now)
         changes = [c for c in batch.statuses if c.execution.shard in shards]
         written.statuses = write_statuses(cursor, changes, now=now)
@@ -299,13 +299,13 @@ def write_statuses(
     statuses = {c.execution.id: c.status for c in changes if c.execution.id in changed}
     clear_with_execution(cursor, statuses, now=now)
     transaction.on_commit(lambda: _log_statuses(changes, changed))
-    told = [
+    status_events = [
         event
         for change in changes
         if change.execution.id in changed
         for event in events.of_status(change.execution, change, now)
     ]
-    events.emit(told)
+    events.emit(status_events)
     return changed
 
 

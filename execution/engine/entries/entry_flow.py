@@ -161,17 +161,17 @@ class EntryFlows:
         """Those of ``known`` that are still ARMED, and those that have joined since. Close to T
         only ids are read again: everything else is fixed when an execution is armed."""
         ids = await self._db.run(loader.armed_ids, run.id, list(self._ownership.tokens))
-        still = [execution for execution in known if execution.id in ids]
-        if len(still) == len(ids):
-            return still
+        remaining = [execution for execution in known if execution.id in ids]
+        if len(remaining) == len(ids):
+            return remaining
         joined = await self._db.run(
             loader.load_executions,
             {run.id: run},
             list(self._ownership.tokens),
             statuses=("ARMED",),
-            known=[execution.id for execution in still],
+            known=[execution.id for execution in remaining],
         )
-        return still + joined
+        return remaining + joined
 
     async def _miss_rest(self, run: LiveRun) -> None:
         late = await self._armed(run)
@@ -207,9 +207,9 @@ class EntryFlows:
         executions = await self._armed(run)
         if executions:
             await self._connect(executions)
-        many = max(0, len(executions) - FEW)
-        resolve_lead = timing.resolve_lead + PLAN_EACH * many
-        await self._sleep_until(run, resolve_lead + 0.4 + READ_EACH * many)
+        excess = max(0, len(executions) - FEW)
+        resolve_lead = timing.resolve_lead + PLAN_EACH * excess
+        await self._sleep_until(run, resolve_lead + 0.4 + READ_EACH * excess)
         executions = await self._still_armed(run, executions)
         if not executions:
             return
@@ -413,7 +413,9 @@ class EntryFlows:
         for plan in committed:
             plan.execution.status = "COMMITTED"
             plan.execution.intents = plan.intents
-        adopted = {one.id for one in self._day.adopt(plan.execution for plan in committed)}
+        adopted = {
+            execution.id for execution in self._day.adopt(plan.execution for plan in committed)
+        }
         return [plan for plan in committed if plan.execution.id in adopted]
 
     async def _grant(self, plans: Sequence[EntryPlan]) -> frozenset[int]:

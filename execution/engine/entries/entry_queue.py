@@ -60,16 +60,16 @@ class EntryQueue:
     def line_up(self, run: LiveRun, plans: Sequence[EntryPlan]) -> None:
         """Before the commit, queue ``plans`` (in today's order): those without room at the run's
         second get PLANNED first orders. Entries with one order group are not queued."""
-        several = [plan for plan in plans if any(intent.group for intent in plan.intents)]
-        if not several:
+        grouped = [plan for plan in plans if any(intent.group for intent in plan.intents)]
+        if not grouped:
             return
-        start = self._join(run, [(plan.execution, plan.intents) for plan in several])
+        start = self._join(run, [(plan.execution, plan.intents) for plan in grouped])
         now = clock.monotonic()
         begun = self._line.admit(now, self._is_ours, ahead=max(0.0, start - now))
         self._hush(start)
-        mine = {plan.execution.id for plan in several}
-        self._work.ask(number for number in begun if number not in mine)
-        for plan in several:
+        planned_ids = {plan.execution.id for plan in grouped}
+        self._work.ask(number for number in begun if number not in planned_ids)
+        for plan in grouped:
             if self._line.is_waiting(plan.execution.id):
                 for intent in plan.intents:
                     intent.state, intent.sends = lifecycle.PLANNED, 0
@@ -80,7 +80,7 @@ class EntryQueue:
 
     def is_supplied(self, run: LiveRun) -> bool:
         """Whether enough committed executions of a run are in the queue for now."""
-        waiting = sum(self._line.is_waiting(one.id) for one in self._day.of_run(run.id))
+        waiting = sum(self._line.is_waiting(execution.id) for execution in self._day.of_run(run.id))
         return waiting > ENOUGH
 
     def __len__(self) -> int:
@@ -188,7 +188,7 @@ class EntryQueue:
             key = execution.broker, counts
             if key not in paces:
                 paces[key] = _takes(execution.broker, counts, end - start)
-            work = admission.weight(len(intents), told=self._is_told(execution))
+            work = admission.weight(len(intents), has_updates=self._is_told(execution))
             entrants.append((execution.id, work, end - paces[key]))
         self._line.join(admission.lined_up(entrants, start=start, end=end))
         self._busy_until = max(self._busy_until, start + NO_STOP)

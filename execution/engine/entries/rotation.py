@@ -16,10 +16,10 @@ def rotated(plans: Sequence[EntryPlan]) -> list[EntryPlan]:
     customers: dict[tuple[int | None, str], list[EntryPlan]] = {}
     for plan in sorted(plans, key=lambda p: (p.execution.priority, p.execution.account_id)):
         execution = plan.execution
-        whose = (execution.partner_id, execution.customer_email)
-        customers.setdefault(whose, []).append(plan)
-    ordered = sorted(customers.values(), key=lambda theirs: theirs[0].execution.account_id)
+        customer = (execution.partner_id, execution.customer_email)
+        customers.setdefault(customer, []).append(plan)
+    ordered = sorted(customers.values(), key=lambda own_plans: own_plans[0].execution.account_id)
     if not ordered:
         return []
-    turn = plans[0].execution.run.trade_date.toordinal() * 7919 % len(ordered)
-    return [plan for theirs in ordered[turn:] + ordered[:turn] for plan in theirs]
+    first = plans[0].execution.run.trade_date.toordinal() * 7919 % len(ordered)
+    return [plan for own_plans in ordered[first:] + ordered[:first] for plan in own_plans]

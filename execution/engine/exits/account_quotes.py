@@ -47,10 +47,10 @@ class AccountQuotes:
         asked = self._asked.get(actor.real)
         if asked is None or now - asked.at >= AGAIN:
             try:
-                found = await asyncio.wait_for(self._ask(actor, contract_ids), WITHIN)
+                quotes = await asyncio.wait_for(self._ask(actor, contract_ids), WITHIN)
             except TimeoutError:
-                found = {}
-            asked = self._asked[actor.real] = _Asked(now, found)
+                quotes = {}
+            asked = self._asked[actor.real] = _Asked(now, quotes)
         missing = sorted(set(contract_ids) - set(asked.quotes))
         log.warning("exit_priced_by_account", account=str(actor.real), missing=missing)
         return asked.quotes
@@ -64,12 +64,12 @@ class AccountQuotes:
         }
         if channel is None or not names:
             return {}
-        found: dict[int, Quote] = {}
+        quotes: dict[int, Quote] = {}
         for keys, request in list(channel.adapter.quotes(channel.session, names))[:CALLS]:
             response = await self._calls.quote(channel, request)
             if response is None:
                 continue
             read = channel.adapter.parse_quotes(response, keys, names)
             rows = read.quotes if read.ok else {}
-            found |= {int(key): as_quote(row, channel.real.broker) for key, row in rows.items()}
-        return found
+            quotes |= {int(key): as_quote(row, channel.real.broker) for key, row in rows.items()}
+        return quotes

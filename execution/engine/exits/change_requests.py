@@ -112,8 +112,8 @@ class ChangeRequests:
         for execution, intent in resting:
             by_account[execution.real].append((execution, intent))
         quotes = self._prices.ask_feed({intent.contract_id for _, intent in resting})
-        for mine in by_account.values():
-            self._spawn(self._account(mine, quotes))
+        for account_orders in by_account.values():
+            self._spawn(self._account(account_orders, quotes))
 
     async def _account(self, resting: Sequence[Resting], quotes: asyncio.Future[Quotes]) -> None:
         first = resting[0][0]
@@ -123,7 +123,7 @@ class ChangeRequests:
                 self._prices.heard(actor, quotes, [_leg(e, i) for e, i in resting]),
                 self._witnesses.held(actor, [intent for _, intent in resting]),
             )
-            await self._write(self._wanted(resting, held, heard))
+            await self._write(self._changes_to_request(resting, held, heard))
         except DatabaseDown as error:
             await self._wait_for_database(resting, error)
         finally:
@@ -141,13 +141,13 @@ class ChangeRequests:
             self._work.touch([execution])
 
     # -- requests ------------------------------------------------------------------------------
-    def _wanted(
+    def _changes_to_request(
         self, resting: Sequence[Resting], held: set[str], heard: Heard
     ) -> list[tuple[LiveExecution, LiveIntent, Change]]:
         """The changes to request. None for an order whose leg is not known to hold as much, or
         whose price would stay the same: such an order is cancelled."""
         now_mono = clock.monotonic()
-        found = []
+        changes = []
         for execution, intent in resting:
             if intent.state not in lifecycle.AT_BROKER:
                 continue
@@ -156,8 +156,8 @@ class ChangeRequests:
                 price_changes.note_none(intent, now_mono)
                 continue
             intent.granted_mono = now_mono
-            found.append((execution, intent, change))
-        return found
+            changes.append((execution, intent, change))
+        return changes
 
     def _change(self, execution: LiveExecution, intent: LiveIntent, heard: Heard) -> Change | None:
         leg = _leg(execution, intent)
@@ -170,13 +170,13 @@ class ChangeRequests:
             return None
         return Change(intent.price, price, clock.now(), ref.source, ref.age)
 
-    async def _write(self, wanted: Sequence[tuple[LiveExecution, LiveIntent, Change]]) -> None:
-        if not wanted:
+    async def _write(self, changes: Sequence[tuple[LiveExecution, LiveIntent, Change]]) -> None:
+        if not changes:
             return
-        batch = Batch(asking=[(intent, (*intent.changes, change)) for _, intent, change in wanted])
+        batch = Batch(asking=[(intent, (*intent.changes, change)) for _, intent, change in changes])
         written = await self._writer.write(batch)
         now_mono = clock.monotonic()
-        for execution, intent, change in wanted:
+        for execution, intent, change in changes:
             if intent.code in written.asking and intent.state in lifecycle.AT_BROKER:
                 price_changes.note_asked(intent, change, now_mono)
                 facts.change_asked(execution, intent, change)
@@ -203,9 +203,9 @@ class ChangeRequests:
             price_changes.note_kept(intent, number, "SESSION_EXPIRED", clock.now())
             return
         await channel.paced(Call.CHANGE, EXITS)
-        kept = self._why_not(intent, change.price, clock.monotonic())
-        if kept:
-            price_changes.note_kept(intent, number, kept, clock.now())
+        reason = self._why_not(intent, change.price, clock.monotonic())
+        if reason:
+            price_changes.note_kept(intent, number, reason, clock.now())
             return
         request = channel.adapter.change_order(
             channel.session,
@@ -224,20 +224,20 @@ class ChangeRequests:
             return "FENCED"
         if clock.timestamp() >= execution.run.closes_unix:
             return SESSION_OVER
-        kept = why_not_change(execution, intent, now_mono)
-        return kept or (SELF_TRADE if self._self_trades.is_blocked_at(intent, price) else "")
+        reason = why_not_change(execution, intent, now_mono)
+        return reason or (SELF_TRADE if self._self_trades.is_blocked_at(intent, price) else "")
 
     async def _answer(self, channel: Channel, request: HttpRequest) -> SendResult:
         """The broker's answer. UNKNOWN if none came in time: the change may still be applied."""
         response = await self._calls.fetch(channel, request)
         if response is None:
             return SendResult(Outcome.UNKNOWN, message="no answer in time")
-        said = channel.adapter.parse_change(response)
-        if said.cause == "RATE_LIMIT":
-            channel.throttled(response, Call.CHANGE, said.message)
-        elif said.cause == "SESSION_EXPIRED":
+        result = channel.adapter.parse_change(response)
+        if result.cause == "RATE_LIMIT":
+            channel.throttled(response, Call.CHANGE, result.message)
+        elif result.cause == "SESSION_EXPIRED":
             self._sessions.forget_channel(channel)
-        return said
+        return result
 
 
 def _leg(execution: LiveExecution, intent: LiveIntent) -> ResolvedLeg:

@@ -133,15 +133,15 @@ class ExitOrders:
         if not by_account:
             return
         first: list[list[Exit]] = []
-        for mine in by_account.values():
-            if self._is_asked_again(mine):
-                self._spawn(self._close_account(mine, None))
+        for account_exits in by_account.values():
+            if self._is_asked_again(account_exits):
+                self._spawn(self._close_account(account_exits, None))
             else:
-                first.append(mine)
+                first.append(account_exits)
         if first:
             quotes = self._prices.ask_feed(self._contracts(chain.from_iterable(first)))
-            for mine in first:
-                self._spawn(self._close_account(mine, quotes))
+            for account_exits in first:
+                self._spawn(self._close_account(account_exits, quotes))
 
     def _is_asked_again(self, exits: Iterable[Exit]) -> bool:
         """Whether all of these were held back at their last try."""
@@ -154,17 +154,17 @@ class ExitOrders:
         """Exits whose account has a channel. The others wait for a login, with an alarm: nothing
         is written that could not be sent."""
         channels = self._sessions.channels
-        there: list[Exit] = []
-        lost: list[Exit] = []
+        reachable: list[Exit] = []
+        unreachable: list[Exit] = []
         for execution, order in exits:
             has_way = execution.account_id in channels
-            (there if has_way else lost).append((execution, order))
-        if lost:
+            (reachable if has_way else unreachable).append((execution, order))
+        if unreachable:
             until = clock.monotonic() + AGAIN_AFTER
-            self._unseen_until.update({(e.id, order.leg_key): until for e, order in lost})
-            self._sessions.raise_alarms([execution for execution, _ in lost])
-            self._let_go(lost)
-        return there
+            self._unseen_until.update({(e.id, order.leg_key): until for e, order in unreachable})
+            self._sessions.raise_alarms([execution for execution, _ in unreachable])
+            self._let_go(unreachable)
+        return reachable
 
     async def _wait_for_database(self, exits: Sequence[Exit], error: DatabaseDown) -> None:
         log.warning("exit_waits_for_database", reason=str(error))
@@ -252,11 +252,11 @@ class ExitOrders:
                 pause = AGAIN_AFTER if order.quantity else PERHAPS_AGAIN
                 self._unseen_until[execution.id, order.leg_key] = now_mono + pause
                 continue
-            quantity, gone = closing.units, closing.outside
-            if gone:
+            quantity, outside_units = closing.units, closing.outside
+            if outside_units:
                 change = outside.setdefault(execution.id, _outside_change(execution))
-                _close_outside(change, order, gone)
-                alarm = Alarm(CLOSED_OUTSIDE, order.leg_key, f"{gone} units")
+                _close_outside(change, order, outside_units)
+                alarm = Alarm(CLOSED_OUTSIDE, order.leg_key, f"{outside_units} units")
                 batch.raised.append(Raised(About.of(execution), alarm))
             fresh = self._intents(execution, order, quantity, heard, now)
             mark_granted(fresh, closing, now_mono)
@@ -289,7 +289,7 @@ class ExitOrders:
 
         An alarm is raised, and the exit is tried again more slowly, with new prices.
         """
-        refused = {one.execution_id for one in written.refused}
+        refused = {refusal.execution_id for refusal in written.refused}
         until = clock.monotonic() + REFUSED_AGAIN
         for execution, order in exits:
             if execution.id in refused:

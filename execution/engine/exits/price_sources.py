@@ -56,14 +56,14 @@ class PriceSources:
     async def _feed(self, contract_ids: set[int]) -> Quotes:
         now = clock.now()
         try:
-            found = await self._feeds.run(
+            quotes = await self._feeds.run(
                 QUOTES.get().quotes, contract_ids, now=now, need=Need.TRADE
             )
         except Exception as error:  # noqa: BLE001 - no feed may ever keep an exit from leaving
             log.warning("exit_without_quotes", reason=type(error).__name__)
             return {}
         oldest = self._oldest(now)
-        return {key: quote for key, quote in found.items() if quote.at >= oldest}
+        return {key: quote for key, quote in quotes.items() if quote.at >= oldest}
 
     def _oldest(self, now: dt.datetime) -> dt.datetime:
         return now - dt.timedelta(seconds=self._max_age)
@@ -162,8 +162,8 @@ def _note_far_touch(
 ) -> None:
     """Log that the other side of the book is too far away to trade at."""
     quote = ref.book
-    there = quote and (quote.ask if order.side is Side.BUY else quote.bid)
-    if quote is None or not there:
+    opposite = quote and (quote.ask if order.side is Side.BUY else quote.bid)
+    if quote is None or not opposite:
         return
     near = touch(order.side, last=ref.price, bid=quote.bid, ask=quote.ask, tick=leg.tick_size)
     if near is None:
@@ -172,7 +172,7 @@ def _note_far_touch(
             execution=execution.public_id,
             leg=order.leg_key,
             last=str(ref.price),
-            touch=str(there),
+            touch=str(opposite),
         )
 
 

@@ -66,14 +66,14 @@ class WitnessReads:
         """Codes of those resting ``exits`` whose legs still hold what they would close: each would
         be granted if it were requested now."""
         positions, orders = await self._look(actor)
-        found = set()
+        codes = set()
         for intent in exits:
             shared = self._share(actor, intent.contract_id, positions, orders, intent.code)
             grant = shared.get((intent.execution_id, intent.leg_key))
             rest = intent.quantity - intent.filled_quantity
             if grant is not None and not grant.outside and grant.units >= rest:
-                found.add(intent.code)
-        return found
+                codes.add(intent.code)
+        return codes
 
     async def _look(
         self, actor: Actor
@@ -82,8 +82,10 @@ class WitnessReads:
         read = self._begin("positions", actor, self._reader.positions)
         book = self._begin("book", actor, self._reader.orders)
         await self._heard({read, book})
-        found = _answer(read)
-        return (found.positions if found is not None and found.ok else None), _answer(book)
+        position_read = _answer(read)
+        return (
+            position_read.positions if position_read is not None and position_read.ok else None
+        ), _answer(book)
 
     def _begin(
         self, what: str, actor: Actor, ask: Callable[[Actor], Awaitable[T]]
@@ -116,15 +118,15 @@ class WitnessReads:
         """Grants of all legs in a contract. ``without``: code of an order to treat as if it were
         not under way."""
         # All rows of this real account: the broker's net covers all of them.
-        mine = list(actor.executions.values())
-        if not mine:
+        executions = list(actor.executions.values())
+        if not executions:
             return {}  # over since the read began
         name = self._names.of(actor.real.broker, contract_id)
         if positions is not None and name is not None:
             self._note_last_price((actor.real, contract_id), positions, name)
-        known = [one for one in actor.intents.values() if one.contract_id == contract_id]
+        known = [intent for intent in actor.intents.values() if intent.contract_id == contract_id]
         return grants(
-            mine,
+            executions,
             contract_id,
             positions=None if positions is None or not name else net_of_positions(positions, name),
             book=None if orders is None or name is None else net_of_orders(orders, name, known),

@@ -67,9 +67,9 @@ class AlarmQueue:
         """Keys of the raised alarms about runs and accounts."""
         return frozenset(self._said)
 
-    def adopt(self, said: Iterable[tuple[About, Key]]) -> None:
+    def adopt(self, raised: Iterable[tuple[About, Key]]) -> None:
         """Take over what others have raised about runs and accounts that are ours now."""
-        self._said.update(said)
+        self._said.update(raised)
 
     def lose(self, shard: int) -> None:
         """Drop the alarms of a lost shard's accounts: they belong to its new owner."""

@@ -36,9 +36,9 @@ class ReadingList:
     def _first_look(self, actor: Actor) -> float:
         """Seconds until the first read: later if a stream reports fills, unless an order is
         UNKNOWN, for which only the book has proof."""
-        told = self._streams.trusts(actor)
+        is_streamed = self._streams.trusts(actor)
         unknown = any(intent.state == lifecycle.UNKNOWN for intent in actor.intents.values())
-        return CHECKED_AFTER if told and not unknown else FIRST_READ
+        return CHECKED_AFTER if is_streamed and not unknown else FIRST_READ
 
     def at_once(self, actor: Actor) -> None:
         """Read this account's book now: something may have happened unreported."""

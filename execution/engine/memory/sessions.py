@@ -108,7 +108,7 @@ class Sessions:
         channel = self._let_go(account_id)
         if channel is not None:
             channel.retire()
-            self._retired = [one for one in (*self._retired, channel) if one.is_connected]
+            self._retired = [c for c in (*self._retired, channel) if c.is_connected]
 
     def _let_go(self, account_id: int) -> Channel | None:
         channel = self.channels.pop(account_id, None)

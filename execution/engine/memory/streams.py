@@ -28,8 +28,8 @@ class Streams:
 
     def trusts(self, actor: Actor) -> bool:
         """Whether this account has a healthy stream that reports its fills."""
-        told = self.by_actor.get(actor)
-        if told is None:
+        heard = self.by_actor.get(actor)
+        if heard is None:
             return False
         now = clock.monotonic()
-        return told.stream.is_healthy(now) and now >= told.distrusted_until
+        return heard.stream.is_healthy(now) and now >= heard.distrusted_until

@@ -76,40 +76,40 @@ class AlarmClock:
                 orders = waiting.get(about.account_id, [])
                 actor = self._day.actors.at(about.account_id)
                 read = None if actor is None else actor.read_mono
-                found, cause = book_unread(orders, read, now, now_mono), BOOK_UNREAD
+                alarm, cause = book_unread(orders, read, now, now_mono), BOOK_UNREAD
             else:
                 run = self._day.runs[about.run_id or 0]
                 judged = self._is_judged(run) and now.timestamp() < run.closes_unix
-                found, cause = unpriced(run, now_mono) if judged else None, NO_PRICE
+                alarm, cause = unpriced(run, now_mono) if judged else None, NO_PRICE
             fact = "it was read" if cause == BOOK_UNREAD else "its legs have prices, or are over"
-            if found is not None:
-                changed = alarms.raise_about(about, found)
+            if alarm is not None:
+                changed = alarms.raise_about(about, alarm)
             else:
                 changed = alarms.clear_about(about, cause, fact)
             if changed:
                 self._work.wake()
 
     def _look(self, execution: LiveExecution, now: dt.datetime, now_mono: float) -> None:
-        found = overdue(execution, now, now_mono)
-        if not found and not execution.alarms:
+        late = overdue(execution, now, now_mono)
+        if not late and not execution.alarms:
             return
-        for (cause, leg), alarm in found.items():
+        for (cause, leg), alarm in late.items():
             self._work.alarm(execution.id, cause, leg=leg, words=alarm.words, order=alarm.order)
-        for (cause, leg), fact in over(execution, found):
+        for (cause, leg), fact in over(execution, late):
             self._work.calm(execution.id, cause, leg=leg, fact=fact)
 
     def _waiting(self) -> dict[int, list[LiveIntent]]:
         """Orders whose outcome only a book can show, by account: unfinished ones, and those that
         were given up and may still turn up."""
-        found: dict[int, list[LiveIntent]] = defaultdict(list)
+        by_account: dict[int, list[LiveIntent]] = defaultdict(list)
         for intent in self._day.unfinished.values():
             if intent.state in lifecycle.MAY_REST:
-                found[intent.account_id].append(intent)
+                by_account[intent.account_id].append(intent)
         for execution in self._day.executions.values():
             for intent in execution.intents:
                 if intent.is_final and is_watched(intent):
-                    found[intent.account_id].append(intent)
-        return found
+                    by_account[intent.account_id].append(intent)
+        return by_account
 
     def _abouts(self) -> set[About]:
         """Accounts and runs of the executions in our shards."""
@@ -120,12 +120,12 @@ class AlarmClock:
 
     async def _adopt(self) -> None:
         """Load alarms that were raised about accounts and runs before they were ours."""
-        mine = self._abouts()
-        fresh, self._known = mine - self._known, mine
+        abouts = self._abouts()
+        fresh, self._known = abouts - self._known, abouts
         if fresh:
             try:
-                said = await self._db.run(loader.alarms_about, fresh)
+                open_alarms = await self._db.run(loader.alarms_about, fresh)
             except BaseException:
-                self._known = mine - fresh
+                self._known = abouts - fresh
                 raise
-            self._work.alarms.adopt(said)
+            self._work.alarms.adopt(open_alarms)

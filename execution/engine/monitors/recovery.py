@@ -86,7 +86,7 @@ class Recovery:
             for intent in execution.intents:
                 if intent.state == lifecycle.UNKNOWN:
                     intent.unknown_since_mono = now
-        loaded = self._day.adopt(one for one in loaded if one.shard in self._ownership.tokens)
+        loaded = self._day.adopt(e for e in loaded if e.shard in self._ownership.tokens)
         self._watch(loaded, now)
         self._work.touch(loaded)
         self._sessions.raise_alarms(loaded)
@@ -156,8 +156,8 @@ class Recovery:
             self._day.executions[intent.execution_id].intents.append(intent)
             self._day.hold(intent)
         if len(attached) < len(missing):
-            found = self._day.adopt(await self._working(shards))
-            attached.extend(i for execution in found for i in execution.intents)
+            adopted = self._day.adopt(await self._working(shards))
+            attached.extend(i for execution in adopted for i in execution.intents)
         self._unsent(attached)
         if attached:
             log.warning("unheard_commit_found", intents=len(attached))

@@ -51,15 +51,15 @@ class RunKeeper:
     async def load(self) -> None:
         """Update the runs in memory, including their decisions."""
         runs = self._day.runs
-        found = await self._db.run(loader.open_runs)
-        fresh = [row for row in found if row.id not in runs]
+        rows = await self._db.run(loader.open_runs)
+        fresh = [row for row in rows if row.id not in runs]
         closes = await self._db.run(loader.closing_times, fresh) if fresh else {}
-        for row in found:
+        for row in rows:
             if row.id not in runs:
                 runs[row.id] = loader.live_run(row, closes.get(row.id))
             runs[row.id].status = row.status
-        for gone in set(runs) - {row.id for row in found}:
-            if not self._day.of_run(gone):
-                del runs[gone]
+        for run_id in set(runs) - {row.id for row in rows}:
+            if not self._day.of_run(run_id):
+                del runs[run_id]
         if runs:
             await self._db.run(loader.refresh_decisions, dict(runs))

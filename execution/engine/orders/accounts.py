@@ -69,13 +69,13 @@ class Accounts:
         """
         now = clock.monotonic()
         self._open_own(executions)
-        wanted = {
+        shards = {
             execution.account_id: execution.shard
             for execution in executions
             if self._sessions.is_to_be_looked_for(execution.account_id, now)
         }
-        if wanted:
-            await self._read(wanted)
+        if shards:
+            await self._read(shards)
             self._sessions.raise_alarms(executions)
 
     async def refresh(self, executions: Iterable[LiveExecution]) -> None:
@@ -85,13 +85,13 @@ class Accounts:
         entry failed with the sessions of the day before.
         """
         self._open_own(executions)
-        wanted = {
+        shards = {
             execution.account_id: execution.shard
             for execution in executions
             if not keeps_own_book(execution.broker)
         }
-        if wanted:
-            await self._read(wanted)
+        if shards:
+            await self._read(shards)
 
     def _open_own(self, executions: Iterable[LiveExecution]) -> None:
         """Open channels for brokers whose book is in this process: it needs no login, and is
@@ -107,10 +107,10 @@ class Accounts:
             channel.restore(execution.intents)
 
     async def _read(self, shards: Mapping[int, int]) -> None:
-        found = await self._db.run(trading_accounts, list(shards), clock.now())
-        await self._recall(found.values(), shards)
+        accounts = await self._db.run(trading_accounts, list(shards), clock.now())
+        await self._recall(accounts.values(), shards)
         for account_id, shard in shards.items():
-            account = found.get(account_id)
+            account = accounts.get(account_id)
             self._sessions.problems[account_id] = self._problem(account)
             # A disabled account, or one that is being removed, enters nothing; an open position
             # can still be exited.
@@ -134,14 +134,14 @@ class Accounts:
                     )
                 )
 
-    async def _recall(self, found: Iterable[TradingAccount], shards: Mapping[int, int]) -> None:
+    async def _recall(self, accounts: Iterable[TradingAccount], shards: Mapping[int, int]) -> None:
         """Count the calls of accounts that any process made before they were held here.
 
         Otherwise an executor that hands over a shard in the middle of a second may have sent that
         second's ten orders, and the next owner would send ten more.
         """
         new: dict[RealAccount, Pacers] = {}
-        for account in found:
+        for account in accounts:
             pacers = self._pacers[shards[account.account_id]]
             capabilities = get_adapter(account.broker).capabilities
             if account.session is not None and not pacers.knows(capabilities, account.client_id):
@@ -151,9 +151,7 @@ class Accounts:
         past = await self._db.run(past_calls, list(new), clock.now())
         now = clock.monotonic()
         for real, pacers in new.items():
-            calls = [
-                (now - one.age, one.call) for one in past.get(real, ()) for _ in range(one.count)
-            ]
+            calls = [(now - p.age, p.call) for p in past.get(real, ()) for _ in range(p.count)]
             pacers.begin(get_adapter(real.broker).capabilities, real.client_id, calls)
 
     def _way(self, account: TradingAccount) -> Route | None:

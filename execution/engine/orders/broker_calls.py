@@ -76,10 +76,10 @@ class BrokerCalls:
             return parse(response)
         await self._quiet.over()  # a thread would compete with the orders that leave
         loop = asyncio.get_running_loop()
-        found, seconds = await loop.run_in_executor(self._parser, _timed, parse, response)
+        parsed, seconds = await loop.run_in_executor(self._parser, _timed, parse, response)
         if actor is not None:
             actor.worked(seconds)
-        return found
+        return parsed
 
     async def fetch(self, channel: Channel, request: HttpRequest) -> HttpResponse | None:
         """The answer, or None if there was none in time (which proves nothing)."""

@@ -67,7 +67,7 @@ class Cancels:
         response = await self._calls.fetch(channel, request)
         if response is not None:
             # By the parsed cause: Noren's "too many" comes with another status than Kite's.
-            said = channel.adapter.parse_cancel(response)
-            if said.cause == "RATE_LIMIT":
-                channel.throttled(response, Call.CHANGE, said.message)
+            result = channel.adapter.parse_cancel(response)
+            if result.cause == "RATE_LIMIT":
+                channel.throttled(response, Call.CHANGE, result.message)
         self._reading.soon(channel.account_id)

@@ -108,12 +108,12 @@ class OrderSender:
         if intent.purpose != lifecycle.ENTRY:
             if clock.timestamp() >= run.closes_unix:
                 return SESSION_OVER
-            kept = why_not_leave(execution, intent, now_mono)
-            return kept or self._self_trades.why_wait(execution, intent, now_mono)
-        kept = why_not_enter(execution, intent) or self._why_not_now(run, now_mono)
-        if kept == GRACE_OVER and self._self_trades.is_waiting(execution, intent):
+            reason = why_not_leave(execution, intent, now_mono)
+            return reason or self._self_trades.why_wait(execution, intent, now_mono)
+        reason = why_not_enter(execution, intent) or self._why_not_now(run, now_mono)
+        if reason == GRACE_OVER and self._self_trades.is_waiting(execution, intent):
             return SELF_TRADE
-        return kept or self._self_trades.why_wait(execution, intent, now_mono)
+        return reason or self._self_trades.why_wait(execution, intent, now_mono)
 
     def why_no_longer(self, intent: LiveIntent, run: LiveRun, now_mono: float) -> str:
         """:meth:`why_not_send` for an entry that passed it, with nothing awaited since: only clock,

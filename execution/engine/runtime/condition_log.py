@@ -43,5 +43,5 @@ class ConditionLog:
 
     def end_others(self, about: Collection[About]) -> None:
         """End all conditions except those about ``about``."""
-        for gone in self._since.keys() - set(about):
-            self.end(gone)
+        for other in self._since.keys() - set(about):
+            self.end(other)

@@ -140,7 +140,7 @@ def sent(execution: LiveExecution | None, intent: LiveIntent, at: dt.datetime) -
     )
 
 
-def told(execution: LiveExecution | None, intent: LiveIntent) -> None:
+def progressed(execution: LiveExecution | None, intent: LiveIntent) -> None:
     """Everything about an order that is not logged yet: its answer, its fills, its end."""
     before, now = intent.logged, state_of(intent)
     if before == now:
@@ -222,7 +222,7 @@ def became(execution: LiveExecution, status: str, cause: str, message: str, pnl:
 
 
 def state_of(intent: LiveIntent) -> tuple[dt.datetime | None, int, str, str]:
-    """What :func:`told` compares; a loaded intent starts with the state of its row."""
+    """What :func:`progressed` compares; a loaded intent starts with the state of its row."""
     return intent.answered_at, intent.filled_quantity, intent.state, intent.cause
 
 

@@ -136,12 +136,12 @@ class OrderStream:
 
     async def _let_in(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         while True:
-            said = self._spoken.read(await _frame(socket), self.session)
-            if said.refused:
-                raise Refused(said.refused)
-            if said.reply:
-                await socket.send_str(said.reply)
-            if said.ready:
+            update = self._spoken.read(await _frame(socket), self.session)
+            if update.refused:
+                raise Refused(update.refused)
+            if update.reply:
+                await socket.send_str(update.reply)
+            if update.ready:
                 return
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -163,11 +163,11 @@ class OrderStream:
             if not frame:
                 continue
             await self._quiet.over()  # updates can wait until the orders of this second have left
-            said = self._spoken.read(frame, self.session)
-            if said.refused:
-                raise Refused(said.refused)
-            if said.order is not None:
-                self._heard(said.order)
+            update = self._spoken.read(frame, self.session)
+            if update.refused:
+                raise Refused(update.refused)
+            if update.order is not None:
+                self._heard(update.order)
 
 
 async def _frame(

@@ -157,8 +157,8 @@ class PaperChannel(Channel):
         resting = {
             int(report.symbol) for report in self._book.orders() if not report.state.is_terminal
         }
-        found = await self._quotes(resting) if resting else {}
-        for contract_id, quote in found.items():
+        quotes = await self._quotes(resting) if resting else {}
+        for contract_id, quote in quotes.items():
             self._marks[str(contract_id)] = QuoteRow(
                 str(contract_id),
                 last_price=quote.last,

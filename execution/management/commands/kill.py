@@ -79,9 +79,9 @@ class Command(BaseCommand):
         self.stdout.write("Engaged.")
 
     def _release(self, template: Template | None, *, yes: bool) -> None:
-        wanted = template.pk if template else None
-        found = [s for s in selectors.engaged_switches() if s.switch.target_id == wanted]
-        if not found:
+        template_id = template.pk if template else None
+        engaged = [s for s in selectors.engaged_switches() if s.switch.target_id == template_id]
+        if not engaged:
             raise CommandError(f"{_scope(template)}: no kill switch is engaged.")
         self.stdout.write(
             f"{_scope(template)}: entries are allowed again from the next arming on; what was "
@@ -90,7 +90,7 @@ class Command(BaseCommand):
         self._confirm("Allow new entries?", yes=yes)
         try:
             services.release_kill_switch(
-                switch_id=found[0].switch.pk, actor=_operator(), now=clock.now()
+                switch_id=engaged[0].switch.pk, actor=_operator(), now=clock.now()
             )
         except DomainError as error:
             raise CommandError(error.message) from error

@@ -47,7 +47,7 @@ def _lateness(figures: Lateness) -> dict[str, float | int | None]:
         "p99": figures.p99,
         "max": figures.maximum,
     }
-    numbers = {name: None if one is None else float(one) for name, one in named.items()}
+    numbers = {name: None if value is None else float(value) for name, value in named.items()}
     return {"count": figures.count, **numbers}
 
 

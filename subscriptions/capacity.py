@@ -95,20 +95,20 @@ def _too_slow(
 ) -> Iterator[int]:
     for strategy in definition.strategies:
         together = [
-            orders_by_group(one, multiplier, max_lots, lots_per_order.get(one.underlying))
-            for one in definition.strategies
-            if _enter_together(strategy, one)
+            orders_by_group(other, multiplier, max_lots, lots_per_order.get(other.underlying))
+            for other in definition.strategies
+            if _enter_together(strategy, other)
         ]
         orders = [sum(counts) for counts in itertools.zip_longest(*together, fillvalue=0)]
         if not pace.fits(orders):
             yield sum(orders)
 
 
-def _enter_together(one: StrategySpec, other: StrategySpec) -> bool:
+def _enter_together(strategy: StrategySpec, other: StrategySpec) -> bool:
     """Whether two strategies share the account's pace: both enter in one second of some day."""
-    days = set(one.weekdays) & set(other.weekdays)
-    return one.entry_time == other.entry_time and bool(
-        days or not one.weekdays or not other.weekdays
+    days = set(strategy.weekdays) & set(other.weekdays)
+    return strategy.entry_time == other.entry_time and bool(
+        days or not strategy.weekdays or not other.weekdays
     )
 
 

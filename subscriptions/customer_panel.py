@@ -25,12 +25,12 @@ def belongings(request: HttpRequest, customer: Customer) -> Sequence[Panel]:
             Subscription.objects.filter(customer=customer).select_related("template"),
             {"customer__id__exact": customer.pk},
             ("Subscription", "Template", "Status", "Since", "Fee a month"),
-            lambda one: (
-                Cell(one.public_id, page_of(one)),
-                Cell(one.template.name),
-                Cell(one.get_status_display()),
-                day_cell(one.created_at),
-                Cell(in_rupees(one.monthly_fee)),
+            lambda subscription: (
+                Cell(subscription.public_id, page_of(subscription)),
+                Cell(subscription.template.name),
+                Cell(subscription.get_status_display()),
+                day_cell(subscription.created_at),
+                Cell(in_rupees(subscription.monthly_fee)),
             ),
             "None yet.",
         )

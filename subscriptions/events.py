@@ -70,13 +70,13 @@ def tell_many(
                 actor_id=actor.id,
                 action=what,
                 target_type="subscription",
-                target_id=one.public_id,
-                partner_id=one.partner_id,
-                environment=one.environment,
-                data=actor.noted(_audited(one, {})),
+                target_id=subscription.public_id,
+                partner_id=subscription.partner_id,
+                environment=subscription.environment,
+                data=actor.noted(_audited(subscription, {})),
                 request_id=current_request_id(),
             )
-            for one in subscriptions
+            for subscription in subscriptions
         ],
         batch_size=1000,
     )
@@ -84,13 +84,13 @@ def tell_many(
         [
             OutboxEvent(
                 type=what,
-                object_id=one.public_id,
-                payload=payload(one),
-                partner_id=one.partner_id,
-                environment=one.environment,
+                object_id=subscription.public_id,
+                payload=payload(subscription),
+                partner_id=subscription.partner_id,
+                environment=subscription.environment,
                 created_at=now,
             )
-            for one in subscriptions
+            for subscription in subscriptions
         ]
     )
 

@@ -39,12 +39,18 @@ def split_fee(fee: Decimal, shares: Iterable[Share]) -> tuple[Line, ...]:
     A share of 0 basis points has no line; the platform always has one. Raises ValueError if the
     shares exceed the whole.
     """
-    given = [one for one in shares if one.basis_points]
-    points = sum(one.basis_points for one in given)
+    payee_shares = [payee_share for payee_share in shares if payee_share.basis_points]
+    points = sum(payee_share.basis_points for payee_share in payee_shares)
     if points > BASIS_POINTS:
         raise ValueError(f"shares of {points} basis points exceed the whole")
     lines = [
-        Line(one.role, one.payee, one.basis_points, share(fee, one.basis_points)) for one in given
+        Line(
+            payee_share.role,
+            payee_share.payee,
+            payee_share.basis_points,
+            share(fee, payee_share.basis_points),
+        )
+        for payee_share in payee_shares
     ]
     rest = fee - sum((line.amount for line in lines), Decimal(0))
     return (*lines, Line(PLATFORM, None, BASIS_POINTS - points, rest))

@@ -91,15 +91,15 @@ def refused_followers(
         )
     )
     judged: dict[Sizing, tuple[str, str]] = {}
-    found: dict[int, RefusedFollower] = {}
+    refused: dict[int, RefusedFollower] = {}
     for pk, public_id, multiplier, max_lots, broker in rows:
         sizing = Sizing(multiplier, max_lots, broker)
         if sizing not in judged:
             judged[sizing] = _judge(definition, sizing, limits)
         cause, words = judged[sizing]
-        if cause and pk not in found:
-            found[pk] = RefusedFollower(pk, public_id, cause, words)
-    return list(found.values())
+        if cause and pk not in refused:
+            refused[pk] = RefusedFollower(pk, public_id, cause, words)
+    return list(refused.values())
 
 
 def _judge(definition: Definition, sizing: Sizing, limits: Mapping[str, int]) -> tuple[str, str]:

@@ -43,20 +43,27 @@ def holds_on(subscriptions: Collection[Subscription], today: dt.date) -> dict[in
     for a new month in which nothing could trade. A suspension that is due but has no row yet is an
     unsaved Hold, placed last.
     """
-    found: dict[int, list[Hold]] = {one.pk: [] for one in subscriptions}
+    holds: dict[int, list[Hold]] = {subscription.pk: [] for subscription in subscriptions}
     by_customer, by_partner = defaultdict(list), defaultdict(list)
-    for one in subscriptions:
-        by_customer[one.customer_id].append(one.pk)
-        by_partner[one.partner_id, one.environment].append(one.pk)
-    accounts = _accounts_of(found)
-    held = open_holds().filter(
-        Q(subscription_id__in=list(found))
+    for subscription in subscriptions:
+        by_customer[subscription.customer_id].append(subscription.pk)
+        by_partner[subscription.partner_id, subscription.environment].append(subscription.pk)
+    accounts = _accounts_of(holds)
+    hold_rows = open_holds().filter(
+        Q(subscription_id__in=list(holds))
         | Q(customer_id__in=list(by_customer))
-        | Q(account_id__in={account for mine in accounts.values() for account in mine})
-        | Q(scope=Hold.Scope.PARTNER, partner_id__in={one.partner_id for one in subscriptions})
+        | Q(
+            account_id__in={
+                account for own_accounts in accounts.values() for account in own_accounts
+            }
+        )
+        | Q(
+            scope=Hold.Scope.PARTNER,
+            partner_id__in={subscription.partner_id for subscription in subscriptions},
+        )
     )
     on_accounts: dict[int, list[Hold]] = defaultdict(list)
-    for hold in held.order_by("-id"):
+    for hold in hold_rows.order_by("-id"):
         if hold.account_id is not None:
             on_accounts[hold.account_id].append(hold)
             continue
@@ -67,18 +74,24 @@ def holds_on(subscriptions: Collection[Subscription], today: dt.date) -> dict[in
             if hold.customer_id is not None
             else by_partner.get((hold.partner_id, hold.environment), ())
         ):
-            found[key].append(hold)
+            holds[key].append(hold)
     if on_accounts:
-        for key, mine in accounts.items():
-            if not any(trades and account not in on_accounts for account, trades in mine.items()):
-                found[key].extend(hold for account in mine for hold in on_accounts[account])
-                found[key].sort(key=lambda hold: -hold.pk)
-    partners = {one.partner_id for one in subscriptions if one.partner_id is not None}
+        for key, own_accounts in accounts.items():
+            if not any(
+                trades and account not in on_accounts for account, trades in own_accounts.items()
+            ):
+                holds[key].extend(hold for account in own_accounts for hold in on_accounts[account])
+                holds[key].sort(key=lambda hold: -hold.pk)
+    partners = {
+        subscription.partner_id
+        for subscription in subscriptions
+        if subscription.partner_id is not None
+    }
     for due in _due_suspensions(partners, today):
         for key in by_partner.get((due.partner_id, due.environment), ()):
-            if all(hold.holder != PARTNER_SUSPENDED for hold in found[key]):
-                found[key].append(due)
-    return found
+            if all(hold.holder != PARTNER_SUSPENDED for hold in holds[key]):
+                holds[key].append(due)
+    return holds
 
 
 def _due_suspensions(partner_ids: Collection[int], today: dt.date) -> list[Hold]:
@@ -102,7 +115,7 @@ def _due_suspensions(partner_ids: Collection[int], today: dt.date) -> list[Hold]
 def without_account(subscription_ids: Iterable[int]) -> set[int]:
     """Keys of the subscriptions whose last broker account was removed (1 query)."""
     accounts = _accounts_of(subscription_ids)
-    return {key for key, mine in accounts.items() if not any(mine.values())}
+    return {key for key, own_accounts in accounts.items() if not any(own_accounts.values())}
 
 
 def _accounts_of(subscription_ids: Iterable[int]) -> dict[int, dict[int, bool]]:
@@ -130,30 +143,30 @@ def settle(
     entry of one of them was committed already and still goes out. ``tell``: write audit entries and
     events for the changed ones. A subscription whose last day is over is not resumed.
     """
-    held = holds_on(subscriptions, ist_date(now))
+    holds = holds_on(subscriptions, ist_date(now))
     paused: list[Subscription] = []
     resumed: list[Subscription] = []
     renamed: list[Subscription] = []
-    for one in subscriptions:
-        if one.status == CANCELLED:
+    for subscription in subscriptions:
+        if subscription.status == CANCELLED:
             continue
-        shown = shown_of(held[one.pk])
-        if not shown and one.status == PAUSED and _is_over(one, now):
+        shown = shown_of(holds[subscription.pk])
+        if not shown and subscription.status == PAUSED and _is_over(subscription, now):
             continue
         reason, note = (shown.holder, shown.note) if shown else ("", "")
-        if (one.status == PAUSED) != bool(shown):
-            (paused if shown else resumed).append(one)
-        elif shown and (reason, note) != (one.status_reason, one.status_note):
-            renamed.append(one)
+        if (subscription.status == PAUSED) != bool(shown):
+            (paused if shown else resumed).append(subscription)
+        elif shown and (reason, note) != (subscription.status_reason, subscription.status_note):
+            renamed.append(subscription)
         else:
             continue
-        one.status_reason, one.status_note = reason, note
+        subscription.status_reason, subscription.status_note = reason, note
     _pause(paused, now)
     _resume(resumed, now)
     _write([*paused, *resumed, *renamed])
     affected = True
     if paused:
-        keys = [one.pk for one in paused]
+        keys = [subscription.pk for subscription in paused]
         affected = ENTRY_GATE.get().withdraw_armed(keys, reason=PAUSED, now=now)
     if tell:
         events.tell_many(events.PAUSED, [*paused, *renamed], actor=actor, now=now)
@@ -173,24 +186,26 @@ def _is_over(subscription: Subscription, now: dt.datetime) -> bool:
 
 
 def _pause(subscriptions: Sequence[Subscription], now: dt.datetime) -> None:
-    for one in subscriptions:
-        one.status, one.status_changed_at = Subscription.Status.PAUSED, now
-    BILLING.get().stop([one.pk for one in subscriptions], on=ist_date(now))
+    for subscription in subscriptions:
+        subscription.status, subscription.status_changed_at = Subscription.Status.PAUSED, now
+    BILLING.get().stop([subscription.pk for subscription in subscriptions], on=ist_date(now))
 
 
 def _resume(subscriptions: Sequence[Subscription], now: dt.datetime) -> None:
     today = ist_date(now)
-    billed = [one for one in subscriptions if one.is_billed]
+    billed = [subscription for subscription in subscriptions if subscription.is_billed]
     anchors = BILLING.get().resume(billed, on=today)
     ending: dict[dt.date, list[int]] = defaultdict(list)
-    for one in subscriptions:
-        if one.pk in anchors:
-            one.anchor = anchors[one.pk]
-            if one.ends_on is not None:  # lifting a hold does not renew it
-                ending[one.ends_on].append(one.pk)
+    for subscription in subscriptions:
+        if subscription.pk in anchors:
+            subscription.anchor = anchors[subscription.pk]
+            if subscription.ends_on is not None:  # lifting a hold does not renew it
+                ending[subscription.ends_on].append(subscription.pk)
         else:
-            one.anchor = anchor_after_pause(one.anchor, ist_date(one.status_changed_at), today)
-        one.status, one.status_changed_at = Subscription.Status.ACTIVE, now
+            subscription.anchor = anchor_after_pause(
+                subscription.anchor, ist_date(subscription.status_changed_at), today
+            )
+        subscription.status, subscription.status_changed_at = Subscription.Status.ACTIVE, now
     for day, keys in ending.items():  # a month has 31 at most
         BILLING.get().stop(keys, on=day - _DAY)
 

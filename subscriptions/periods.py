@@ -42,8 +42,8 @@ def period_on(anchor: dt.date, day: dt.date) -> Period:
     if day < anchor:
         raise ValueError(f"{day} is before the anchor {anchor}")
     months = (day.year - anchor.year) * _MONTHS + day.month - anchor.month
-    found = period(anchor, months)
-    return found if found.start <= day else period(anchor, months - 1)
+    candidate = period(anchor, months)
+    return candidate if candidate.start <= day else period(anchor, months - 1)
 
 
 def next_billing_date(anchor: dt.date, day: dt.date) -> dt.date:

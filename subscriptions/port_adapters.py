@@ -28,12 +28,12 @@ class Subscribers:
         """See :func:`subscriptions.followers.refused_followers`; adds links to their pages."""
         return [
             RefusedSubscription(
-                one.public_id,
-                reverse("admin:subscriptions_subscription_change", args=[one.pk]),
-                one.cause,
-                one.words,
+                follower.public_id,
+                reverse("admin:subscriptions_subscription_change", args=[follower.pk]),
+                follower.cause,
+                follower.words,
             )
-            for one in followers.refused_followers(template_id, definition, day)
+            for follower in followers.refused_followers(template_id, definition, day)
         ]
 
     def follows(

@@ -115,14 +115,14 @@ def subscriptions(
     Two queries whatever their number: the rows with customer, template and key, and their active
     allocations with the accounts.
     """
-    found = (
+    rows = (
         Subscription.objects.for_partner(partner_id, environment)
         .select_related("customer", "template", "attributed_key")
         .defer("template__description", "template__disclosure")
         .prefetch_related(Prefetch("allocations", _active()))
         .order_by("-created_at", "-id")
     )
-    return found if customer_id is None else found.filter(customer_id=customer_id)
+    return rows if customer_id is None else rows.filter(customer_id=customer_id)
 
 
 def _active() -> QuerySet[Allocation]:
@@ -145,15 +145,15 @@ def get_subscription(
     Raises NotFound if it is unknown, another tenant's or another customer's.
     """
     _refuse_nul(public_id)
-    found = (
+    subscription = (
         subscriptions(partner_id, environment, customer_id=customer_id)
         .select_related("customer", "template__current_version", "attributed_key")
         .filter(public_id=public_id)
         .first()
     )
-    if found is None:
+    if subscription is None:
         raise NotFound
-    return found
+    return subscription
 
 
 def find_subscription_id(
@@ -168,10 +168,10 @@ def find_subscription_id(
     mine = Subscription.objects.for_partner(partner_id, environment).filter(public_id=public_id)
     if customer_id is not None:
         mine = mine.filter(customer_id=customer_id)
-    found = mine.values_list("pk", flat=True).first()
-    if found is None:
+    key = mine.values_list("pk", flat=True).first()
+    if key is None:
         raise NotFound
-    return found
+    return key
 
 
 # -- for publishing and withdrawing (marketplace.ports.SubscriberView) ---------------------------

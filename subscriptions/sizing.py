@@ -78,8 +78,8 @@ def changed_ratio(legs: Sequence[LegSpec], multiplier: Decimal) -> tuple[LegSpec
     """
     for other in legs[1:]:
         first = legs[0]
-        mine, theirs = leg_lots(first.lots, multiplier), leg_lots(other.lots, multiplier)
-        if mine * other.lots != theirs * first.lots:
+        first_lots, other_lots = leg_lots(first.lots, multiplier), leg_lots(other.lots, multiplier)
+        if first_lots * other.lots != other_lots * first.lots:
             return first, other
     return None
 

@@ -62,13 +62,13 @@ def find_target(words: str) -> Target:
     words = words.strip()
     if "\0" not in words and words:
         if words.startswith("sub_"):
-            found: Any = Subscription.objects.filter(public_id=words).first()
-            if found is not None:
-                return Target(Hold.Scope.SUBSCRIPTION, found)
+            target: Any = Subscription.objects.filter(public_id=words).first()
+            if target is not None:
+                return Target(Hold.Scope.SUBSCRIPTION, target)
         if words.startswith("usr_"):
-            found = Customer.objects.filter(public_id=words).first()
-            if found is not None:
-                return Target(Hold.Scope.CUSTOMER, found)
+            target = Customer.objects.filter(public_id=words).first()
+            if target is not None:
+                return Target(Hold.Scope.CUSTOMER, target)
         broker, _, client_id = words.partition(" ")
         accounts = BrokerAccount.objects.exclude(status=BrokerAccount.Status.REMOVED).filter(
             broker=ascii_lower(broker), client_id=ascii_upper(client_id.strip())
@@ -94,12 +94,12 @@ class PlaceForm(ConfirmForm):
         required=False, label="Exit open positions now", widget=UnfoldBooleanSwitchWidget
     )
 
-    found: Target
+    hold_target: Target
 
     def clean_target(self) -> str:
-        """The text as typed; sets ``found``."""
+        """The text as typed; sets ``hold_target``."""
         words: str = self.cleaned_data["target"]
-        self.found = find_target(words)
+        self.hold_target = find_target(words)
         return words
 
 
@@ -212,8 +212,8 @@ class HoldAdmin(FiguresPage, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
             return self._page(request, form, figures=figures, errors=[CHANGED], status=409)
         try:
             result = services.place_hold(
-                scope=form.found.scope,
-                target_id=form.found.row.pk,
+                scope=form.hold_target.scope,
+                target_id=form.hold_target.row.pk,
                 holder=Hold.Holder.ADMIN,
                 note=form.cleaned_data["note"],
                 actor=Actor.staff(request.user),
@@ -227,12 +227,12 @@ class HoldAdmin(FiguresPage, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         return HttpResponseRedirect(page)
 
     def _figures(self, form: PlaceForm) -> list[tuple[str, str]]:
-        live = live_under(form.found.hold)
-        scope = str(Hold.Scope(form.found.scope).label)
+        live = live_under(form.hold_target.hold)
+        scope = str(Hold.Scope(form.hold_target.scope).label)
         active = live.filter(status=Subscription.Status.ACTIVE).count()
         paused = live.filter(status=Subscription.Status.PAUSED).count()
         return [
-            (scope, str(form.found.row)),
+            (scope, str(form.hold_target.row)),
             ("Active subscriptions that it reaches", str(active)),
             ("Paused ones", str(paused)),
             ("Reason", form.cleaned_data["note"]),

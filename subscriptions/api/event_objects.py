@@ -31,14 +31,18 @@ def shown(events: Sequence[OutboxEvent], now: dt.datetime) -> Mapping[str, Mappi
     for event in mine:
         tenants[event.partner_id, event.environment].add(event.object_id)
     # by tenant, because one batch has events of many
-    found: dict[tuple[int | None, str, str], dict[str, Any]] = {}
+    objects: dict[tuple[int | None, str, str], dict[str, Any]] = {}
     for (partner_id, environment), ids in tenants.items():
         rows = BILLING.get().with_balance_due(subscriptions(partner_id, environment))
         for row in rows.filter(public_id__in=ids):
-            found[partner_id, environment, row.public_id] = _one(row, slugs[partner_id or 0], now)
-    keys = {one.event_id: (one.partner_id, one.environment, one.object_id) for one in mine}
-    return {event_id: found[key] for event_id, key in keys.items() if key in found}
+            objects[partner_id, environment, row.public_id] = _object_of(
+                row, slugs[partner_id or 0], now
+            )
+    keys = {
+        event.event_id: (event.partner_id, event.environment, event.object_id) for event in mine
+    }
+    return {event_id: objects[key] for event_id, key in keys.items() if key in objects}
 
 
-def _one(row: Subscription, slug: str, now: dt.datetime) -> dict[str, Any]:
+def _object_of(row: Subscription, slug: str, now: dt.datetime) -> dict[str, Any]:
     return plain(PartnerSubscriptionObject(partner_row(row, slug, now)).data)

@@ -60,15 +60,15 @@ def list_filters(request: Request) -> dict[str, str]:
     A partner selects the customer with :class:`partners.api.queries.CustomerFilter`.
     """
     params = request.query_params
-    found: dict[str, str] = {}
+    lookups: dict[str, str] = {}
     if (template_id := params.get("template_id")) is not None:
-        found["template__public_id"] = _no_nul("template_id", template_id)
+        lookups["template__public_id"] = _no_nul("template_id", template_id)
     if (status := params.get("status")) is not None:
         if status not in Subscription.Status.values:
             allowed = ", ".join(Subscription.Status.values)
             raise ValidationError({"status": f"Must be one of {allowed}."})
-        found["status"] = status
-    return found
+        lookups["status"] = status
+    return lookups
 
 
 def _no_nul(name: str, text: str) -> str:
@@ -100,7 +100,7 @@ def _transition(data: Any) -> dict[str, str]:
 
 def resume_of(request: Request) -> dict[str, str]:
     """``note`` of a resume. Refuses EXIT_NOW, which makes no sense for one."""
-    found = transition_of(request)
-    if found.pop("open_positions") == OpenPositions.EXIT_NOW:
+    transition = transition_of(request)
+    if transition.pop("open_positions") == OpenPositions.EXIT_NOW:
         raise ValidationError({"open_positions": "EXIT_NOW goes with pause or cancel only."})
-    return found
+    return transition

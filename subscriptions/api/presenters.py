@@ -52,7 +52,7 @@ def allocation_row(allocation: Allocation, now: dt.datetime) -> dict[str, Any]:
 
 def user_row(subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
     """Members of UserSubscriptionObject; customer, template and allocations must be loaded."""
-    allocations = [allocation_row(one, now) for one in subscription.allocations.all()]
+    allocations = [allocation_row(allocation, now) for allocation in subscription.allocations.all()]
     today = ist_date(now)
     balance = BILLING.get().balance_due(subscription, today)
     next_date = balance.next_period
@@ -142,8 +142,10 @@ def lots_rows(subscription: Subscription) -> list[dict[str, Any]]:
     """Lots per leg over all accounts. Needs template__current_version and allocations."""
     template = subscription.template
     per_account = [
-        effective_lots(definition_of(template), one.lot_multiplier, hide_legs=template.black_box)
-        for one in subscription.allocations.all()
+        effective_lots(
+            definition_of(template), allocation.lot_multiplier, hide_legs=template.black_box
+        )
+        for allocation in subscription.allocations.all()
     ]
     return [
         {"leg": rows[0].leg, "lots": sum(row.lots for row in rows)}
@@ -233,7 +235,7 @@ def transitioned(shown: Row, result: TransitionResult, message: str) -> Response
 
 def allocations(subscription: Subscription, now: dt.datetime) -> Response:
     """The subscription's accounts by priority."""
-    rows = [allocation_row(one, now) for one in subscription.allocations.all()]
+    rows = [allocation_row(allocation, now) for allocation in subscription.allocations.all()]
     return Response(AllocationListAnswer({"statusCode": 200, "allocations": rows}).data)
 
 

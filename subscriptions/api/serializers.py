@@ -184,7 +184,7 @@ class PaymentObject(serializers.Serializer[Any]):
     """
 
     status = serializers.ChoiceField(
-        choices=[one.value for one in PaymentStatus],
+        choices=[choice.value for choice in PaymentStatus],
         help_text="NOT_REQUIRED: never billed. NOT_INVOICED: no invoice yet. CREDITED: taken back.",
     )
     due_by = serializers.DateField(

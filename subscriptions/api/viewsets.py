@@ -122,8 +122,8 @@ class SubscriptionViewSet(_ShowsSubscriptions):
     def list(self, request: Request) -> Response:
         """All of them, newest first."""
         now = clock.now()
-        found = self.filter_queryset(self.get_queryset())
-        rows, pagination = paginate(request, found.filter(**parsing.list_filters(request)))
+        queryset = self.filter_queryset(self.get_queryset())
+        rows, pagination = paginate(request, queryset.filter(**parsing.list_filters(request)))
         answer = {
             "statusCode": 200,
             "subscriptions": [self.row(row, now) for row in rows],
@@ -287,7 +287,7 @@ class PartnerMarketplaceViewSet(_ToPartners):
         """Subscribe a customer, found or created by id or e-mail."""
         data = self.validated(request)
         partner, now = self.caller, clock.now()
-        made = services.subscribe(
+        created = services.subscribe(
             partner_id=partner.partner_id,
             environment=partner.environment,
             template_id=data["template_id"],
@@ -299,7 +299,7 @@ class PartnerMarketplaceViewSet(_ToPartners):
             now=now,
             **parsing.subscribe_arguments(request, data),
         )
-        subscription = self.load(made.public_id)
+        subscription = self.load(created.public_id)
         return presenters.created(
             self.shown(subscription, now),
             subscription,
@@ -326,7 +326,7 @@ class UserMarketplaceViewSet(_ToCustomers):
         # 404 comes before 400
         open_template(template_id, customer.partner_id, customer.environment, clock.ist_date(now))
         data = self.validated(request)
-        made = services.subscribe(
+        created = services.subscribe(
             partner_id=customer.partner_id,
             environment=customer.environment,
             template_id=template_id,
@@ -336,5 +336,5 @@ class UserMarketplaceViewSet(_ToCustomers):
             now=now,
             **parsing.subscribe_arguments(request, data),
         )
-        subscription = self.load(made.public_id)
+        subscription = self.load(created.public_id)
         return presenters.created(self.shown(subscription, now), subscription)

@@ -30,12 +30,12 @@ def _invoices(customer: Customer) -> Panel:
         Invoice.objects.filter(customer=customer).defer("snapshot"),
         {"customer__id__exact": customer.pk},
         ("Number", "Issued", "Total", "Outstanding", "Status"),
-        lambda one: (
-            Cell(one.number, page_of(one)),
-            day_cell(one.issued_on),
-            Cell(in_rupees(one.total)),
-            Cell(in_rupees(one.outstanding)),
-            Cell(one.get_status_display()),
+        lambda invoice: (
+            Cell(invoice.number, page_of(invoice)),
+            day_cell(invoice.issued_on),
+            Cell(in_rupees(invoice.total)),
+            Cell(in_rupees(invoice.outstanding)),
+            Cell(invoice.get_status_display()),
         ),
         "None yet: a paid subscription is invoiced on the first day of its period.",
     )
@@ -49,12 +49,14 @@ def _payments(customer: Customer) -> Panel:
         .defer("invoice__snapshot"),
         {"customer__id__exact": customer.pk},
         ("Payment", "Received", "Invoice", "Reference", "Amount"),
-        lambda one: (
-            Cell(one.public_id, page_of(one)),
-            day_cell(one.received_on),
-            Cell(one.invoice.number, page_of(one.invoice)),
-            Cell(one.reference),
-            Cell(in_rupees(one.amount) + (", reversed" if hasattr(one, "reversal") else "")),
+        lambda payment: (
+            Cell(payment.public_id, page_of(payment)),
+            day_cell(payment.received_on),
+            Cell(payment.invoice.number, page_of(payment.invoice)),
+            Cell(payment.reference),
+            Cell(
+                in_rupees(payment.amount) + (", reversed" if hasattr(payment, "reversal") else "")
+            ),
         ),
         "None yet. Record one on its invoice's page.",
     )
@@ -66,12 +68,12 @@ def _refunds(customer: Customer) -> Panel:
         Refund.objects.filter(customer=customer),
         {"customer__id__exact": customer.pk},
         ("Refund", "Recorded", "How", "Reference", "Amount"),
-        lambda one: (
-            Cell(one.public_id, page_of(one)),
-            day_cell(one.recorded_on),
-            Cell(one.get_method_display()),
-            Cell(one.reference),
-            Cell(in_rupees(one.amount)),
+        lambda refund: (
+            Cell(refund.public_id, page_of(refund)),
+            day_cell(refund.recorded_on),
+            Cell(refund.get_method_display()),
+            Cell(refund.reference),
+            Cell(in_rupees(refund.amount)),
         ),
         "None.",
     )
@@ -82,8 +84,8 @@ def _credit(customer: Customer) -> Panel:
     account = CustomerCredit.objects.filter(code=code).first()
     rows = []
     if account is not None:
-        held = -posting.balance(code)
-        text = in_rupees(held) if held >= 0 else f"{in_rupees(-held)} owed to us"
+        credit = -posting.balance(code)
+        text = in_rupees(credit) if credit >= 0 else f"{in_rupees(-credit)} owed to us"
         rows.append((Cell(text, page_of(account)), Cell("Movements, and paying it out")))
     return Panel(
         "Credit", ("We hold", "Its page shows"), tuple(rows), "None: nothing was paid too much."

@@ -31,14 +31,15 @@ def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
         .exclude(subscription__status=Subscription.Status.CANCELLED)
         .aggregate(count=Count("pk"), value=Sum("taxable", default=ZERO))
     )
-    billed = coming().filter(partner_id=partner_id)
-    first = billed.aggregate(first=Min("next_on"))["first"]
-    then = billed.filter(next_on=first).count() if first else 0
+    segments = coming().filter(partner_id=partner_id)
+    first = segments.aggregate(first=Min("next_on"))["first"]
+    segment_count = segments.filter(next_on=first).count() if first else 0
     return [
         Figure("Unpaid invoices", _with(unpaid["count"], unpaid["amount"])),
         Figure("Running periods", _with(running["count"], running["value"])),
         Figure(
-            "Next billing", f"{first.day} {first:%b %Y}: {then:,}" if first is not None else NONE
+            "Next billing",
+            f"{first.day} {first:%b %Y}: {segment_count:,}" if first is not None else NONE,
         ),
     ]
 

@@ -39,7 +39,7 @@ def invoices(
     partner_id: int | None, environment: str, *, customer_id: int | None = None
 ) -> TenantQuerySet[Invoice]:
     """A tenant's invoices, newest first, with everything that a list shows (1 query)."""
-    found = (
+    rows = (
         Invoice.objects.for_partner(partner_id, environment)
         .select_related("customer", "subscription__template")
         .defer(
@@ -49,7 +49,7 @@ def invoices(
         )
         .order_by("-id")
     )
-    return found if customer_id is None else found.filter(customer_id=customer_id)
+    return rows if customer_id is None else rows.filter(customer_id=customer_id)
 
 
 def invoice_history(
@@ -59,25 +59,25 @@ def invoice_history(
 
     Raises NotFound if it is unknown, another tenant's or another customer's.
     """
-    found = None
+    invoice = None
     if "\0" not in public_id:  # PostgreSQL text cannot contain it
         mine = invoices_with_history(partner_id, environment, customer_id=customer_id)
-        found = mine.filter(public_id=public_id).first()
-    if found is None:
+        invoice = mine.filter(public_id=public_id).first()
+    if invoice is None:
         raise NotFound
-    return found
+    return invoice
 
 
 def invoices_with_history(
     partner_id: int | None, environment: str, *, customer_id: int | None = None
 ) -> TenantQuerySet[Invoice]:
     """A tenant's invoices, newest first, with their payments and credit notes (3 queries)."""
-    came = Payment.objects.select_related(*_PAID_BY).order_by("id")
-    noted: QuerySet[CreditNote] = CreditNote.objects.select_related("refund").order_by("id")
+    payment_rows = Payment.objects.select_related(*_PAID_BY).order_by("id")
+    note_rows: QuerySet[CreditNote] = CreditNote.objects.select_related("refund").order_by("id")
     return (
         invoices(partner_id, environment, customer_id=customer_id)
-        .prefetch_related(Prefetch("payments", came))
-        .prefetch_related(Prefetch("credit_notes", noted))
+        .prefetch_related(Prefetch("payments", payment_rows))
+        .prefetch_related(Prefetch("credit_notes", note_rows))
     )
 
 
@@ -88,13 +88,13 @@ def payments(
 
     With their invoices, receipts and reversals.
     """
-    found = (
+    rows = (
         Payment.objects.for_partner(partner_id, environment)
         .select_related("invoice", *_PAID_BY)
         .defer("invoice__snapshot")
         .order_by("-id")
     )
-    return found if customer_id is None else found.filter(customer_id=customer_id)
+    return rows if customer_id is None else rows.filter(customer_id=customer_id)
 
 
 # -- commission ----------------------------------------------------------------------------------
@@ -190,7 +190,9 @@ def month_report(partner_id: int, environment: str, first: dt.date) -> Month:
         active=Count("customer", distinct=True, filter=_not_cancelled(after)),
     )
     issued = Invoice.objects.for_partner(partner_id, environment).filter(issued_on__range=window)
-    noted = CreditNote.objects.for_partner(partner_id, environment).filter(issued_on__range=window)
+    credit_notes = CreditNote.objects.for_partner(partner_id, environment).filter(
+        issued_on__range=window
+    )
     rows = Commission.objects.for_partner(partner_id, environment).filter(accrued_on__range=window)
     billed = issued.aggregate(count=Count("pk"), sum=Sum("taxable"))
     earned = rows.aggregate(
@@ -203,7 +205,7 @@ def month_report(partner_id: int, environment: str, first: dt.date) -> Month:
         active_subscribers=counted["active"],
         invoices=billed["count"],
         invoiced=billed["sum"] or ZERO,
-        credited=_sum(noted, "taxable"),
+        credited=_sum(credit_notes, "taxable"),
         payments=_sum(
             Receipt.objects.for_partner(partner_id, environment).filter(recorded_on__range=window),
             "amount",
@@ -221,7 +223,7 @@ def month_report(partner_id: int, environment: str, first: dt.date) -> Month:
         accrued=earned["ACCRUAL"] or ZERO,
         clawed_back=earned["CLAWBACK"] or ZERO,
         matured=earned["MATURITY"] or ZERO,
-        top_strategies=_top(live, issued, noted, rows, after),
+        top_strategies=_top(live, issued, credit_notes, rows, after),
     )
 
 
@@ -253,7 +255,7 @@ def _sum(
 def _top(
     live: QuerySet[Subscription],
     issued: QuerySet[Invoice],
-    noted: QuerySet[CreditNote],
+    credit_notes: QuerySet[CreditNote],
     rows: QuerySet[Commission],
     after: dt.date,
 ) -> tuple[TopStrategy, ...]:
@@ -264,7 +266,7 @@ def _top(
         .annotate(count=Count("customer", distinct=True))
     )
     billed = _per_template(issued, "subscription__template_id", "taxable")
-    credited = _per_template(noted, "invoice__subscription__template_id", "taxable")
+    credited = _per_template(credit_notes, "invoice__subscription__template_id", "taxable")
     earned = _per_template(
         rows.filter(kind__in=Commission.EARNING), "invoice__subscription__template_id", "amount"
     )

@@ -64,14 +64,14 @@ def withheld(as_of: dt.date, today: dt.date) -> list[Withheld]:
     due = segments.select_related("subscription__customer").order_by("next_on", "id")
     return [
         Withheld(
-            one.subscription.public_id,
-            one.subscription.customer.public_id,
-            one.subscription.customer.email,
-            one.subscription.customer.state,
-            one.next_on,
+            segment.subscription.public_id,
+            segment.subscription.customer.public_id,
+            segment.subscription.customer.email,
+            segment.subscription.customer.state,
+            segment.next_on,
         )
-        for one in due
-        if one.next_on is not None
+        for segment in due
+        if segment.next_on is not None
     ]
 
 
@@ -81,10 +81,10 @@ def get_invoice(
     """A tenant's invoice, or one customer's. Raises NotFound, also for an invoice of others."""
     if "\0" in public_id:  # a path may contain it, PostgreSQL text cannot
         raise NotFound
-    found = Invoice.objects.for_partner(partner_id, environment).filter(public_id=public_id)
+    invoices = Invoice.objects.for_partner(partner_id, environment).filter(public_id=public_id)
     if customer_id is not None:
-        found = found.filter(customer_id=customer_id)
-    invoice = found.first()
+        invoices = invoices.filter(customer_id=customer_id)
+    invoice = invoices.first()
     if invoice is None:
         raise NotFound
     return invoice

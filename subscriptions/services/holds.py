@@ -64,16 +64,16 @@ def place_hold(
         hold = _locked_target(scope, target_id, environment)
         hold.holder, hold.note = holder, note.strip()[:NOTE_LENGTH]
         hold.placed_at, hold.placed_by = now, str(actor)
-        there = _same(hold).first()
-        if there is None:
+        earlier = _same(hold).first()
+        if earlier is None:
             hold.save(force_insert=True)
             _record("hold.placed", hold, actor)
             if hold.account_id is not None:
                 mark_held(account_id=hold.account_id, held=True, now=now)
-        changed, affected = (0, True) if settled else _settle_under(there or hold, actor, now)
+        changed, affected = (0, True) if settled else _settle_under(earlier or hold, actor, now)
         if exit_now:
-            _exit_under(there or hold, actor, now)
-    return HoldResult(there or hold, there is None, changed, affected)
+            _exit_under(earlier or hold, actor, now)
+    return HoldResult(earlier or hold, earlier is None, changed, affected)
 
 
 def lift_hold(*, hold_id: int, who: str, note: str, actor: Actor, now: dt.datetime) -> HoldResult:
@@ -82,16 +82,16 @@ def lift_hold(*, hold_id: int, who: str, note: str, actor: Actor, now: dt.dateti
     Raises HoldRefused (409) if ``who`` may not lift it; NotFound.
     """
     with transaction.atomic():
-        known = Hold.objects.filter(pk=hold_id).first()
-        if known is None:
+        unlocked = Hold.objects.filter(pk=hold_id).first()
+        if unlocked is None:
             raise NotFound
         # Lock the target first, as everywhere: a concurrent subscribe waits for this transaction.
-        _locked_target(known.scope, _target_id(known), known.environment)
+        _locked_target(unlocked.scope, _target_id(unlocked), unlocked.environment)
         hold = Hold.objects.select_for_update().get(pk=hold_id)
         if hold.lifted_at is not None:
             return HoldResult(hold, False)
-        own = hold.subscription_id
-        accountless = own is not None and bool(without_account([own]))
+        subscription_id = hold.subscription_id
+        accountless = subscription_id is not None and bool(without_account([subscription_id]))
         if hold.holder not in liftable(who, explained=bool(note.strip()), accountless=accountless):
             words = f"It was placed by {holder_words(hold.holder)} and is lifted only from there."
             stays = accountless and hold.holder == Hold.Holder.USER
@@ -99,17 +99,17 @@ def lift_hold(*, hold_id: int, who: str, note: str, actor: Actor, now: dt.dateti
         end_holds([hold], note=note, actor=actor, now=now)
         _record("hold.lifted", hold, actor)
         if hold.account_id is not None:
-            left = open_holds().filter(account_id=hold.account_id).exists()
-            mark_held(account_id=hold.account_id, held=left, now=now)
+            still_held = open_holds().filter(account_id=hold.account_id).exists()
+            mark_held(account_id=hold.account_id, held=still_held, now=now)
         changed, affected = _settle_under(hold, actor, now)
     return HoldResult(hold, True, changed, affected)
 
 
 def end_holds(holds: list[Hold], *, note: str, actor: Actor, now: dt.datetime) -> None:
     """Mark open holds as lifted. The caller settles the subscriptions under them."""
-    by = str(actor)
+    lifted_by = str(actor)
     for hold in holds:
-        hold.lifted_at, hold.lifted_by, hold.lift_note = now, by, note.strip()[:NOTE_LENGTH]
+        hold.lifted_at, hold.lifted_by, hold.lift_note = now, lifted_by, note.strip()[:NOTE_LENGTH]
     Hold.objects.bulk_update(holds, ("lifted_at", "lifted_by", "lift_note"))
 
 
@@ -143,10 +143,10 @@ def _locked_target(scope: str, target_id: int, environment: str) -> Hold:
 
 
 def _target_id(hold: Hold) -> int:
-    found = hold.subscription_id or hold.customer_id or hold.account_id or hold.partner_id
-    if found is None:  # the database refuses such a row
+    target_id = hold.subscription_id or hold.customer_id or hold.account_id or hold.partner_id
+    if target_id is None:  # the database refuses such a row
         raise InvalidTransition(f"{hold.public_id} holds nothing")
-    return found
+    return target_id
 
 
 def _same(hold: Hold) -> QuerySet[Hold]:
@@ -178,12 +178,12 @@ def live_under(hold: Hold) -> QuerySet[Subscription]:
         return live.filter(customer_id=hold.customer_id)
     if hold.account_id is not None:
         active = Q(status=Allocation.Status.ACTIVE)
-        here = Allocation.objects.filter(account_id=hold.account_id)
-        free = Allocation.objects.filter(
+        on_account = Allocation.objects.filter(account_id=hold.account_id)
+        elsewhere = Allocation.objects.filter(
             active, subscription_id=OuterRef("pk"), account__held=False
         ).exclude(account_id=hold.account_id)
-        return live.filter(pk__in=here.values("subscription_id")).filter(
-            Q(pk__in=here.filter(active).values("subscription_id")) | ~Exists(free)
+        return live.filter(pk__in=on_account.values("subscription_id")).filter(
+            Q(pk__in=on_account.filter(active).values("subscription_id")) | ~Exists(elsewhere)
         )
     return live.filter(partner_id=hold.partner_id, environment=hold.environment)
 
@@ -192,18 +192,18 @@ def _batches(hold: Hold) -> Iterator[list[Subscription]]:
     return locked(live_under(hold))
 
 
-def locked(found: QuerySet[Subscription]) -> Iterator[list[Subscription]]:
+def locked(subscriptions: QuerySet[Subscription]) -> Iterator[list[Subscription]]:
     """Batches of locked subscriptions with what events need, in one order for all callers."""
     after = 0
-    while batch := first_locked(found.filter(pk__gt=after), _BATCH):
+    while batch := first_locked(subscriptions.filter(pk__gt=after), _BATCH):
         yield batch
         after = batch[-1].pk
 
 
-def first_locked(found: QuerySet[Subscription], limit: int) -> list[Subscription]:
+def first_locked(subscriptions: QuerySet[Subscription], limit: int) -> list[Subscription]:
     """The first ``limit`` subscriptions by key, locked and loaded as by :func:`locked`."""
     return list(
-        found.select_for_update(of=("self",), no_key=True)
+        subscriptions.select_for_update(of=("self",), no_key=True)
         .select_related("customer", "template")
         .order_by("pk")[:limit]
     )
@@ -219,7 +219,7 @@ def _settle_under(hold: Hold, actor: Actor, now: dt.datetime) -> tuple[int, bool
 
 def _exit_under(hold: Hold, actor: Actor, now: dt.datetime) -> None:
     for batch in _batches(hold):
-        keys = [one.pk for one in batch]
+        keys = [subscription.pk for subscription in batch]
         reached = ENTRY_GATE.get().request_exit(
             keys, reason="EXIT_NOW", now=now, account_id=hold.account_id
         )

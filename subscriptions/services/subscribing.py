@@ -221,9 +221,9 @@ def _hold_open_template(
     FOR SHARE: subscribers do not wait for each other; a withdrawal waits for them and then cancels
     them too. Without the lock a subscription could outlive its template.
     """
-    found = open_template(template_id, partner_id, environment, day)
+    template = open_template(template_id, partner_id, environment, day)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM marketplace_template WHERE id = %s FOR SHARE", [found.pk])
+        cursor.execute("SELECT FROM marketplace_template WHERE id = %s FOR SHARE", [template.pk])
     return open_template(template_id, partner_id, environment, day)
 
 
@@ -280,17 +280,17 @@ def copy_shares(subscriptions: Sequence[Subscription]) -> None:
     ShareLine.objects.bulk_create(
         [
             ShareLine(
-                partner_id=one.partner_id,
-                environment=one.environment,
-                subscription=one,
+                partner_id=subscription.partner_id,
+                environment=subscription.environment,
+                subscription=subscription,
                 role=line.role,
                 payee=line.payee,
                 basis_points=line.basis_points,
                 amount=line.amount,
             )
-            for one in subscriptions
-            if one.monthly_fee > 0
-            for line in split_fee(one.monthly_fee, _shares(one))
+            for subscription in subscriptions
+            if subscription.monthly_fee > 0
+            for line in split_fee(subscription.monthly_fee, _shares(subscription))
         ],
         batch_size=2000,
     )
@@ -327,10 +327,10 @@ def _refuse_nowhere(subscription: Subscription, day: dt.date) -> None:
 
     After the INSERT, as with debtors.
     """
-    held = subscription.customer.state
-    if not subscription.is_billed or place_of_supply(day, state=held):
+    state = subscription.customer.state
+    if not subscription.is_billed or place_of_supply(day, state=state):
         return
-    known = f"{held} on record is not in force" if held else "none is on record"
+    known = f"{state} on record is not in force" if state else "none is on record"
     words = (
         f"The customer's GST state is needed for their invoices, and {known}: two digits, "
         "33 for Tamil Nadu."
@@ -388,7 +388,7 @@ def _refuse_held(subscription: Subscription, choices: Sequence[AccountChoice]) -
     accounts = BrokerAccount.objects.for_partner(
         subscription.partner_id, subscription.environment
     ).filter(named)
-    about = (
+    covering = (
         Q(customer_id=subscription.customer_id)
         | Q(account_id__in=list(accounts.values_list("pk", flat=True)))
         | Q(
@@ -398,11 +398,11 @@ def _refuse_held(subscription: Subscription, choices: Sequence[AccountChoice]) -
         )
         | Q(holder__in=LASTING, subscription_id__in=earlier.values("id"))
     )
-    hold = shown_of(list(open_holds().filter(about).order_by("-id")))
+    hold = shown_of(list(open_holds().filter(covering).order_by("-id")))
     if hold is not None:
-        what = _HELD[Hold.Scope(hold.scope)]
+        subject = _HELD[Hold.Scope(hold.scope)]
         raise SubscriptionHeld(
-            f"{what} is held by {holder_words(hold.holder)}: no new subscription until the "
+            f"{subject} is held by {holder_words(hold.holder)}: no new subscription until the "
             "hold is lifted",
             hold_reason=hold.holder,
             hold_scope=hold.scope,

@@ -36,14 +36,14 @@ _DAY: Final = dt.timedelta(days=1)
 
 def standing(partner_id: int) -> Standing:
     """Counts of a partner's live subscriptions, in both environments (1 query)."""
-    held = _mine(partner_id).values("environment")
+    held_environments = _suspension_holds(partner_id).values("environment")
     paused = Q(status=Subscription.Status.PAUSED)
-    found = _live(partner_id).aggregate(
+    counts = _live(partner_id).aggregate(
         active=Count("pk", filter=Q(status=Subscription.Status.ACTIVE)),
-        held=Count("pk", filter=paused & Q(environment__in=held)),
+        held=Count("pk", filter=paused & Q(environment__in=held_environments)),
         ending=Count("pk", filter=Q(ends_on__isnull=False)),
     )
-    return Standing(**found)
+    return Standing(**counts)
 
 
 def hold_all(partner_id: int, *, actor: Actor, now: dt.datetime) -> int:
@@ -65,7 +65,7 @@ def pause_due(partner_id: int, *, now: dt.datetime) -> Step:
     waiting = _live(partner_id).filter(status_reason__in=_SHOWN_BEFORE)
     before = waiting.count()
     batch = first_locked(waiting, STEP)
-    active = sum(one.status == ACTIVE for one in batch)
+    active = sum(subscription.status == ACTIVE for subscription in batch)
     settle(batch, actor=SYSTEM, now=now)
     left = waiting.count()
     if not left:
@@ -90,11 +90,13 @@ def _place(partner_id: int, actor: Actor, now: dt.datetime, *, settled: bool) ->
 
 def release_all(partner_id: int, *, note: str, actor: Actor, now: dt.datetime) -> int:
     """Lift the suspension's hold and no other; returns how many subscriptions trade again."""
-    mine = list(_mine(partner_id).order_by("environment").values_list("pk", flat=True))
-    for hold_id in mine:
+    hold_ids = list(
+        _suspension_holds(partner_id).order_by("environment").values_list("pk", flat=True)
+    )
+    for hold_id in hold_ids:
         lift_hold(hold_id=hold_id, who=PARTNER_SUSPENDED, note=note, actor=actor, now=now)
     # All that are active now were paused before: the hold covered both environments.
-    return _active(partner_id).count() if mine else 0
+    return _active(partner_id).count() if hold_ids else 0
 
 
 def end_when_paid(partner_id: int, *, actor: Actor, now: dt.datetime) -> Step:
@@ -106,13 +108,13 @@ def end_when_paid(partner_id: int, *, actor: Actor, now: dt.datetime) -> Step:
     today = ist_date(now)
     ending, over = 0, Counter[int]()
     for batch in locked(_live(partner_id)):
-        for one in batch:
-            one.ends_on = max(_paid_until(one, today), today)
+        for subscription in batch:
+            subscription.ends_on = max(_paid_until(subscription, today), today)
         Subscription.objects.bulk_update(batch, ("ends_on",), batch_size=1000)
-        BILLING.get().stop([one.pk for one in batch], on=today)
-        gone = [one for one in batch if one.ends_on == today]
-        _end(gone, over, actor, now)
-        ending += len(batch) - len(gone)
+        BILLING.get().stop([subscription.pk for subscription in batch], on=today)
+        ended = [subscription for subscription in batch if subscription.ends_on == today]
+        _end(ended, over, actor, now)
+        ending += len(batch) - len(ended)
     _count_off(over)
     return Step(over.total(), ending, more=False)
 
@@ -128,17 +130,23 @@ def end_due(partner_id: int, *, now: dt.datetime) -> Step:
 
 def keep_all(partner_id: int, *, now: dt.datetime) -> int:
     """Renew again what was to end and has not; returns how many. Paused ones stay paused."""
-    kept = 0
+    renewed = 0
     for batch in locked(_ending(partner_id)):
-        billed = [one for one in batch if one.status == ACTIVE and one.is_billed]
+        billed = [
+            subscription
+            for subscription in batch
+            if subscription.status == ACTIVE and subscription.is_billed
+        ]
         # Their periods are not over, so each continues from its own anchor.
         BILLING.get().resume(billed, on=ist_date(now))
-        Subscription.objects.filter(pk__in=[one.pk for one in batch]).update(ends_on=None)
-        kept += len(batch)
-    return kept
+        Subscription.objects.filter(pk__in=[subscription.pk for subscription in batch]).update(
+            ends_on=None
+        )
+        renewed += len(batch)
+    return renewed
 
 
-def _mine(partner_id: int) -> QuerySet[Hold]:
+def _suspension_holds(partner_id: int) -> QuerySet[Hold]:
     """The suspension's open holds: one per environment."""
     return open_holds().filter(
         scope=Hold.Scope.PARTNER, partner_id=partner_id, holder=PARTNER_SUSPENDED
@@ -159,10 +167,10 @@ def _ending(partner_id: int) -> QuerySet[Subscription]:
     return _live(partner_id).filter(ends_on__isnull=False)
 
 
-def _paid_until(one: Subscription, today: dt.date) -> dt.date:
+def _paid_until(subscription: Subscription, today: dt.date) -> dt.date:
     """First day (IST) after the period in which it last traded."""
-    last = today if one.status == ACTIVE else ist_date(one.status_changed_at)
-    return next_billing_date(one.anchor, last)
+    last = today if subscription.status == ACTIVE else ist_date(subscription.status_changed_at)
+    return next_billing_date(subscription.anchor, last)
 
 
 def _end(
@@ -174,12 +182,12 @@ def _end(
     # First, because a cancellation bills a period that begins on its day, which is not to be
     # billed.
     by_day: dict[dt.date, list[int]] = defaultdict(list)
-    for one in subscriptions:
-        by_day[one.ends_on or ist_date(now)].append(one.pk)
+    for subscription in subscriptions:
+        by_day[subscription.ends_on or ist_date(now)].append(subscription.pk)
     for day, keys in by_day.items():
         BILLING.get().stop(keys, on=day - _DAY)
     cancel_many(subscriptions, reason=PARTNER_SUSPENDED, actor=actor, now=now)
-    over.update(one.template_id for one in subscriptions)
+    over.update(subscription.template_id for subscription in subscriptions)
 
 
 def _count_off(over: Counter[int]) -> None:

@@ -166,8 +166,8 @@ def _transition(
         affected = False
         if decided is Verdict.CHANGE:
             if action is Action.RESUME:
-                mine = liftable(who, explained=bool(note), accountless=accountless)
-                own = [hold for hold in own if hold.holder in mine]
+                holders = liftable(who, explained=bool(note), accountless=accountless)
+                own = [hold for hold in own if hold.holder in holders]
             affected = _change(
                 action, subscription, own=own, who=who, note=note, actor=actor, now=now
             )
@@ -206,7 +206,9 @@ def _change(
     ``own`` are the subscription's open holds; for a resumption those that the caller may lift.
     """
     if action is Action.CANCEL:
-        end_holds([one for one in own if one.holder not in LASTING], note="", actor=actor, now=now)
+        end_holds(
+            [hold for hold in own if hold.holder not in LASTING], note="", actor=actor, now=now
+        )
         return _cancel(subscription, who, note, actor, now)
     if action is Action.PAUSE:
         Hold.objects.create(
@@ -221,7 +223,7 @@ def _change(
         )
     else:
         end_holds(own, note=note, actor=actor, now=now)
-    was = subscription.status
+    status_before = subscription.status
     _, affected = settle([subscription], actor=actor, now=now, tell=False)
     active = subscription.status == ACTIVE
     if active:
@@ -229,7 +231,7 @@ def _change(
         Subscription.objects.filter(pk=subscription.pk).update(status_note=note)
         subscription.status_note = note
     events.tell(events.RESUMED if active else events.PAUSED, subscription, actor=actor, now=now)
-    return affected and subscription.status != was
+    return affected and subscription.status != status_before
 
 
 def _cancel(
@@ -305,7 +307,7 @@ def cancel_many(
 
     Open positions run to their exit. The caller reduces the templates' subscriber counts, last.
     """
-    ids = [one.pk for one in subscriptions]
+    ids = [subscription.pk for subscription in subscriptions]
     Subscription.objects.filter(pk__in=ids).update(
         status=Subscription.Status.CANCELLED,
         status_reason=reason,
@@ -314,8 +316,12 @@ def cancel_many(
         cancelled_at=now,
     )
     BILLING.get().stop(ids, on=ist_date(now))
-    for one in subscriptions:
-        one.status, one.status_reason, one.status_note = "CANCELLED", str(reason), ""
+    for subscription in subscriptions:
+        subscription.status, subscription.status_reason, subscription.status_note = (
+            "CANCELLED",
+            str(reason),
+            "",
+        )
     ENTRY_GATE.get().withdraw_armed(ids, reason=CANCELLED, now=now)
     Hold.objects.filter(subscription_id__in=ids, lifted_at__isnull=True).exclude(
         holder__in=LASTING
@@ -330,24 +336,28 @@ def unlink_account(account_id: int, *, now: dt.datetime) -> None:
     nothing could trade, and a new month would be billed (adr 0057). One whose other accounts are
     all held is paused, too.
     """
-    gone = Allocation.objects.filter(account_id=account_id, status=Allocation.Status.ACTIVE)
-    keys = sorted(gone.values_list("subscription_id", flat=True))
+    allocations = Allocation.objects.filter(account_id=account_id, status=Allocation.Status.ACTIVE)
+    keys = sorted(allocations.values_list("subscription_id", flat=True))
     for start in range(0, len(keys), _BATCH):
-        found = Subscription.objects.filter(pk__in=keys[start : start + _BATCH])
-        batch = first_locked(found, _BATCH)
+        subscriptions = Subscription.objects.filter(pk__in=keys[start : start + _BATCH])
+        batch = first_locked(subscriptions, _BATCH)
         # After their subscriptions, in arming's lock order; a locked account gets no new
         # allocation.
-        gone.filter(subscription__in=batch).update(status=Allocation.Status.REMOVED)
+        allocations.filter(subscription__in=batch).update(status=Allocation.Status.REMOVED)
         _hold_without_account(batch, now)
         settle(batch, actor=audit.SYSTEM, now=now)
 
 
 def _hold_without_account(subscriptions: Sequence[Subscription], now: dt.datetime) -> None:
     """Place the customer's hold on those without an account, unless they have one already."""
-    live = {one.pk: one for one in subscriptions if one.status != CANCELLED}
-    left = without_account(live)
-    held = open_holds().filter(subscription_id__in=left, holder=USER)
-    left -= set(held.values_list("subscription_id", flat=True))
+    live = {
+        subscription.pk: subscription
+        for subscription in subscriptions
+        if subscription.status != CANCELLED
+    }
+    accountless = without_account(live)
+    held = open_holds().filter(subscription_id__in=accountless, holder=USER)
+    accountless -= set(held.values_list("subscription_id", flat=True))
     Hold.objects.bulk_create(
         Hold(
             scope=Hold.Scope.SUBSCRIPTION,
@@ -359,5 +369,5 @@ def _hold_without_account(subscriptions: Sequence[Subscription], now: dt.datetim
             placed_at=now,
             placed_by=str(audit.SYSTEM),
         )
-        for key in sorted(left)
+        for key in sorted(accountless)
     )

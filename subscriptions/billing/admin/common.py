@@ -24,12 +24,12 @@ class ToLookAt:
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
         """All fields. ``fields`` is a tuple of rows."""
-        return tuple(one for row in self.fields for one in row)
+        return tuple(field for row in self.fields for field in row)
 
     def get_inline_instances(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Only inlines that have rows."""
-        found: list[Any] = super().get_inline_instances(request, obj)  # type: ignore[misc]  # a mixin
-        return [one for one in found if obj is None or _has_rows(one, obj)]
+        inlines: list[Any] = super().get_inline_instances(request, obj)  # type: ignore[misc]  # a mixin
+        return [inline for inline in inlines if obj is None or _has_rows(inline, obj)]
 
 
 def _has_rows(inline: Any, obj: Any) -> bool:
@@ -50,8 +50,8 @@ class MoneyPage(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Fetch the related rows that are shown, without their stored documents."""
-        found = super().get_queryset(request).select_related(*self.related)
-        return found.defer(*self.documents)
+        queryset = super().get_queryset(request).select_related(*self.related)
+        return queryset.defer(*self.documents)
 
 
 class EarnedInline(PartnerColumn, ReadOnlyTabularInline):

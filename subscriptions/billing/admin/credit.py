@@ -33,10 +33,10 @@ _PREFIX: Final = "customer_credit:"
 
 def what_is_unused(invoice: Invoice) -> Sequence[str]:
     """The value of the days after a cancellation, which staff may credit but need not."""
-    gone = invoice.subscription.cancelled_at
-    if gone is None:
+    cancelled_at = invoice.subscription.cancelled_at
+    if cancelled_at is None:
         return ()
-    last = clock.ist_date(gone)
+    last = clock.ist_date(cancelled_at)
     unused = refunds.unused_on(invoice, last)
     return (
         f"The subscription was cancelled on {day(last.isoformat())}: the days of this invoice's "
@@ -128,18 +128,20 @@ class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CustomerCredit]:
         """Customers' accounts with their balances, the largest credit first."""
-        found: QuerySet[CustomerCredit] = super().get_queryset(request)
-        mine = found.filter(code__startswith=_PREFIX, projection__isnull=False)
+        accounts: QuerySet[CustomerCredit] = super().get_queryset(request)
+        credit_accounts = accounts.filter(code__startswith=_PREFIX, projection__isnull=False)
         customers = Customer.objects.filter(
             public_id=Substr(OuterRef("code"), len(_PREFIX) + 1)
         ).values("email")
-        return mine.annotate(held=F("projection__balance"), customer_email=Subquery(customers))
+        return credit_accounts.annotate(
+            held=F("projection__balance"), customer_email=Subquery(customers)
+        )
 
     def _customer(self, row: CustomerCredit) -> Customer:
-        found = Customer.objects.filter(public_id=row.customer_id).first()
-        if found is None:
+        customer = Customer.objects.filter(public_id=row.customer_id).first()
+        if customer is None:
             raise Http404
-        return found
+        return customer
 
     @admin.display(description="Customer", ordering="customer_email")
     def customer_email(self, row: CustomerCredit) -> str:
@@ -169,12 +171,12 @@ class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
             ("Day", "What", "Posting", "Rupees"),
             (
                 (
-                    one.transaction.effective_on,
-                    one.transaction.kind,
-                    link_to(one.transaction),
-                    in_rupees(-one.amount),
+                    entry.transaction.effective_on,
+                    entry.transaction.kind,
+                    link_to(entry.transaction),
+                    in_rupees(-entry.amount),
                 )
-                for one in entries
+                for entry in entries
             ),
             money=1,
         )
@@ -204,14 +206,14 @@ class CustomerCreditAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
     )
     def pay_out(self, request: HttpRequest, row: CustomerCredit, data: dict[str, Any]) -> Any:
         """Record a payout of credit."""
-        made = customer_credit.pay_out(
+        refund = customer_credit.pay_out(
             customer_id=self._customer(row).pk,
             idem_key=PayOutForm.key(row, data),
             actor=Actor.staff(request.user),
             now=clock.now(),
             **data,
         )
-        return f"{in_rupees(made.amount)} are paid out as {made}."
+        return f"{in_rupees(refund.amount)} are paid out as {refund}."
 
 
 @admin.register(WithdrawalCredit)

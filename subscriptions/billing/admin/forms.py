@@ -59,15 +59,15 @@ def _seen(*, required: bool = False) -> forms.DecimalField:
     )
 
 
-def _at_most(amount: Decimal, most: Decimal, of: str) -> None:
+def _at_most(amount: Decimal, most: Decimal, subject: str) -> None:
     """Raise ValidationError if ``amount`` is more than ``most``."""
     if amount > most:
         raise forms.ValidationError(
-            f"{of} {in_rupees(max(most, ZERO))}; {in_rupees(amount)} is more."
+            f"{subject} {in_rupees(max(most, ZERO))}; {in_rupees(amount)} is more."
         )
 
 
-_MONEY: Final = [one for one in Method.choices if one[0] in MONEY_METHODS]
+_MONEY: Final = [choice for choice in Method.choices if choice[0] in MONEY_METHODS]
 
 
 class AmountForm(ConfirmForm):
@@ -107,8 +107,8 @@ class AmountForm(ConfirmForm):
     def _made_before(self, data: Mapping[str, Any]) -> bool:
         if self.makes is None or self.errors:
             return False
-        found = recorded_before(self.makes, self.owner(), self.key(self.obj, data), {})
-        return found is not None
+        row = recorded_before(self.makes, self.owner(), self.key(self.obj, data), {})
+        return row is not None
 
 
 class MoneyForm(AmountForm):

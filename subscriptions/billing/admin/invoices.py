@@ -125,8 +125,8 @@ class OverdueFilter(admin.SimpleListFilter):
         """Invoices with an outstanding sum; overdue: due before today (IST)."""
         if self.value() not in ("unpaid", "overdue"):
             return queryset
-        found = queryset.filter(status__in=Invoice.UNPAID)
-        return found.filter(late(_today())) if self.value() == "overdue" else found
+        unpaid = queryset.filter(status__in=Invoice.UNPAID)
+        return unpaid.filter(late(_today())) if self.value() == "overdue" else unpaid
 
 
 @admin.register(Invoice)
@@ -196,8 +196,8 @@ class InvoiceAdmin(
     @display(description="Status", ordering="status", label=_TONES)
     def standing(self, invoice: Invoice) -> str:
         """The status as text; overdue from the day after the due date."""
-        over = invoice.status in Invoice.UNPAID and due_by(invoice) < _today()
-        return "Overdue" if over else str(invoice.get_status_display())
+        overdue = invoice.status in Invoice.UNPAID and due_by(invoice) < _today()
+        return "Overdue" if overdue else str(invoice.get_status_display())
 
     @admin.display(description="Due on")
     def due(self, invoice: Invoice) -> str:
@@ -217,8 +217,8 @@ class InvoiceAdmin(
     def posting(self, invoice: Invoice) -> SafeString | str:
         """The ledger transaction of its issue."""
         key = f"invoice:{invoice.subscription.public_id}:{invoice.segment_no}:{invoice.period_no}"
-        found = LedgerTransaction.objects.filter(idem_key=key).first()
-        return NONE if found is None else link_to(found)
+        transaction = LedgerTransaction.objects.filter(idem_key=key).first()
+        return NONE if transaction is None else link_to(transaction)
 
     # -- actions of staff ------------------------------------------------------------------------
     def has_credit_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -260,11 +260,11 @@ class InvoiceAdmin(
             now=clock.now(),
             **data,
         )
-        paid = done.payment
+        payment = done.payment
         if not done.created:
-            return f"{paid.reference} was recorded before: {in_rupees(paid.amount)}."
-        over = f" {in_rupees(paid.excess)} are the customer's credit." if paid.excess else ""
-        return f"{in_rupees(paid.applied)} are recorded for {invoice.number}.{over}"
+            return f"{payment.reference} was recorded before: {in_rupees(payment.amount)}."
+        over = f" {in_rupees(payment.excess)} are the customer's credit." if payment.excess else ""
+        return f"{in_rupees(payment.applied)} are recorded for {invoice.number}.{over}"
 
     @confirmed(
         description="Refund",
@@ -286,8 +286,10 @@ class InvoiceAdmin(
         )
         if not done.created:
             return f"{done.note.number} was issued before under this reference."
-        back = in_rupees(done.refund.amount) if done.refund else "nothing"
-        return f"{done.note.number} is issued over {in_rupees(done.note.total)}; {back} goes back."
+        refunded = in_rupees(done.refund.amount) if done.refund else "nothing"
+        return (
+            f"{done.note.number} is issued over {in_rupees(done.note.total)}; {refunded} goes back."
+        )
 
     def document(self, obj: Invoice) -> bytes:
         """The PDF, made on the first download and unchanged afterwards."""

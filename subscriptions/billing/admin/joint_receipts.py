@@ -47,34 +47,36 @@ def find_invoices(text: str) -> list[Invoice]:
     By number, or by a customer's e-mail or id for all their unpaid invoices. Raises ValidationError
     naming unknown entries, or the tenants if there are several.
     """
-    names = list(dict.fromkeys(one for one in re.split(r"[\s,;]+", text) if one))
+    names = list(dict.fromkeys(name for name in re.split(r"[\s,;]+", text) if name))
     if not names:
         raise forms.ValidationError("Name at least one invoice.")
-    people = [one for one in names if _names_a_person(one)]
-    numbers = [ascii_upper(one) for one in names if not _names_a_person(one)]
+    people = [name for name in names if _names_a_person(name)]
+    numbers = [ascii_upper(name) for name in names if not _names_a_person(name)]
     customers = list(
         Customer.objects.filter(Q(email__in=_emails(people)) | Q(public_id__in=people))
     )
-    wanted = Q(number__in=numbers) | Q(customer__in=customers, status__in=Invoice.UNPAID)
-    rows = Invoice.objects.filter(wanted).select_related("customer").defer("snapshot")
-    found = list(rows.order_by("issued_on", "id")[: MOST + 1])
-    if len(found) > MOST:
+    condition = Q(number__in=numbers) | Q(customer__in=customers, status__in=Invoice.UNPAID)
+    rows = Invoice.objects.filter(condition).select_related("customer").defer("snapshot")
+    invoices = list(rows.order_by("issued_on", "id")[: MOST + 1])
+    if len(invoices) > MOST:
         raise forms.ValidationError(f"At most {MOST} invoices; these are more.")
-    known = {one.number for one in found}
-    known |= {name for one in customers for name in (one.email, one.public_id)}
-    unknown = [one for one in [*numbers, *people] if one not in known and _email(one) not in known]
+    known = {invoice.number for invoice in invoices}
+    known |= {name for customer in customers for name in (customer.email, customer.public_id)}
+    unknown = [
+        name for name in [*numbers, *people] if name not in known and _email(name) not in known
+    ]
     if unknown:
         raise forms.ValidationError(f"Nothing is known by this: {', '.join(unknown)}.")
-    one_of_each = {(one.partner_id, one.environment): one for one in found}
-    tenants = sorted(tenant_of(one) for one in one_of_each.values())
+    by_tenant = {(invoice.partner_id, invoice.environment): invoice for invoice in invoices}
+    tenants = sorted(tenant_of(invoice) for invoice in by_tenant.values())
     if len(tenants) > 1:
         raise forms.ValidationError(
             f"They are of {' and '.join(tenants)}. A receipt is of one partner and environment: "
             "record one for each."
         )
-    if not found:
+    if not invoices:
         raise forms.ValidationError(f"Nothing is owed by {', '.join(people)}.")
-    return found
+    return invoices
 
 
 def _names_a_person(text: str) -> bool:
@@ -82,7 +84,7 @@ def _names_a_person(text: str) -> bool:
 
 
 def _emails(names: Sequence[str]) -> list[str]:
-    return [one for one in map(_email, names) if one]
+    return [email for email in map(_email, names) if email]
 
 
 def _email(text: str) -> str:
@@ -110,13 +112,13 @@ class ChooseForm(ConfirmForm):
         widget=forms.Textarea,
     )
 
-    found: list[Invoice]
+    chosen_invoices: list[Invoice]
 
     def clean_invoices(self) -> str:
-        """The text as typed; sets ``found``, whose invoices are all owed."""
+        """The text as typed; sets ``chosen_invoices``, whose invoices are all owed."""
         text: str = self.cleaned_data["invoices"]
-        self.found = find_invoices(text)
-        paid = [one.number for one in self.found if one.outstanding <= 0]
+        self.chosen_invoices = find_invoices(text)
+        paid = [invoice.number for invoice in self.chosen_invoices if invoice.outstanding <= 0]
         if paid:
             raise forms.ValidationError(f"Nothing is owed on {', '.join(paid)}.")
         return text
@@ -154,12 +156,14 @@ class JointForm(AllocationForm):
         if not text:
             return text
         first = self.owing[0]
-        mine = Customer.objects.for_partner(first.partner_id, first.environment)
+        customers = Customer.objects.for_partner(first.partner_id, first.environment)
         try:
-            named = {"public_id": text} if text.startswith("usr_") else {"email": clean_email(text)}
+            lookup = (
+                {"public_id": text} if text.startswith("usr_") else {"email": clean_email(text)}
+            )
         except BadIdentifier as error:
             raise forms.ValidationError(str(error)) from error
-        self.paid_by = mine.filter(**named).first()
+        self.paid_by = customers.filter(**lookup).first()
         if self.paid_by is None:
             raise forms.ValidationError(f"No customer of {tenant_of(first)} is known by this.")
         return text
@@ -183,20 +187,26 @@ class JointForm(AllocationForm):
     def figures(self) -> list[tuple[str, str]]:
         """Everything that would be recorded, with the sum of the parts and the amount received."""
         data = self.cleaned_data
-        given = {part.invoice_id: part.amount for part in data["parts"]}
-        kept = {"Payer on the statement": data["payer_name"], "Note": data["note"]}
+        amounts = {part.invoice_id: part.amount for part in data["parts"]}
+        remarks = {"Payer on the statement": data["payer_name"], "Note": data["note"]}
         rail = dict(Method.choices)[data["method"]]
         return [
             ("Received", f"{in_rupees(data['amount'])} on {day(data['received_on'].isoformat())}"),
             ("By", f"{rail} {data['reference']}"),
             ("Customer who paid", str(self.paid_by or "–")),
-            *((label, said) for label, said in kept.items() if said),
+            *((label, text) for label, text in remarks.items() if text),
             *(
-                (f"{one.number}, {one.customer}", _of_owed(given[one.pk], one.outstanding))
-                for one in self.owing
-                if one.pk in given
+                (
+                    f"{invoice.number}, {invoice.customer}",
+                    _of_owed(amounts[invoice.pk], invoice.outstanding),
+                )
+                for invoice in self.owing
+                if invoice.pk in amounts
             ),
-            (f"{counted(len(given), 'invoice')} together", in_rupees(sum(given.values(), ZERO))),
+            (
+                f"{counted(len(amounts), 'invoice')} together",
+                in_rupees(sum(amounts.values(), ZERO)),
+            ),
             (f"Credit of {self.paid_by}" if self.paid_by else "Left", in_rupees(data["left"])),
         ]
 
@@ -223,14 +233,14 @@ class RecordsJointReceipts(FiguresPage):
         """Choose the invoices; with ``?invoices=`` in the address, enter each one's part."""
         if "invoices" not in request.GET:
             return self._choose(request)
-        asked = ChooseForm({"invoices": request.GET["invoices"]})
-        chosen = asked.is_valid()
-        if request.method != "POST" or not hasattr(asked, "found"):
-            if not chosen:
-                return self._page(request, asked, "Next", _ABOUT_CHOOSING, status=400)
-            return self._ask(request, JointForm(owing=asked.found))
+        form = ChooseForm({"invoices": request.GET["invoices"]})
+        valid = form.is_valid()
+        if request.method != "POST" or not hasattr(form, "chosen_invoices"):
+            if not valid:
+                return self._page(request, form, "Next", _ABOUT_CHOOSING, status=400)
+            return self._ask(request, JointForm(owing=form.chosen_invoices))
         # An invoice that was paid meanwhile shows an error at its field; nothing typed is lost.
-        return self._answer(request, JointForm(request.POST, owing=asked.found))
+        return self._answer(request, JointForm(request.POST, owing=form.chosen_invoices))
 
     def _choose(self, request: HttpRequest) -> HttpResponse:
         if request.method != "POST":
@@ -238,7 +248,7 @@ class RecordsJointReceipts(FiguresPage):
         form = ChooseForm(request.POST)
         if not form.is_valid():
             return self._page(request, form, "Next", _ABOUT_CHOOSING, status=400)
-        numbers = ",".join(one.number for one in form.found)
+        numbers = ",".join(invoice.number for invoice in form.chosen_invoices)
         return HttpResponseRedirect(f"{request.path}?{urlencode({'invoices': numbers})}")
 
     def _answer(self, request: HttpRequest, form: JointForm) -> HttpResponse:
@@ -265,8 +275,8 @@ class RecordsJointReceipts(FiguresPage):
         return HttpResponseRedirect(page_of(done.receipt))
 
     def _ask(self, request: HttpRequest, form: JointForm, **options: Any) -> HttpResponse:
-        owed = sum((one.outstanding for one in form.owing), ZERO)
-        customers = len({one.customer_id for one in form.owing})
+        owed = sum((invoice.outstanding for invoice in form.owing), ZERO)
+        customers = len({invoice.customer_id for invoice in form.owing})
         sentences = (
             f"{counted(len(form.owing), 'invoice')} of {counted(customers, 'customer')} of "
             f"{tenant_of(form.owing[0])}: "

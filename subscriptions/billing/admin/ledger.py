@@ -64,16 +64,16 @@ def _kept_for(term: str) -> list[str]:
 def _posting(term: str) -> Condition:
     """Search by key, which is a kind and an id; the id alone is enough."""
     keys = (term, *(f"{kind}:{term}" for kind in KINDS))
-    found = Q()
+    condition = Q()
     for key in keys:
-        found |= Q(idem_key__startswith=key)
-    return Condition(found)
+        condition |= Q(idem_key__startswith=key)
+    return Condition(condition)
 
 
 def balance_of(account: LedgerAccount) -> Decimal:
     """The projection's balance; 0 for an account without postings."""
-    held: Decimal | None = getattr(account, "held", None)
-    return ZERO if held is None else held
+    balance: Decimal | None = getattr(account, "held", None)
+    return ZERO if balance is None else balance
 
 
 @admin.register(LedgerAccount)
@@ -95,8 +95,8 @@ class LedgerAccountAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerAccount]:
         """Fetch the balances in the same query."""
-        found: QuerySet[LedgerAccount] = super().get_queryset(request)
-        return found.annotate(held=F("projection__balance"))
+        accounts: QuerySet[LedgerAccount] = super().get_queryset(request)
+        return accounts.annotate(held=F("projection__balance"))
 
     @admin.display(description="Newest entries")
     def newest(self, account: LedgerAccount) -> SafeString | str:
@@ -110,12 +110,12 @@ class LedgerAccountAdmin(ToLookAt, LargeTableMixin, ReadOnlyAdmin):
             ("Date", "Posting", "Debit", "Credit"),
             (
                 (
-                    date_format(one.transaction.effective_on, "DATE_FORMAT"),
-                    link_to(one.transaction),
-                    in_rupees(one.amount) if one.amount > 0 else "",
-                    in_rupees(-one.amount) if one.amount < 0 else "",
+                    date_format(entry.transaction.effective_on, "DATE_FORMAT"),
+                    link_to(entry.transaction),
+                    in_rupees(entry.amount) if entry.amount > 0 else "",
+                    in_rupees(-entry.amount) if entry.amount < 0 else "",
                 )
-                for one in rows
+                for entry in rows
             ),
             money=2,
             empty="Nothing was posted yet.",
@@ -175,7 +175,7 @@ class LedgerTransactionAdmin(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyA
     @admin.display(description="Posts")
     def posts(self, posting: LedgerTransaction) -> SafeString | str:
         """Link to the posted receipt, payment, credit note, refund, commission or invoice."""
-        found = [
+        rows = [
             *Receipt.objects.filter(
                 Q(transaction=posting)
                 | Q(reversal__transaction=posting)
@@ -187,7 +187,7 @@ class LedgerTransactionAdmin(ToLookAt, PartnerColumn, LargeTableMixin, ReadOnlyA
             *Commission.objects.filter(transaction=posting)[:_SHOWN],
             *invoice_of(posting),
         ]
-        return format_html_join(" ", "{}", ((_name_of(one),) for one in found)) or NONE
+        return format_html_join(" ", "{}", ((_name_of(row),) for row in rows)) or NONE
 
 
 _SHOWN: Final = 20
@@ -198,10 +198,10 @@ def invoice_of(posting: LedgerTransaction) -> list[Invoice]:
     kind, *key = posting.idem_key.split(":")
     if kind != "invoice" or len(key) != 3 or not (key[1].isdigit() and key[2].isdigit()):
         return []
-    found = Invoice.objects.filter(
+    invoices = Invoice.objects.filter(
         subscription__public_id=key[0], segment_no=int(key[1]), period_no=int(key[2])
     )
-    return list(found.defer("snapshot"))
+    return list(invoices.defer("snapshot"))
 
 
 def _name_of(row: Any) -> SafeString | str:
@@ -236,8 +236,8 @@ class LedgerProofAdmin(LargeTableMixin, ReadOnlyAdmin):
         return table(
             ("Finding", "How often", "Examples"),
             (
-                (found["what"], found["count"], "; ".join(found["examples"]))
-                for found in proof.findings
+                (finding["what"], finding["count"], "; ".join(finding["examples"]))
+                for finding in proof.findings
             ),
         )
 
@@ -276,8 +276,8 @@ class BillingRunAdmin(LargeTableMixin, ReadOnlyAdmin):
         return table(
             ("Subscription", "Customer", "Due since"),
             (
-                (one.subscription, one.email, date_format(one.due_since, "DATE_FORMAT"))
-                for one in withheld(run.as_of, clock.ist_date(clock.now()))[:100]
+                (segment.subscription, segment.email, date_format(segment.due_since, "DATE_FORMAT"))
+                for segment in withheld(run.as_of, clock.ist_date(clock.now()))[:100]
             ),
             empty="Nobody.",
         )

@@ -127,9 +127,9 @@ class PaymentAdmin(MoneyPage):
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
         """No button for a payment without excess, or whose money went back at the bank."""
-        found: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # unfold's
+        actions: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # unfold's
         too_much = Payment.objects.filter(pk=object_id, excess__gt=0, reversal__isnull=True)
-        return found if too_much.exists() else []
+        return actions if too_much.exists() else []
 
     @display(description="Standing", label={"Reversed": "danger", "": "default"})
     def standing(self, payment: Payment) -> str:
@@ -159,14 +159,14 @@ class PaymentAdmin(MoneyPage):
     )
     def return_excess(self, request: HttpRequest, payment: Payment, data: dict[str, Any]) -> str:
         """Give back excess out of the customer's credit."""
-        made = customer_credit.return_excess(
+        refund = customer_credit.return_excess(
             payment_id=payment.pk,
             idem_key=ExcessForm.key(payment, data),
             actor=Actor.staff(request.user),
             now=clock.now(),
             **data,
         )
-        return f"{in_rupees(made.amount)} are given back as {made}."
+        return f"{in_rupees(refund.amount)} are given back as {refund}."
 
 
 @admin.register(CreditNote)

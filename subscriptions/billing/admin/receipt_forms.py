@@ -65,8 +65,8 @@ class AllocationForm(MoneyForm):
     def __init__(self, *args: Any, owing: Sequence[Invoice] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.owing = list(owing)
-        for one in self.owing:
-            self.fields[f"{PART}{one.pk}"] = self.part_of(one)
+        for invoice in self.owing:
+            self.fields[f"{PART}{invoice.pk}"] = self.part_of(invoice)
 
     def part_of(self, invoice: Invoice) -> forms.DecimalField:
         """The field for one invoice's part."""
@@ -82,19 +82,20 @@ class AllocationForm(MoneyForm):
         check_reference(self, data)
         if self.errors:
             return data
-        typed = {one: data.get(f"{PART}{one.pk}") or ZERO for one in self.owing}
+        typed = {invoice: data.get(f"{PART}{invoice.pk}") or ZERO for invoice in self.owing}
         if not any(typed.values()):
             parts = self.unsaid(data["amount"])
             for part in parts:
                 data[f"{PART}{part.invoice_id}"] = part.amount
         else:
-            parts = [Part(one.pk, amount) for one, amount in typed.items() if amount]
+            parts = [Part(invoice.pk, amount) for invoice, amount in typed.items() if amount]
         left = data["amount"] - sum((part.amount for part in parts), ZERO)
-        for one, amount in typed.items():
-            if amount > one.outstanding:
+        for invoice, amount in typed.items():
+            if amount > invoice.outstanding:
                 self.add_error(
-                    f"{PART}{one.pk}",
-                    f"{one.number} owes {in_rupees(one.outstanding)}; {in_rupees(amount)} is more.",
+                    f"{PART}{invoice.pk}",
+                    f"{invoice.number} owes {in_rupees(invoice.outstanding)}; "
+                    f"{in_rupees(amount)} is more.",
                 )
         if left < 0:
             self.add_error(
@@ -108,9 +109,9 @@ class AllocationForm(MoneyForm):
 
     def _refuse_known(self, data: dict[str, Any]) -> None:
         """Add an error to the reference's field if a receipt with it exists."""
-        held = receipts.live(data["method"], data["reference"])
-        if held is not None:
-            self.add_error("reference", receipts.exists_already(held).message)
+        receipt = receipts.live(data["method"], data["reference"])
+        if receipt is not None:
+            self.add_error("reference", receipts.exists_already(receipt).message)
 
 
 class ReceiptForm(AllocationForm):
@@ -124,7 +125,7 @@ class ReceiptForm(AllocationForm):
     def shown(self) -> list[tuple[str, str]]:
         """The figures to confirm: all parts, and what becomes credit."""
         data = self.cleaned_data
-        rows = [(label, said) for label, said in super().shown() if said != NONE]
+        rows = [(label, value) for label, value in super().shown() if value != NONE]
         return [*rows, (f"Credit of {self.obj.customer}", in_rupees(data["left"]))]
 
 
@@ -163,11 +164,11 @@ class ReverseForm(ConfirmForm):
 
     def clean_reversed_on(self) -> dt.date:
         """Refuse a day before the receipt, or in the future (IST)."""
-        on: dt.date = self.cleaned_data["reversed_on"]
+        reversed_on: dt.date = self.cleaned_data["reversed_on"]
         receipt: Receipt = self.obj
-        if on > _today():
+        if reversed_on > _today():
             raise forms.ValidationError("Not after today (IST).")
-        if on < receipt.received_on:
+        if reversed_on < receipt.received_on:
             received = day(receipt.received_on.isoformat())
             raise forms.ValidationError(f"It was received on {received}.")
-        return on
+        return reversed_on

@@ -42,9 +42,9 @@ def by_reference(term: str) -> Condition:
 
 def _paying(term: str) -> Iterable[int]:
     """Receipts that pay the invoices that ``term`` matches."""
-    found = list(invoice_keys(term))
-    rows = Payment.objects.filter(invoice_id__in=found, receipt__isnull=False)
-    return rows.values_list("receipt_id", flat=True) if found else ()
+    keys = list(invoice_keys(term))
+    rows = Payment.objects.filter(invoice_id__in=keys, receipt__isnull=False)
+    return rows.values_list("receipt_id", flat=True) if keys else ()
 
 
 def standing_of(payment: Payment) -> str:
@@ -84,13 +84,13 @@ class StateFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """In doubt: recorded under another receipt's reference, and not reversed."""
-        asked = {
+        conditions = {
             "reversed": Q(reversal__isnull=False),
             "doubt": Q(in_doubt=True, reversal__isnull=True),
             "credit": Q(credit__gt=0),
         }
         value = self.value()
-        return queryset.filter(asked[value]) if value in asked else queryset
+        return queryset.filter(conditions[value]) if value in conditions else queryset
 
 
 def _standing(receipt: Receipt) -> str:
@@ -106,7 +106,9 @@ def _went_back_on(receipt: Receipt) -> dt.date | None:
 
 def _paid_in_words(receipt: Receipt) -> str:
     """``INV26-000001 1178.82; INV26-000002 500.00``."""
-    return "; ".join(f"{one.invoice.number} {one.amount}" for one in receipt.payments.all())
+    return "; ".join(
+        f"{payment.invoice.number} {payment.amount}" for payment in receipt.payments.all()
+    )
 
 
 #: Columns of the exported list: header and value.
@@ -118,10 +120,10 @@ _EXPORTED: Final[tuple[tuple[str, Callable[[Any], object]], ...]] = (
     ("amount", attrgetter("amount")),
     ("left_as_credit", attrgetter("credit")),
     ("currency", attrgetter("currency")),
-    ("customer", lambda one: one.customer and one.customer.public_id),
-    ("customer_email", lambda one: one.customer and one.customer.email),
+    ("customer", lambda receipt: receipt.customer and receipt.customer.public_id),
+    ("customer_email", lambda receipt: receipt.customer and receipt.customer.email),
     ("payer_on_statement", attrgetter("payer_name")),
-    ("partner", lambda one: one.partner_slug or "direct"),
+    ("partner", lambda receipt: receipt.partner_slug or "direct"),
     ("environment", attrgetter("environment")),
     ("invoices", _paid_in_words),
     ("standing", _standing),
@@ -204,17 +206,17 @@ class ReceiptAdmin(RecordsJointReceipts, ExportsList, MoneyPage):
         """Day, reason, bank charges and recorder of the reversal."""
         if not hasattr(receipt, "reversal"):
             return NONE
-        gone = receipt.reversal
+        reversal = receipt.reversal
         return (
-            f"{day(gone.reversed_on.isoformat())}: {gone.reason}. Bank charges "
-            f"{in_rupees(gone.bank_charges)}. Recorded by {gone.recorded_by} on "
-            f"{day(gone.recorded_on.isoformat())} as {gone}."
+            f"{day(reversal.reversed_on.isoformat())}: {reversal.reason}. Bank charges "
+            f"{in_rupees(reversal.bank_charges)}. Recorded by {reversal.recorded_by} on "
+            f"{day(reversal.recorded_on.isoformat())} as {reversal}."
         )
 
     def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
         """No button for a receipt that was reversed already."""
-        found: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # unfold's
-        return [] if Reversal.objects.filter(receipt_id=object_id).exists() else found
+        actions: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]  # unfold's
+        return [] if Reversal.objects.filter(receipt_id=object_id).exists() else actions
 
     def has_reverse_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Its own permission: a reversal makes customers owe and takes from partners."""
@@ -229,9 +231,9 @@ class ReceiptAdmin(RecordsJointReceipts, ExportsList, MoneyPage):
             f"received on {day(receipt.received_on.isoformat())} from {receipt.payer}, are taken "
             "back as a whole.",
             *(
-                f"{one.invoice.number} is owed again by {in_rupees(one.applied)}."
-                for one in paid
-                if one.applied
+                f"{payment.invoice.number} is owed again by {in_rupees(payment.applied)}."
+                for payment in paid
+                if payment.applied
             ),
             *_of_credit(receipt, paid),
             f"Commission of {in_rupees(_earned(paid))} is taken back, also where it was paid out.",
@@ -261,16 +263,16 @@ class ReceiptAdmin(RecordsJointReceipts, ExportsList, MoneyPage):
 
 def _of_credit(receipt: Receipt, paid: Sequence[Payment]) -> Sequence[str]:
     """What happens to the credit that the receipt gave, in sentences."""
-    credit = receipt.credit + sum((one.excess for one in paid), ZERO)
+    credit = receipt.credit + sum((payment.excess for payment in paid), ZERO)
     payer = receipt.customer
     if not credit or payer is None:
         return ()
-    there = customer_credit.available(payer)
-    gone = max(ZERO, credit - max(ZERO, there))
-    if not gone:
-        return (f"The credit of {payer} becomes {in_rupees(there - credit)}.",)
+    available = customer_credit.available(payer)
+    spent = max(ZERO, credit - max(ZERO, available))
+    if not spent:
+        return (f"The credit of {payer} becomes {in_rupees(available - credit)}.",)
     return (
-        f"{payer} got {in_rupees(credit)} of credit from it, of which {in_rupees(gone)} are gone: "
+        f"{payer} got {in_rupees(credit)} of credit from it, of which {in_rupees(spent)} are gone: "
         "what it paid of other invoices is undone, the newest first, and what was paid out is "
         "owed to us.",
     )
@@ -290,10 +292,11 @@ class RecordsReceipts:
         return request.user.has_perm("billing.add_payment")
 
     def what_a_receipt_does(self, request: HttpRequest, invoice: Invoice) -> Sequence[str]:
-        found = allocations.open_invoices(invoice.customer)
-        owed = sum((one.outstanding for one in found), ZERO)
+        open_invoices = allocations.open_invoices(invoice.customer)
+        owed = sum((open_invoice.outstanding for open_invoice in open_invoices), ZERO)
         return (
-            f"{invoice.customer} owes {in_rupees(owed)} on {counted(len(found), 'invoice')}.",
+            f"{invoice.customer} owes {in_rupees(owed)} on "
+            f"{counted(len(open_invoices), 'invoice')}.",
             "Leave the invoices empty, and the oldest are paid first; or say what each gets. "
             "What is left becomes the customer's credit.",
             "Commission accrues on what is paid. A bank's reference is recorded once, however it "
@@ -315,9 +318,9 @@ class RecordsReceipts:
     )
     def record_receipt(self, request: HttpRequest, invoice: Invoice, data: dict[str, Any]) -> str:
         """Record one movement of money for several invoices."""
-        given = {name: data[name] for name in ReceiptForm.GIVEN}
+        arguments = {name: data[name] for name in ReceiptForm.GIVEN}
         done = allocations.record(
-            **given,
+            **arguments,
             customer_id=invoice.customer_id,
             actor=Actor.staff(request.user),
             now=clock.now(),
@@ -328,5 +331,5 @@ class RecordsReceipts:
         over = f" {in_rupees(receipt.credit)} are the customer's credit." if receipt.credit else ""
         return (
             f"{in_rupees(receipt.amount)} are recorded as {receipt}, for "
-            f"{counted(len(given['parts']), 'invoice')}.{over}"
+            f"{counted(len(arguments['parts']), 'invoice')}.{over}"
         )

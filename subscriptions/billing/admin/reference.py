@@ -120,8 +120,8 @@ class WithheldFilter(admin.SimpleListFilter):
         if self.value() != "state":
             return queryset
         today = clock.ist_date(clock.now())
-        held = withheld_segments(today, today)
-        return queryset.filter(pk__in=held.values("pk"))
+        withheld = withheld_segments(today, today)
+        return queryset.filter(pk__in=withheld.values("pk"))
 
 
 @admin.register(BillingSegment)
@@ -149,8 +149,8 @@ class BillingSegmentAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BillingSegment]:
         """Fetch the last day on which a suspended partner's customers trade."""
-        found: QuerySet[BillingSegment] = super().get_queryset(request)
-        return found.annotate(runs_until=runs_until())
+        segments: QuerySet[BillingSegment] = super().get_queryset(request)
+        return segments.annotate(runs_until=runs_until())
 
     @admin.display(description="Due on", ordering="next_on")
     def due_on(self, segment: BillingSegment) -> str:

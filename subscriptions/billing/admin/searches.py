@@ -19,11 +19,11 @@ _DIGITS: Final = 8
 
 def numbers_like(term: str, series: str) -> Q:
     """Filter: numbers that begin with ``term``, or have it as sequence number in any year."""
-    begun = Q(number__startswith=ascii_upper(term))
+    by_prefix = Q(number__startswith=ascii_upper(term))
     if not (term.isascii() and term.isdigit() and int(term) and len(term) <= _DIGITS):
-        return begun
+        return by_prefix
     years = NumberSeries.objects.filter(series=series).values_list("fy", flat=True)
-    return begun | Q(number__in=[document_number(series, fy, int(term)) for fy in years])
+    return by_prefix | Q(number__in=[document_number(series, fy, int(term)) for fy in years])
 
 
 def invoice_keys(term: str) -> Iterable[int]:
@@ -39,15 +39,15 @@ def customers_invoice_keys(term: str) -> Iterable[int]:
 
 def credit_note_keys(term: str) -> Iterable[int]:
     """Keys of credit notes by :func:`numbers_like`."""
-    found = numbers_like(term, NumberSeries.Series.CREDIT_NOTE)
-    return first_keys(CreditNote.objects.filter(found))
+    condition = numbers_like(term, NumberSeries.Series.CREDIT_NOTE)
+    return first_keys(CreditNote.objects.filter(condition))
 
 
 def customers_account_codes(term: str) -> list[str]:
     """Codes of the ledger accounts of customers that ``term`` matches."""
-    found = customers_like(term).values_list("public_id", flat=True)[: MOST_FOUND // 2 + 1]
+    customer_ids = customers_like(term).values_list("public_id", flat=True)[: MOST_FOUND // 2 + 1]
     return [
-        code(one)
-        for one in found
+        code(customer_id)
+        for customer_id in customer_ids
         for code in (chart_of_accounts.customer_credit, chart_of_accounts.receivable)
     ]

@@ -38,13 +38,13 @@ def shown(events: Sequence[OutboxEvent], now: dt.datetime) -> Mapping[str, Mappi
         kind = event.type.partition(".")[0]
         if kind in _KINDS and event.partner_id is not None:
             groups[kind, event.partner_id, event.environment].append(event)
-    found: Shown = {}
+    by_event: Shown = {}
     for (kind, partner_id, environment), mine in groups.items():
         member, read = _KINDS[kind]
         ids = {event.event_id: str(event.payload.get(member, "")) for event in mine}
         objects = read(partner_id, environment, set(ids.values()))
-        found |= {event_id: objects[key] for event_id, key in ids.items() if key in objects}
-    return found
+        by_event |= {event_id: objects[key] for event_id, key in ids.items() if key in objects}
+    return by_event
 
 
 def _invoices(partner_id: int, environment: str, ids: Iterable[str]) -> Shown:

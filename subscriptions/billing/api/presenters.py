@@ -50,14 +50,14 @@ def invoice_row(invoice: Invoice) -> dict[str, Any]:
 def invoice_detail(invoice: Invoice) -> dict[str, Any]:
     """With its payments and credit notes, which must be prefetched."""
     return invoice_row(invoice) | {
-        "payments": [payment_row(one, invoice) for one in invoice.payments.all()],
-        "credit_notes": [note_row(one) for one in invoice.credit_notes.all()],
+        "payments": [payment_row(payment, invoice) for payment in invoice.payments.all()],
+        "credit_notes": [note_row(note) for note in invoice.credit_notes.all()],
     }
 
 
 def payment_row(payment: Payment, invoice: Invoice) -> dict[str, Any]:
     """Members of ReceivedPaymentObject; its receipt and its reversal must be loaded."""
-    gone = _reversal_of(payment)
+    reversal = _reversal_of(payment)
     return {
         "payment_id": payment.public_id,
         "invoice_id": invoice.public_id,
@@ -71,8 +71,8 @@ def payment_row(payment: Payment, invoice: Invoice) -> dict[str, Any]:
         "currency": payment.currency,
         "created_at": payment.created_at,
         "receipt_id": payment.receipt.public_id if payment.receipt else None,
-        "reversed_on": gone.reversed_on if gone else None,
-        "reversal_reason": gone.reason if gone else None,
+        "reversed_on": reversal.reversed_on if reversal else None,
+        "reversal_reason": reversal.reason if reversal else None,
     }
 
 
@@ -114,9 +114,9 @@ def invoice_page(rows: list[Invoice], pagination: dict[str, int]) -> Response:
     return Response(InvoiceListAnswer(answer).data)
 
 
-def invoice(found: Invoice) -> Response:
+def invoice(row: Invoice) -> Response:
     """One invoice with its payments and credit notes."""
-    return Response(InvoiceAnswer({"statusCode": 200, "invoice": invoice_detail(found)}).data)
+    return Response(InvoiceAnswer({"statusCode": 200, "invoice": invoice_detail(row)}).data)
 
 
 def payment_page(rows: list[Payment], pagination: dict[str, int]) -> Response:
@@ -183,13 +183,13 @@ def month(report: Month, slug: str) -> dict[str, Any]:
         },
         "top_strategies": [
             {
-                "template_id": one.template_id,
-                "template_name": one.name,
-                "active_subscribers": one.active_subscribers,
-                "revenue": one.revenue,
-                "commission": one.commission,
+                "template_id": strategy.template_id,
+                "template_name": strategy.name,
+                "active_subscribers": strategy.active_subscribers,
+                "revenue": strategy.revenue,
+                "commission": strategy.commission,
             }
-            for one in report.top_strategies
+            for strategy in report.top_strategies
         ],
         "currency": CURRENCY,
     }

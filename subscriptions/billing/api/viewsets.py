@@ -199,10 +199,10 @@ def _month_of(request: Request) -> dt.date:
     text = request.query_params.get("month")
     if text is None:
         return running
-    found = _MONTH.fullmatch(text)
-    if found is None:
+    match = _MONTH.fullmatch(text)
+    if match is None:
         raise ValidationError({"month": "Must be a month such as 2026-11."})
-    first = dt.date(int(found[1]), int(found[2]), 1)
+    first = dt.date(int(match[1]), int(match[2]), 1)
     if first > running:
         raise ValidationError({"month": "Not after this month (IST)."})
     return first

@@ -16,39 +16,41 @@ def invoice_pdf(invoice: Invoice) -> bytes:
 
     Of two concurrent requests the first one's bytes are kept; both make the same bytes anyway.
     """
-    held = InvoiceDocument.objects.filter(invoice=invoice).values_list("pdf", flat=True)
-    return _stored(held.first, lambda: _keep_invoice(invoice))
+    stored = InvoiceDocument.objects.filter(invoice=invoice).values_list("pdf", flat=True)
+    return _stored(stored.first, lambda: _keep_invoice(invoice))
 
 
 def credit_note_pdf(note: CreditNote) -> bytes:
     """The PDF of a credit note, stored in the same way."""
-    held = CreditNoteDocument.objects.filter(credit_note=note).values_list("pdf", flat=True)
-    return _stored(held.first, lambda: _keep_credit_note(note))
+    stored = CreditNoteDocument.objects.filter(credit_note=note).values_list("pdf", flat=True)
+    return _stored(stored.first, lambda: _keep_credit_note(note))
 
 
 def _stored(read: Callable[[], bytes | memoryview | None], make: Callable[[], None]) -> bytes:
-    found = read()
-    if found is None:
+    content = read()
+    if content is None:
         make()
-        found = read()
-    if found is None:
+        content = read()
+    if content is None:
         raise RuntimeError("a document is gone that was just stored")
-    return bytes(found)
+    return bytes(content)
 
 
 def _keep_invoice(invoice: Invoice) -> None:
     owner = {"partner_id": invoice.partner_id, "environment": invoice.environment}
-    made = _made(pdf.render_invoice(invoice.snapshot))
-    insert_missing([InvoiceDocument(invoice=invoice, **owner, **made)], unique=("invoice",))
+    fields = _pdf_fields(pdf.render_invoice(invoice.snapshot))
+    insert_missing([InvoiceDocument(invoice=invoice, **owner, **fields)], unique=("invoice",))
 
 
 def _keep_credit_note(note: CreditNote) -> None:
     owner = {"partner_id": note.partner_id, "environment": note.environment}
-    made = _made(pdf.render_credit_note(note.snapshot))
-    insert_missing([CreditNoteDocument(credit_note=note, **owner, **made)], unique=("credit_note",))
+    fields = _pdf_fields(pdf.render_credit_note(note.snapshot))
+    insert_missing(
+        [CreditNoteDocument(credit_note=note, **owner, **fields)], unique=("credit_note",)
+    )
 
 
-def _made(document: bytes) -> dict[str, Any]:
+def _pdf_fields(document: bytes) -> dict[str, Any]:
     return {
         "pdf": document,
         "sha256": hashlib.sha256(document).hexdigest(),

@@ -20,9 +20,9 @@ _JOINERS: Final = "\u200c\u200d"
 def plain(text: str) -> str:
     """One line without control or formatting characters, so that a name cannot reverse the text."""
     shown = "".join(
-        one
-        for one in text
-        if one in _JOINERS or one.isspace() or unicodedata.category(one)[0] != "C"
+        character
+        for character in text
+        if character in _JOINERS or character.isspace() or unicodedata.category(character)[0] != "C"
     )
     return " ".join(shown.split())
 
@@ -34,8 +34,8 @@ def lines_of(text: str) -> list[str]:
 
 def day(date: str) -> str:
     """``2026-11-05`` as ``5 Nov 2026``."""
-    read = dt.date.fromisoformat(date)
-    return f"{read.day} {_MONTHS[read.month - 1]} {read.year}"
+    parsed = dt.date.fromisoformat(date)
+    return f"{parsed.day} {_MONTHS[parsed.month - 1]} {parsed.year}"
 
 
 def rate(percent: Decimal) -> str:

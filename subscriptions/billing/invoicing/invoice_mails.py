@@ -29,10 +29,10 @@ def queue_mails(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
 
     Two queries however large the batch. A repeated event makes no second row (invoice_mail_uniq).
     """
-    issued = [event.payload["invoice_id"] for event in events if event.type == ISSUED]
-    if not issued:
+    issued_ids = [event.payload["invoice_id"] for event in events if event.type == ISSUED]
+    if not issued_ids:
         return
-    rows = Invoice.objects.filter(public_id__in=issued).order_by("id")
+    rows = Invoice.objects.filter(public_id__in=issued_ids).order_by("id")
     insert_missing(
         [
             InvoiceMail(
@@ -64,7 +64,7 @@ def message(invoice: Invoice, backend: BaseEmailBackend | None = None) -> EmailM
     """The mail of an invoice with its PDF, built from the snapshot as the document is."""
     snapshot: InvoiceSnapshot = invoice.snapshot
     supplier, number = plain(snapshot["supplier"]["legal_name"]), snapshot["number"]
-    made = EmailMessage(
+    mail = EmailMessage(
         subject=f"Invoice {number} from {supplier}",
         body=_BODY.format(
             name=plain(snapshot["customer"]["name"]) or "customer",
@@ -83,8 +83,8 @@ def message(invoice: Invoice, backend: BaseEmailBackend | None = None) -> EmailM
         headers={"Message-ID": message_id(invoice.public_id)},
         connection=backend,
     )
-    made.attach(f"{number}.pdf", documents.invoice_pdf(invoice), "application/pdf")
-    return made
+    mail.attach(f"{number}.pdf", documents.invoice_pdf(invoice), "application/pdf")
+    return mail
 
 
 _BODY: Final = """\

@@ -52,8 +52,8 @@ class UnknownSnapshot(ValueError):
 @functools.cache
 def renderer() -> str:
     """Identifies what determines the bytes: typst's version, a hash of template and fonts."""
-    made_of = (TEMPLATE, *sorted(FONTS.glob("*.ttf")))
-    digest = hashlib.sha256(b"".join(one.read_bytes() for one in made_of)).hexdigest()[:12]
+    sources = (TEMPLATE, *sorted(FONTS.glob("*.ttf")))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     return f"typst {version('typst')}, invoice.typ {digest}"
 
 
@@ -221,7 +221,7 @@ def _compile(document: Mapping[str, Any]) -> bytes:
 
 def _typeset(document: Mapping[str, Any], *, archivable: bool) -> bytes:
     date = document["date"]
-    made: bytes = typst.compile(
+    pdf: bytes = typst.compile(
         str(TEMPLATE),
         root=str(TEMPLATE.parent),
         font_paths=fonts(),
@@ -229,7 +229,7 @@ def _typeset(document: Mapping[str, Any], *, archivable: bool) -> bytes:
         timestamp=dt.datetime(date["year"], date["month"], date["day"], tzinfo=dt.UTC),
         pdf_standards=[_ARCHIVABLE] if archivable else [],
     )
-    return made
+    return pdf
 
 
 def _channel(snapshot: InvoiceSnapshot | CreditNoteSnapshot) -> list[tuple[str, str]]:

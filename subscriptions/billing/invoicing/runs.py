@@ -151,22 +151,22 @@ def _facts(as_of: dt.date, now: dt.datetime, chunk: int) -> dict[str, Any]:
 
 def _pass(record: BillingRun, facts: Mapping[str, Any], progress: Progress | None) -> bool:
     """Go through the queue once. Returns whether it made an invoice."""
-    after, made, record.withheld = (dt.date.min, 0), 0, 0
+    after, invoices, record.withheld = (dt.date.min, 0), 0, 0
     while True:
         with transaction.atomic(durable=True):
-            done = _chunk({**facts, "after_on": after[0], "after_id": after[1]})
-            if done.segments:
-                record.invoices += done.invoices
-                record.needs_review += done.needs_review
-                record.withheld += done.withheld
+            figures = _chunk({**facts, "after_on": after[0], "after_id": after[1]})
+            if figures.segments:
+                record.invoices += figures.invoices
+                record.needs_review += figures.needs_review
+                record.withheld += figures.withheld
                 record.heartbeat = clock.now()
                 record.save()
-        made += done.invoices
-        if progress is not None and done.invoices:
-            progress(done.invoices)
-        if done.segments < facts["chunk"]:
-            return made > 0
-        after = done.after
+        invoices += figures.invoices
+        if progress is not None and figures.invoices:
+            progress(figures.invoices)
+        if figures.segments < facts["chunk"]:
+            return invoices > 0
+        after = figures.after
 
 
 def _chunk(facts: dict[str, Any]) -> _Chunk:

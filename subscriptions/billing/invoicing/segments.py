@@ -39,15 +39,15 @@ def open_first(subscriptions: Collection[Subscription]) -> int:
     anchor and end stay, the earlier one bills the period once, and the new one bills from the next
     period on, at its own price (adr 0054). This function writes their anchors.
     """
-    billed = [one for one in subscriptions if one.is_billed]
+    billed = [subscription for subscription in subscriptions if subscription.is_billed]
     running = begun(billed)
     continued = []
-    for one in billed:
-        if one.pk in running:
-            one.anchor = running[one.pk].segment.anchor
-            continued.append(one)
+    for subscription in billed:
+        if subscription.pk in running:
+            subscription.anchor = running[subscription.pk].segment.anchor
+            continued.append(subscription)
     Subscription.objects.bulk_update(continued, ("anchor",), batch_size=_BATCH)
-    segments = [_first(one, running.get(one.pk)) for one in billed]
+    segments = [_first(subscription, running.get(subscription.pk)) for subscription in billed]
     return len(BillingSegment.objects.bulk_create(segments, batch_size=_BATCH))
 
 
@@ -58,41 +58,48 @@ def begun(subscriptions: Collection[Subscription]) -> dict[int, Begun]:
     or price, and whether or not it is invoiced or paid yet. Without those whose rest was credited
     (:func:`given_back`). Two queries.
     """
-    wanted = {(one.customer_id, one.template_id): one for one in subscriptions}
+    subscription_of = {
+        (subscription.customer_id, subscription.template_id): subscription
+        for subscription in subscriptions
+    }
     earlier = (
         BillingSegment.objects.filter(
-            subscription__customer_id__in={customer for customer, _ in wanted},
-            subscription__template_id__in={template for _, template in wanted},
+            subscription__customer_id__in={customer for customer, _ in subscription_of},
+            subscription__template_id__in={template for _, template in subscription_of},
         )
-        .exclude(subscription_id__in=[one.pk for one in subscriptions])
+        .exclude(subscription_id__in=[subscription.pk for subscription in subscriptions])
         .annotate(customer=F("subscription__customer_id"), template=F("subscription__template_id"))
     )
-    found: dict[int, list[Begun]] = defaultdict(list)
+    candidates: dict[int, list[Begun]] = defaultdict(list)
     for segment in earlier:
-        one = wanted.get((segment.customer, segment.template))
-        period = None if one is None else _running(segment, one.anchor)
-        if one is not None and period is not None:
-            found[one.pk].append(Begun(segment, period))
+        subscription = subscription_of.get((segment.customer, segment.template))
+        period = None if subscription is None else _running(segment, subscription.anchor)
+        if subscription is not None and period is not None:
+            candidates[subscription.pk].append(Begun(segment, period))
     invoices = {
         (invoice.segment_id, invoice.period_no): invoice
         for invoice in Invoice.objects.filter(
-            segment__in=[each.segment for several in found.values() for each in several],
+            segment__in=[candidate.segment for group in candidates.values() for candidate in group],
             credited__gt=0,
         ).only("segment_id", "period_no", "taxable", "credited_taxable")
     }
-    kept: dict[int, Begun] = {}
-    for one in subscriptions:
-        standing = [
-            each
-            for each in found.get(one.pk, ())
+    running: dict[int, Begun] = {}
+    for subscription in subscriptions:
+        uncredited = [
+            candidate
+            for candidate in candidates.get(subscription.pk, ())
             if not given_back(
-                invoices.get((each.segment.pk, each.period.number)), each.period, one.anchor
+                invoices.get((candidate.segment.pk, candidate.period.number)),
+                candidate.period,
+                subscription.anchor,
             )
         ]
-        if standing:
+        if uncredited:
             # the last to end: old rows may have several
-            kept[one.pk] = max(standing, key=lambda each: (each.period.end, each.segment.pk))
-    return kept
+            running[subscription.pk] = max(
+                uncredited, key=lambda candidate: (candidate.period.end, candidate.segment.pk)
+            )
+    return running
 
 
 def _running(segment: BillingSegment, day: dt.date) -> Period | None:
@@ -144,21 +151,23 @@ def resume(subscriptions: Collection[Subscription], *, on: dt.date) -> dict[int,
     newest = {
         segment.subscription_id: segment
         for segment in BillingSegment.objects.select_for_update(no_key=True)
-        .filter(~Exists(later), subscription_id__in=[one.pk for one in subscriptions])
+        .filter(
+            ~Exists(later), subscription_id__in=[subscription.pk for subscription in subscriptions]
+        )
         .order_by("subscription_id")
     }
     anchors: dict[int, dt.date] = {}
     opened: list[int] = []
     fresh: list[BillingSegment] = []
-    for one in subscriptions:
-        segment = newest.get(one.pk)
+    for subscription in subscriptions:
+        segment = newest.get(subscription.pk)
         if segment is not None and _still_runs(segment, on):
-            anchors[one.pk] = segment.anchor
+            anchors[subscription.pk] = segment.anchor
             if segment.stop_on is not None:
                 opened.append(segment.pk)
             continue
-        anchors[one.pk] = on
-        fresh.append(_segment(one, segment.number + 1 if segment else 1, on))
+        anchors[subscription.pk] = on
+        fresh.append(_segment(subscription, segment.number + 1 if segment else 1, on))
     if opened:
         with connection.cursor() as cursor:
             cursor.execute(_OPEN_AGAIN, [opened])

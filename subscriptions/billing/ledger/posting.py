@@ -77,19 +77,21 @@ def post(
     """
     if not transaction.get_connection().in_atomic_block:
         raise NotInTransaction
-    sides = [one for one in postings if one.amount]
-    excess = sum((one.amount for one in sides), ZERO)
+    sides = [side for side in postings if side.amount]
+    excess = sum((side.amount for side in sides), ZERO)
     if excess or not sides:
         raise OutOfBalance(f"{idem_key}: {excess} rupees over {len(sides)} entries")
-    accounts = account_ids({one.account for one in sides})
-    made = _insert(idem_key, kind, effective_on, now, partner_id, environment, corrects)
-    if made is None:
+    accounts = account_ids({side.account for side in sides})
+    transaction_id = _insert(idem_key, kind, effective_on, now, partner_id, environment, corrects)
+    if transaction_id is None:
         return Posted(_same(idem_key, sides), created=False)
     LedgerEntry.objects.bulk_create(
-        LedgerEntry(transaction_id=made, account_id=accounts[one.account], amount=one.amount)
-        for one in sides
+        LedgerEntry(
+            transaction_id=transaction_id, account_id=accounts[side.account], amount=side.amount
+        )
+        for side in sides
     )
-    return Posted(made, created=True)
+    return Posted(transaction_id, created=True)
 
 
 _INSERT: Final = """
@@ -108,11 +110,11 @@ def _insert(*values: str | int | dt.date | None) -> int | None:
 
 def _same(idem_key: str, sides: Sequence[Posting]) -> int:
     """Id of the transaction with this key, if it has these sides."""
-    held = LedgerTransaction.objects.get(idem_key=idem_key)
-    entries = held.entries.values_list("account__code", "amount")
-    if sorted(entries) != sorted((one.account, one.amount) for one in sides):
+    posted = LedgerTransaction.objects.get(idem_key=idem_key)
+    entries = posted.entries.values_list("account__code", "amount")
+    if sorted(entries) != sorted((side.account, side.amount) for side in sides):
         raise IdemKeyReused(f"{idem_key} was posted with other entries")
-    return held.pk
+    return posted.pk
 
 
 def account_ids(codes: Collection[str]) -> dict[str, int]:
@@ -130,11 +132,11 @@ def account_ids(codes: Collection[str]) -> dict[str, int]:
 
 def balance(code: str) -> Decimal:
     """Balance of one account in rupees from the projection, debit positive; 0 if never used."""
-    held = AccountBalance.objects.filter(account__code=code).values_list("balance", flat=True)
-    return held.first() or ZERO
+    balances = AccountBalance.objects.filter(account__code=code).values_list("balance", flat=True)
+    return balances.first() or ZERO
 
 
 def balance_of(name: str) -> Decimal:
     """Sum over all accounts of a name of the chart, e.g. ``receivable`` over all customers."""
-    held = AccountBalance.objects.filter(account__code__startswith=f"{name}:")
-    return held.aggregate(sum=Sum("balance"))["sum"] or ZERO
+    balances = AccountBalance.objects.filter(account__code__startswith=f"{name}:")
+    return balances.aggregate(sum=Sum("balance"))["sum"] or ZERO

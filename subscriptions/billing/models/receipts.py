@@ -32,7 +32,7 @@ class Method(models.TextChoices):
 
 
 #: The rails on which money is received and paid.
-MONEY_METHODS: Final = tuple(one for one in Method.values if one != Method.CUSTOMER_CREDIT)
+MONEY_METHODS: Final = tuple(method for method in Method.values if method != Method.CUSTOMER_CREDIT)
 
 
 class Receipt(TenantOwned):
@@ -60,7 +60,9 @@ class Receipt(TenantOwned):
         max_length=200, blank=True, help_text="Who paid, as the bank's statement names them."
     )
     method = models.CharField(
-        "rail", max_length=15, choices=[one for one in Method.choices if one[0] in MONEY_METHODS]
+        "rail",
+        max_length=15,
+        choices=[choice for choice in Method.choices if choice[0] in MONEY_METHODS],
     )
     reference = models.CharField(max_length=80, help_text="As it was typed.")
     reference_key = models.CharField(

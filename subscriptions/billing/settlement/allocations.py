@@ -50,17 +50,17 @@ class Received:
 
 def open_invoices(customer: Customer) -> list[Invoice]:
     """A customer's unpaid and partly paid invoices, oldest first (1 query)."""
-    found = Invoice.objects.filter(customer=customer, status__in=Invoice.UNPAID)
-    return list(found.defer("snapshot").order_by("issued_on", "id"))
+    unpaid = Invoice.objects.filter(customer=customer, status__in=Invoice.UNPAID)
+    return list(unpaid.defer("snapshot").order_by("issued_on", "id"))
 
 
 def oldest_first(invoices: Iterable[Invoice], amount: Decimal) -> list[Part]:
     """Distribute ``amount`` rupees over invoices in their order, each up to what it owes."""
     parts, left = [], amount
-    for one in invoices:
-        part = min(left, one.outstanding)
+    for invoice in invoices:
+        part = min(left, invoice.outstanding)
         if part > 0:
-            parts.append(Part(one.pk, part))
+            parts.append(Part(invoice.pk, part))
             left -= part
     return parts
 
@@ -93,29 +93,31 @@ def record(
     if received_on < ist_date(now) - IN_ADVANCE:
         raise InvalidRequest(details={"received_on": "More than a year ago."})
     with transaction.atomic():
-        invoices = [lock_invoice(one) for one in sorted(part.invoice_id for part in parts)]
+        invoices = [
+            lock_invoice(invoice_id) for invoice_id in sorted(part.invoice_id for part in parts)
+        ]
         payer = _payer(customer_id)
         owner = _owner(payer, invoices)
-        there = receipts.live(method, reference)
-        if there is not None:
-            if not _same(there, amount, customer_id, received_on, parts):
-                raise receipts.exists_already(there)
-            return Received(there, created=False)
-        given = {part.invoice_id: part.amount for part in parts}
+        earlier = receipts.live(method, reference)
+        if earlier is not None:
+            if not _same(earlier, amount, customer_id, received_on, parts):
+                raise receipts.exists_already(earlier)
+            return Received(earlier, created=False)
+        amounts = {part.invoice_id: part.amount for part in parts}
         for invoice in invoices:
             check_after_invoice(invoice, received_on)
             owed = invoice.outstanding
-            if given[invoice.pk] > owed:
+            if amounts[invoice.pk] > owed:
                 raise InvoiceChanged(
                     f"{invoice.number} owes {max(owed, ZERO)} rupees, less than the "
-                    f"{given[invoice.pk]} that it was to get: open the page again"
+                    f"{amounts[invoice.pk]} that it was to get: open the page again"
                 )
         receipt = receipts.insert(
             payer=payer,
             payer_name=payer_name.strip(),
             owner=owner,
             amount=amount,
-            credit=amount - sum(given.values(), ZERO),
+            credit=amount - sum(amounts.values(), ZERO),
             method=method,
             reference=reference,
             received_on=received_on,
@@ -124,8 +126,8 @@ def record(
             now=now,
         )
         for invoice in invoices:
-            _allocate(receipt, invoice, given[invoice.pk], actor, now)
-        _tell(receipt, [(one.number, given[one.pk]) for one in invoices], actor)
+            _allocate(receipt, invoice, amounts[invoice.pk], actor, now)
+        _tell(receipt, [(invoice.number, amounts[invoice.pk]) for invoice in invoices], actor)
     return Received(receipt, created=True)
 
 
@@ -158,15 +160,15 @@ def _check_parts(
 def _payer(customer_id: int | None) -> Customer | None:
     if customer_id is None:
         return None
-    found = Customer.objects.filter(pk=customer_id).first()
-    if found is None:
+    customer = Customer.objects.filter(pk=customer_id).first()
+    if customer is None:
         raise NotFound
-    return found
+    return customer
 
 
 def _owner(payer: Customer | None, invoices: Sequence[Invoice]) -> tuple[int | None, str]:
     """The one tenant of the payer and of all invoices. Raises NotFound if there are several."""
-    owners = {(one.partner_id, str(one.environment)) for one in invoices}
+    owners = {(invoice.partner_id, str(invoice.environment)) for invoice in invoices}
     if payer is not None:
         owners.add((payer.partner_id, str(payer.environment)))
     if len(owners) != 1:
@@ -175,14 +177,14 @@ def _owner(payer: Customer | None, invoices: Sequence[Invoice]) -> tuple[int | N
 
 
 def _same(
-    there: Receipt,
+    receipt: Receipt,
     amount: Decimal,
     customer_id: int | None,
     received_on: dt.date,
     parts: Sequence[Part],
 ) -> bool:
-    paid = sorted(there.payments.values_list("invoice_id", "amount"))
-    return (there.amount, there.customer_id, there.received_on, paid) == (
+    paid = sorted(receipt.payments.values_list("invoice_id", "amount"))
+    return (receipt.amount, receipt.customer_id, receipt.received_on, paid) == (
         amount,
         customer_id,
         received_on,

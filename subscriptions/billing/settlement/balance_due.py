@@ -40,15 +40,15 @@ def late(today: dt.date) -> Q:
     return Q(due_on__lt=today) & again
 
 
-def with_balance_due(found: S) -> S:
+def with_balance_due(rows: S) -> S:
     """The same rows with what :func:`balance_due` needs, without a query of its own."""
     unpaid = Q(status__in=Invoice.UNPAID)
-    of_one = (
+    summary = (
         Invoice.objects.filter(subscription=OuterRef("pk"))
         .order_by()
         .values("subscription")
         .annotate(
-            found=JSONObject(
+            summary=JSONObject(
                 unpaid=Count("pk", filter=unpaid),
                 due_by=Min(_DUE_BY, filter=unpaid),
                 # money leaves SQL as text, never as a float
@@ -56,12 +56,12 @@ def with_balance_due(found: S) -> S:
                 statuses=ArrayAgg("status", order_by="-id"),
             )
         )
-        .values("found")
+        .values("summary")
     )
     due = coming().filter(subscription=OuterRef("pk"))
-    return found.annotate(
+    return rows.annotate(
         **{
-            _NAME: Subquery(of_one),
+            _NAME: Subquery(summary),
             _BEGUN: Subquery(_begun_invoice()),
             _DUE_ON: Subquery(due.order_by("next_on").values("next_on")[:1]),
             _RUNS_UNTIL: runs_until(),
@@ -75,13 +75,13 @@ def _begun_invoice() -> QuerySet[Invoice, Any]:
         _continued(OuterRef(OuterRef("pk")))
         .order_by()
         .annotate(
-            found=JSONObject(
+            summary=JSONObject(
                 status="status",
                 due_by=_DUE_BY,
                 amount=Cast(OUTSTANDING, TextField()),
             )
         )
-        .values("found")
+        .values("summary")
     )
 
 
@@ -93,8 +93,8 @@ def _continued(subscription: Any) -> QuerySet[Invoice]:
     invoices for each subscription. At most one invoice matches (invoice_period_uniq), so there is
     no ORDER BY or LIMIT: to find the first by id PostgreSQL would read them in that order.
     """
-    going_on = BillingSegment.objects.filter(subscription=subscription, continues__isnull=False)
-    first = going_on.order_by("number")
+    continuing = BillingSegment.objects.filter(subscription=subscription, continues__isnull=False)
+    first = continuing.order_by("number")
     return Invoice.objects.filter(
         subscription=Subquery(first.values("continues__subscription")[:1]),
         segment=Subquery(first.values("continues")[:1]),
@@ -170,21 +170,21 @@ def _read(subscription: Subscription) -> _Read:
 
 
 def _of_invoices(subscription: Subscription, today: dt.date, read: _Read) -> BalanceDue:
-    found, due_on = read.invoices, read.due_on
+    summary, due_on = read.invoices, read.due_on
     cancelled = subscription.status == Subscription.Status.CANCELLED
     # ended before its own first period: the debt stays with the subscription that was invoiced
     begun = None if cancelled else read.begun
-    unpaid = [found] if found and found["unpaid"] else []
+    unpaid = [summary] if summary and summary["unpaid"] else []
     if begun and begun["status"] in Invoice.UNPAID:
         unpaid.append(begun)
     if unpaid:
-        due_by = min(dt.date.fromisoformat(one["due_by"]) for one in unpaid)
+        due_by = min(dt.date.fromisoformat(debt["due_by"]) for debt in unpaid)
         status = PaymentStatus.OVERDUE if due_by < today else PaymentStatus.DUE
-        return BalanceDue(status, due_by, sum((Decimal(one["amount"]) for one in unpaid), ZERO))
-    if found is None and cancelled and due_on is None:
+        return BalanceDue(status, due_by, sum((Decimal(debt["amount"]) for debt in unpaid), ZERO))
+    if summary is None and cancelled and due_on is None:
         return BalanceDue(PaymentStatus.NOT_REQUIRED)
-    if (found is None and begun is None) or (due_on is not None and due_on <= today):
+    if (summary is None and begun is None) or (due_on is not None and due_on <= today):
         return BalanceDue(PaymentStatus.NOT_INVOICED)
-    newest = found["statuses"][0] if found else begun and begun["status"]
+    newest = summary["statuses"][0] if summary else begun and begun["status"]
     credited = newest == Invoice.Status.CREDITED
     return BalanceDue(PaymentStatus.CREDITED if credited else PaymentStatus.PAID)

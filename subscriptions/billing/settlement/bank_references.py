@@ -21,14 +21,14 @@ _CHEQUE_NUMBER: Final = re.compile(r"(?<![0-9])[0-9]{6}(?![0-9])", re.ASCII)
 
 def reference_key(text: str) -> str:
     """Letters and digits of a reference in upper case; everything else is formatting."""
-    return "".join(one for one in ascii_upper(text) if one in _KEPT)
+    return "".join(character for character in ascii_upper(text) if character in _KEPT)
 
 
 def wrong_with(method: str, text: str) -> str:
     """Why ``text`` is no valid reference for a rail, as a message; empty if it is valid."""
     if not 0 < len(text.strip()) <= LENGTH or "\0" in text:
         return f"From 1 to {LENGTH} characters."
-    if any(one.isalnum() and not one.isascii() for one in text):
+    if any(character.isalnum() and not character.isascii() for character in text):
         return "Letters A to Z and digits, as the bank's statement has them."
     if not reference_key(text):
         return "It has no letter and no digit."

@@ -56,22 +56,22 @@ def mature(as_of: dt.date, *, now: dt.datetime, chunk: int = CHUNK) -> Matured:
 
 def _release(rows: Sequence[Commission], now: dt.datetime) -> Decimal:
     taken = {
-        accrual: (base, amount)
-        for accrual, base, amount in Commission.objects.filter(
-            accrual__in=[one.pk for one in rows], kind=Commission.Kind.CLAWBACK
+        accrual_id: (base, amount)
+        for accrual_id, base, amount in Commission.objects.filter(
+            accrual__in=[accrual.pk for accrual in rows], kind=Commission.Kind.CLAWBACK
         )
         .order_by()
         .values_list("accrual_id")
         .annotate(base_sum=Sum("base"), amount_sum=Sum("amount"))
     }
     per_payee: dict[tuple[int, str], list[Commission]] = defaultdict(list)
-    for one in rows:
-        base, amount = taken.get(one.pk, (ZERO, ZERO))
-        if one.amount + amount and one.partner_id is not None:
-            per_payee[one.partner_id, one.environment].append(
-                _row(one, one.base + base, one.amount + amount, now)
+    for accrual in rows:
+        base, amount = taken.get(accrual.pk, (ZERO, ZERO))
+        if accrual.amount + amount and accrual.partner_id is not None:
+            per_payee[accrual.partner_id, accrual.environment].append(
+                _row(accrual, accrual.base + base, accrual.amount + amount, now)
             )
-    ids = [one.pk for one in rows]
+    ids = [accrual.pk for accrual in rows]
     Commission.objects.filter(pk__in=ids).update(matured_at=now)
     slugs = dict(
         Partner.objects.filter(pk__in={payee for payee, _ in per_payee}).values_list("pk", "slug")

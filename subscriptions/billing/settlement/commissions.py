@@ -30,14 +30,14 @@ CLAWED_BACK: Final = "commission.clawed_back"
 def accrue(invoice: Invoice, payment: Payment, *, now: dt.datetime) -> list[Commission]:
     """Accrue what ``payment`` earned its payees. The invoice must already count it as paid."""
     lines = _lines(invoice)
-    held = _held(invoice)
+    earned_before = _earned_before(invoice)
     slugs = _slugs(lines)
     today = ist_date(now)
-    state = invoice.standing
+    standing = invoice.standing
     rows = []
     for line in lines:
-        base, amount = held.get((line.payee, line.role), (ZERO, ZERO))
-        earned = proration.commission(state, line.basis_points) - amount
+        base, amount = earned_before.get((line.payee, line.role), (ZERO, ZERO))
+        earned = proration.commission(standing, line.basis_points) - amount
         if earned <= 0:
             continue
         slug = slugs[line.payee or 0]
@@ -61,7 +61,7 @@ def accrue(invoice: Invoice, payment: Payment, *, now: dt.datetime) -> list[Comm
                 role=line.role,
                 invoice=invoice,
                 payment=payment,
-                base=max(ZERO, proration.base_paid(state) - base),
+                base=max(ZERO, proration.base_paid(standing) - base),
                 bps=line.basis_points,
                 amount=earned,
                 currency=invoice.currency,
@@ -94,34 +94,45 @@ def claw_back(
     accruals: Sequence[Commission],
     *,
     now: dt.datetime,
-    gone: Collection[int] = (),
+    taken_back: Collection[int] = (),
 ) -> list[Commission]:
     """Take back what a credit note or a reversal leaves unearned, from the newest accrual on.
 
     It comes out of pending commission, or out of payable where the accrual has matured. Accruals of
-    the payments ``gone`` (keys) come first and as a whole: money that was taken back earns no
+    the payments ``taken_back`` (keys) come first and as a whole: money that was taken back earns no
     commission, and the next payment makes up for a paisa that was rounded away.
     """
     lines = _lines(invoice)
     slugs = _slugs(lines)
     taken = _taken(accruals)
-    state = invoice.standing
+    standing = invoice.standing
     rows: list[Commission] = []
     for line in lines:
-        mine = [one for one in accruals if (one.partner_id, one.role) == (line.payee, line.role)]
-        mine.sort(key=lambda one: (one.payment_id in gone, one.pk))
-        left = [(one.base + taken[one.pk][0], one.amount + taken[one.pk][1]) for one in mine]
-        excess = sum((amount for _, amount in left), ZERO) - proration.commission(
-            state, line.basis_points
+        line_accruals = [
+            accrual
+            for accrual in accruals
+            if (accrual.partner_id, accrual.role) == (line.payee, line.role)
+        ]
+        line_accruals.sort(key=lambda accrual: (accrual.payment_id in taken_back, accrual.pk))
+        remaining = [
+            (accrual.base + taken[accrual.pk][0], accrual.amount + taken[accrual.pk][1])
+            for accrual in line_accruals
+        ]
+        excess = sum((amount for _, amount in remaining), ZERO) - proration.commission(
+            standing, line.basis_points
         )
-        lost = [side[1] for one, side in zip(mine, left, strict=True) if one.payment_id in gone]
+        lost = [
+            rest[1]
+            for accrual, rest in zip(line_accruals, remaining, strict=True)
+            if accrual.payment_id in taken_back
+        ]
         excess = max(excess, sum(lost, ZERO))
         if excess <= 0:  # neither of them adds a commission
             continue
-        parts = proration.take_back([amount for _, amount in left], excess)
-        for accrual, (base, amount), part in zip(mine, left, parts, strict=True):
+        parts = proration.take_back([amount for _, amount in remaining], excess)
+        for accrual, (base, amount), part in zip(line_accruals, remaining, parts, strict=True):
             if part:
-                of = (base * part / amount).quantize(PAISA, ROUND_DOWN)
+                part_base = (base * part / amount).quantize(PAISA, ROUND_DOWN)
                 rows.append(
                     _clawback(
                         invoice,
@@ -129,7 +140,7 @@ def claw_back(
                         cause,
                         slug=slugs[line.payee or 0],
                         part=part,
-                        base=of,
+                        base=part_base,
                         now=now,
                     )
                 )
@@ -148,8 +159,8 @@ def _clawback(
     now: dt.datetime,
 ) -> Commission:
     note, reversal = (cause, None) if isinstance(cause, CreditNote) else (None, cause)
-    on = cause.issued_on if isinstance(cause, CreditNote) else cause.recorded_on
-    owed = (
+    clawed_on = cause.issued_on if isinstance(cause, CreditNote) else cause.recorded_on
+    account_of = (
         chart_of_accounts.partner_payable
         if accrual.matured_at
         else chart_of_accounts.partner_payable_pending
@@ -157,9 +168,9 @@ def _clawback(
     posted = posting.post(
         idem_key=f"clawback:{cause}:{accrual.public_id}",
         kind="clawback",
-        effective_on=on,
+        effective_on=clawed_on,
         postings=[
-            posting.debit(owed(slug), part),
+            posting.debit(account_of(slug), part),
             posting.credit(chart_of_accounts.REVSHARE_EXPENSE, part),
         ],
         partner_id=accrual.partner_id,
@@ -181,7 +192,7 @@ def _clawback(
         bps=accrual.bps,
         amount=-part,
         currency=accrual.currency,
-        accrued_on=on,
+        accrued_on=clawed_on,
         created_at=now,
         transaction_id=posted.transaction_id,
     )
@@ -201,7 +212,7 @@ def _slugs(lines: Sequence[ShareLine]) -> dict[int, str]:
     return dict(Partner.objects.filter(pk__in=ids).values_list("pk", "slug")) if ids else {}
 
 
-def _held(invoice: Invoice) -> Mapping[tuple[int | None, str], tuple[Decimal, Decimal]]:
+def _earned_before(invoice: Invoice) -> Mapping[tuple[int | None, str], tuple[Decimal, Decimal]]:
     """Base and commission so far, by payee and role."""
     rows = (
         Commission.objects.filter(invoice=invoice, kind__in=Commission.EARNING)
@@ -214,29 +225,31 @@ def _held(invoice: Invoice) -> Mapping[tuple[int | None, str], tuple[Decimal, De
 
 def _taken(accruals: Sequence[Commission]) -> dict[int, tuple[Decimal, Decimal]]:
     """Base and amount (both negative) taken back of each accrual so far."""
-    taken = {one.pk: (ZERO, ZERO) for one in accruals}
+    taken = {accrual.pk: (ZERO, ZERO) for accrual in accruals}
     rows = (
         Commission.objects.filter(accrual__in=list(taken), kind=Commission.Kind.CLAWBACK)
         .order_by()
         .values_list("accrual_id")
         .annotate(base_sum=Sum("base"), amount_sum=Sum("amount"))
     )
-    return taken | {accrual: (base, amount) for accrual, base, amount in rows}
+    return taken | {accrual_id: (base, amount) for accrual_id, base, amount in rows}
 
 
-def _write(rows: list[Commission], what: str, slugs: Mapping[int, str], now: dt.datetime) -> None:
+def _write(
+    rows: list[Commission], event_type: str, slugs: Mapping[int, str], now: dt.datetime
+) -> None:
     if not rows:
         return
     Commission.objects.bulk_create(rows)
     for row in rows:
         outbox.emit(
-            what,
+            event_type,
             _payload(row, slugs),
             # a claw-back's event must follow that of its accrual
             about=row.accrual.public_id if row.accrual else row.public_id,
             partner_id=row.partner_id,
             environment=row.environment,
-            dedupe_key=f"{what}:{row.public_id}",
+            dedupe_key=f"{event_type}:{row.public_id}",
             now=now,
         )
 

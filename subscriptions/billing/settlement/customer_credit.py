@@ -46,8 +46,8 @@ def excess_left(payment: Payment) -> Decimal:
     """Rupees of a payment's excess that have not been given back; 0 if the payment was reversed."""
     if PaymentReversal.objects.filter(payment=payment).exists():
         return ZERO
-    given = payment.refunds.aggregate(sum=Sum("amount"))["sum"] or ZERO
-    left: Decimal = payment.excess - given
+    refunded = payment.refunds.aggregate(sum=Sum("amount"))["sum"] or ZERO
+    left: Decimal = payment.excess - refunded
     return left
 
 
@@ -73,9 +73,9 @@ def apply(
     with transaction.atomic():
         _lock_owner(invoice_id)
         invoice = lock_invoice(invoice_id)
-        held = recorded_before(Payment, invoice, idem_key, same)
-        if held is not None:
-            return Recorded(held, created=False)
+        earlier = recorded_before(Payment, invoice, idem_key, same)
+        if earlier is not None:
+            return Recorded(earlier, created=False)
         check_seen(invoice, seen)
         owed = invoice.outstanding
         if amount > owed:
@@ -118,18 +118,18 @@ def return_excess(
             raise NotFound
         invoice = lock_invoice(payment.invoice_id)
         same = {"payment_id": payment.pk, "amount": amount, "method": method}
-        held = recorded_before(Refund, invoice, idem_key, same)
-        if held is not None:
-            return held
+        earlier = recorded_before(Refund, invoice, idem_key, same)
+        if earlier is not None:
+            return earlier
         left = excess_left(payment)
         if amount > left:
             raise NothingToCredit(f"Of {payment} {left} rupees are too much")
-        made = _pay_out(
+        refund = _pay_out(
             invoice.customer, amount, method, reference, actor, now, idem_key=idem_key,
             payment=payment,
         )  # fmt: skip
-        _audit("payment.excess_returned", "invoice", invoice.public_id, made, actor)
-    return made
+        _audit("payment.excess_returned", "invoice", invoice.public_id, refund, actor)
+    return refund
 
 
 def pay_out(
@@ -150,12 +150,12 @@ def pay_out(
     with transaction.atomic():
         customer = _lock_customer(customer_id)
         same = {"customer_id": customer.pk, "amount": amount, "method": method}
-        held = recorded_before(Refund, customer, idem_key, same)
-        if held is not None:
-            return held
-        made = _pay_out(customer, amount, method, reference, actor, now, idem_key=idem_key)
-        _audit("customer.credit_paid_out", "customer", customer.public_id, made, actor)
-    return made
+        earlier = recorded_before(Refund, customer, idem_key, same)
+        if earlier is not None:
+            return earlier
+        refund = _pay_out(customer, amount, method, reference, actor, now, idem_key=idem_key)
+        _audit("customer.credit_paid_out", "customer", customer.public_id, refund, actor)
+    return refund
 
 
 def _pay_out(
@@ -169,7 +169,7 @@ def _pay_out(
 ) -> Refund:
     _check_held(customer, amount)
     account = chart_of_accounts.customer_credit(customer.public_id)
-    made = refund_row(
+    refund = refund_row(
         customer,
         debit=account,
         credit=chart_of_accounts.MANUAL_CLEARING,
@@ -181,13 +181,13 @@ def _pay_out(
         **fields,
     )
     _check_not_overdrawn(customer)
-    return made
+    return refund
 
 
 def _lock_customer(customer_id: int) -> Customer:
     """The customer, locked until commit. Raises NotFound."""
-    found = Customer.objects.select_for_update(of=("self",), no_key=True)
-    customer = found.filter(pk=customer_id).first()
+    customers = Customer.objects.select_for_update(of=("self",), no_key=True)
+    customer = customers.filter(pk=customer_id).first()
     if customer is None:
         raise NotFound
     return customer
@@ -207,9 +207,9 @@ def _lock_owner(invoice_id: int) -> None:
 
 def _check_held(customer: Customer, amount: Decimal) -> None:
     """Refuse before anything is posted. A concurrent use is detected after the posting."""
-    there = available(customer)
-    if amount > there:
-        raise NothingToCredit(f"{customer} has {there} rupees of credit")
+    credit = available(customer)
+    if amount > credit:
+        raise NothingToCredit(f"{customer} has {credit} rupees of credit")
 
 
 def _check_not_overdrawn(customer: Customer) -> None:
@@ -218,13 +218,13 @@ def _check_not_overdrawn(customer: Customer) -> None:
         raise NothingToCredit(f"{-left} rupees of {customer}'s credit were used meanwhile")
 
 
-def _audit(action: str, kind: str, public_id: str, made: Refund, actor: Actor) -> None:
+def _audit(action: str, kind: str, public_id: str, refund: Refund, actor: Actor) -> None:
     audit.record(
         actor=actor,
         action=action,
         target_type=kind,
         target_id=public_id,
-        partner_id=made.partner_id,
-        environment=made.environment,
-        data={"refund": made.public_id, **money_of(made)},
+        partner_id=refund.partner_id,
+        environment=refund.environment,
+        data={"refund": refund.public_id, **money_of(refund)},
     )

@@ -74,4 +74,4 @@ def unbilled_period(customer_id: int, template_id: int, today: dt.date) -> Perio
         next_on__lte=today,
     )
     periods = (period(segment.anchor, segment.next_no) for segment in due.order_by("next_on", "id"))
-    return next((one for one in periods if one.end <= today), None)
+    return next((candidate for candidate in periods if candidate.end <= today), None)

@@ -91,12 +91,12 @@ def record_payment(
     with transaction.atomic():
         invoice = lock_invoice(invoice_id)
         check_after_invoice(invoice, received_on)
-        there = receipts.live(method, reference)
-        if there is not None:
-            return Recorded(_paid_by(there, invoice, amount, received_on), created=False)
-        held = recorded_before(Payment, invoice, idem_key, same)
-        if held is not None:
-            return Recorded(held, created=False)
+        earlier = receipts.live(method, reference)
+        if earlier is not None:
+            return Recorded(_paid_by(earlier, invoice, amount, received_on), created=False)
+        recorded = recorded_before(Payment, invoice, idem_key, same)
+        if recorded is not None:
+            return Recorded(recorded, created=False)
         check_seen(invoice, seen)
         receipt = receipts.insert(
             payer=invoice.customer,
@@ -110,12 +110,12 @@ def record_payment(
             now=now,
         )
         applied = min(amount, max(ZERO, invoice.outstanding))
-        given = same | {"receipt_id": receipt.pk}
+        fields = same | {"receipt_id": receipt.pk}
         payment = settle(
             invoice,
             idem_key=idem_key,
             applied=applied,
-            same=given,
+            same=fields,
             source=chart_of_accounts.MANUAL_CLEARING,
             actor=actor,
             now=now,
@@ -123,13 +123,13 @@ def record_payment(
     return Recorded(payment, created=True)
 
 
-def _paid_by(there: Receipt, invoice: Invoice, amount: Decimal, received_on: dt.date) -> Payment:
+def _paid_by(receipt: Receipt, invoice: Invoice, amount: Decimal, received_on: dt.date) -> Payment:
     """The payment of this invoice by this receipt. Raises ReceiptExists if it is other money."""
-    paid = list(there.payments.select_related("invoice"))
-    told = (there.amount, there.received_on)
-    if len(paid) == 1 and paid[0].invoice_id == invoice.pk and told == (amount, received_on):
+    paid = list(receipt.payments.select_related("invoice"))
+    recorded = (receipt.amount, receipt.received_on)
+    if len(paid) == 1 and paid[0].invoice_id == invoice.pk and recorded == (amount, received_on):
         return paid[0]
-    raise receipts.exists_already(there)
+    raise receipts.exists_already(receipt)
 
 
 # -- shared with credits and refunds -------------------------------------------------------------
@@ -206,14 +206,14 @@ def recorded_before(
 
     Raises PaymentKeyReused if its values are not ``same``.
     """
-    held: M | None = (
+    row: M | None = (
         model._default_manager.filter(  # TenantQuerySet of every one of these models
             partner_id=owner.partner_id, environment=owner.environment, idem_key=idem_key
         )
     ).first()
-    if held is not None and any(getattr(held, name) != value for name, value in same.items()):
-        raise PaymentKeyReused(f"{idem_key} already names {held}")
-    return held
+    if row is not None and any(getattr(row, name) != value for name, value in same.items()):
+        raise PaymentKeyReused(f"{idem_key} already names {row}")
+    return row
 
 
 def save_standing(invoice: Invoice) -> None:
@@ -266,11 +266,11 @@ def settle(
     payment = _write(
         invoice, idem_key=idem_key, applied=applied, same=same, source=source, actor=actor, now=now
     )
-    was = invoice.status
+    status_before = invoice.status
     invoice.paid += applied
     save_standing(invoice)
     commissions.accrue(invoice, payment, now=now)
-    _tell(invoice, payment, was != invoice.status, actor, now)
+    _tell(invoice, payment, status_before != invoice.status, actor, now)
     return payment
 
 
@@ -319,7 +319,9 @@ def _write(
     return payment
 
 
-def _tell(invoice: Invoice, payment: Payment, moved: bool, actor: Actor, now: dt.datetime) -> None:
+def _tell(
+    invoice: Invoice, payment: Payment, status_changed: bool, actor: Actor, now: dt.datetime
+) -> None:
     audit.record(
         actor=actor,
         action="payment.recorded",
@@ -339,7 +341,7 @@ def _tell(invoice: Invoice, payment: Payment, moved: bool, actor: Actor, now: dt
             "status": invoice.status,
         },
     )
-    if moved and invoice.status == Invoice.Status.PAID:
+    if status_changed and invoice.status == Invoice.Status.PAID:
         tell_paid(invoice, now)
 
 

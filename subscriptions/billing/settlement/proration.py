@@ -119,8 +119,8 @@ def take_back(held: Sequence[Decimal], amount: Decimal) -> tuple[Decimal, ...]:
     Raises ValueError if it is more than there is.
     """
     parts, left = [], amount
-    for there in reversed(held):
-        part = min(there, left)
+    for available in reversed(held):
+        part = min(available, left)
         parts.append(part)
         left -= part
     if left or amount < 0:

@@ -34,23 +34,24 @@ def live(method: str, reference: str) -> Receipt | None:
 
 def presentation(method: str, reference: str) -> int:
     """How often money came under this reference, including now: 1 + the number of reversals."""
-    held = live(method, reference)
-    if held is not None:
-        return held.presentation
+    receipt = live(method, reference)
+    if receipt is not None:
+        return receipt.presentation
     named = Receipt.objects.filter(method=method, reference_key=reference_key(reference))
     return named.count() + 1
 
 
-def exists_already(held: Receipt) -> ReceiptExists:
+def exists_already(receipt: Receipt) -> ReceiptExists:
     """The error that names the receipt, for the reference's field."""
     paid = ", ".join(
-        one.invoice.number for one in held.payments.order_by("id").select_related("invoice")
+        payment.invoice.number
+        for payment in receipt.payments.order_by("id").select_related("invoice")
     )
     words = (
-        f"{held.get_method_display()} {held.reference} is receipt {held}: "
-        f"{grouped(held.amount, '₹')} "
-        f"received on {day(held.received_on.isoformat())} from {held.payer}, recorded by "
-        f"{held.recorded_by} on {day(held.recorded_on.isoformat())}"
+        f"{receipt.get_method_display()} {receipt.reference} is receipt {receipt}: "
+        f"{grouped(receipt.amount, '₹')} "
+        f"received on {day(receipt.received_on.isoformat())} from {receipt.payer}, recorded by "
+        f"{receipt.recorded_by} on {day(receipt.recorded_on.isoformat())}"
         + (f" for {paid}." if paid else ".")
     )
     return ReceiptExists(words, details={"reference": words})
@@ -75,7 +76,7 @@ def insert(
     The caller holds the locks of all invoices that it pays, and writes their payments in the same
     transaction. Raises ReceiptExists if another request was faster.
     """
-    made = Receipt(
+    receipt = Receipt(
         partner_id=owner[0],
         environment=owner[1],
         public_id=new_receipt_id(),
@@ -93,35 +94,37 @@ def insert(
         recorded_on=ist_date(now),
         created_at=now,
     )
-    if made.credit and payer is not None:
-        made.transaction_id = _post_credit(made, payer, now)
-    _insert_once(made)
-    return made
+    if receipt.credit and payer is not None:
+        receipt.transaction_id = _post_credit(receipt, payer, now)
+    _insert_once(receipt)
+    return receipt
 
 
-def _post_credit(made: Receipt, payer: Customer, now: dt.datetime) -> int:
+def _post_credit(receipt: Receipt, payer: Customer, now: dt.datetime) -> int:
     return posting.post(
-        idem_key=f"receipt:{made.public_id}",
+        idem_key=f"receipt:{receipt.public_id}",
         kind="receipt",
-        effective_on=made.recorded_on,
+        effective_on=receipt.recorded_on,
         postings=[
-            posting.debit(chart_of_accounts.MANUAL_CLEARING, made.credit),
-            posting.credit(chart_of_accounts.customer_credit(payer.public_id), made.credit),
+            posting.debit(chart_of_accounts.MANUAL_CLEARING, receipt.credit),
+            posting.credit(chart_of_accounts.customer_credit(payer.public_id), receipt.credit),
         ],
-        partner_id=made.partner_id,
-        environment=made.environment,
+        partner_id=receipt.partner_id,
+        environment=receipt.environment,
         now=now,
     ).transaction_id
 
 
-def _insert_once(made: Receipt) -> None:
+def _insert_once(receipt: Receipt) -> None:
     try:
         with transaction.atomic():
-            made.save(force_insert=True)
+            receipt.save(force_insert=True)
     except IntegrityError as error:
         if constraint_of(error) != RECEIPT_UNIQUE:
             raise
-        held = live(made.method, made.reference)
-        if held is None:  # reversed between the two statements: a retry can succeed
-            raise ReceiptExists(f"{made.reference} is being recorded by somebody else") from error
-        raise exists_already(held) from error
+        other = live(receipt.method, receipt.reference)
+        if other is None:  # reversed between the two statements: a retry can succeed
+            raise ReceiptExists(
+                f"{receipt.reference} is being recorded by somebody else"
+            ) from error
+        raise exists_already(other) from error

@@ -78,9 +78,9 @@ def refund(
     with transaction.atomic():
         invoice = lock_invoice(invoice_id)
         same = {"invoice_id": invoice.pk, "total": amount, "reason": reason}
-        held = recorded_before(CreditNote, invoice, idem_key, same)
-        if held is not None:
-            return _issued_before(held)
+        earlier = recorded_before(CreditNote, invoice, idem_key, same)
+        if earlier is not None:
+            return _issued_before(earlier)
         check_seen(invoice, seen)
         parts = _parts(invoice, amount)
         from_revenue = proration.recognised_part(
@@ -117,9 +117,9 @@ def credit_unused(
     """
     with transaction.atomic():
         invoice = lock_invoice(invoice_id)
-        held = recorded_before(CreditNote, invoice, idem_key, {"invoice_id": invoice.pk})
-        if held is not None:
-            return _issued_before(held)
+        earlier = recorded_before(CreditNote, invoice, idem_key, {"invoice_id": invoice.pk})
+        if earlier is not None:
+            return _issued_before(earlier)
         unused, days = _days(invoice, last_used)
         parts = proration.unused_parts(_left(invoice), unused, days)
         if parts.taxable == 0:
@@ -127,7 +127,7 @@ def credit_unused(
         deferred = invoice.taxable - invoice.credited_taxable - invoice.recognised
         from_revenue = max(ZERO, parts.taxable - deferred)
         method, reference = Method.CUSTOMER_CREDIT, f"{invoice.number}, {unused} days"
-        done = _issue(
+        credited = _issue(
             invoice,
             parts,
             from_revenue=from_revenue,
@@ -138,8 +138,8 @@ def credit_unused(
             actor=actor,
             now=now,
         )
-        _earn_rest(invoice, done.note, now)
-    return done
+        _earn_rest(invoice, credited.note, now)
+    return credited
 
 
 def _issued_before(note: CreditNote) -> Credited:
@@ -169,11 +169,11 @@ def _issue(
         actor=actor,
         now=now,
     )
-    back = _give_back(invoice, note, method=method, reference=reference, actor=actor, now=now)
+    given_back = _give_back(invoice, note, method=method, reference=reference, actor=actor, now=now)
     save_standing(invoice)
     commissions.claw_back(invoice, note, accruals, now=now)
-    _tell(invoice, note, back, actor, now)
-    return Credited(note, back, created=True)
+    _tell(invoice, note, given_back, actor, now)
+    return Credited(note, given_back, created=True)
 
 
 def _earn_rest(invoice: Invoice, note: CreditNote, now: dt.datetime) -> None:
@@ -216,12 +216,12 @@ def _credited(invoice: Invoice) -> proration.Parts:
     before = invoice.credit_notes.aggregate(
         half=Sum("cgst"), whole=Sum("igst"), kept=Sum("tax_kept")
     )
-    half, whole, kept = (before[name] or ZERO for name in ("half", "whole", "kept"))
+    half, whole, tax_kept = (before[name] or ZERO for name in ("half", "whole", "kept"))
     # tax that stays paid was still credited to the customer, under its kind
     if invoice.igst:
-        whole += kept
+        whole += tax_kept
     else:
-        half += kept / 2
+        half += tax_kept / 2
     return proration.Parts(invoice.credited_taxable, half, half, whole)
 
 
@@ -260,8 +260,8 @@ def _credit(
     number = document_number(CREDIT_NOTE, fy, seq)
     # too late to reduce output tax: the customer gets the same amount, and we bear its tax
     late = issued_on > credit_ends_on(invoice)
-    back = proration.Parts(parts.taxable, ZERO, ZERO, ZERO) if late else parts
-    tax_kept = parts.total - back.total
+    reduced = proration.Parts(parts.taxable, ZERO, ZERO, ZERO) if late else parts
+    tax_kept = parts.total - reduced.total
     posted = posting.post(
         idem_key=f"credit_note:{number}",
         kind="credit_note",
@@ -269,9 +269,9 @@ def _credit(
         postings=[
             posting.debit(chart_of_accounts.REVENUE, from_revenue),
             posting.debit(chart_of_accounts.DEFERRED_REVENUE, parts.taxable - from_revenue),
-            posting.debit(chart_of_accounts.CGST, back.cgst),
-            posting.debit(chart_of_accounts.SGST, back.sgst),
-            posting.debit(chart_of_accounts.IGST, back.igst),
+            posting.debit(chart_of_accounts.CGST, reduced.cgst),
+            posting.debit(chart_of_accounts.SGST, reduced.sgst),
+            posting.debit(chart_of_accounts.IGST, reduced.igst),
             posting.debit(chart_of_accounts.TAX_KEPT, tax_kept),
             posting.credit(chart_of_accounts.receivable(invoice.customer.public_id), parts.total),
         ],
@@ -289,9 +289,9 @@ def _credit(
         number=number,
         issued_on=issued_on,
         taxable=parts.taxable,
-        cgst=back.cgst,
-        sgst=back.sgst,
-        igst=back.igst,
+        cgst=reduced.cgst,
+        sgst=reduced.sgst,
+        igst=reduced.igst,
         tax_kept=tax_kept,
         total=parts.total,
         from_revenue=from_revenue,
@@ -301,7 +301,7 @@ def _credit(
             invoice,
             number=number,
             issued_on=issued_on,
-            parts=back,
+            parts=reduced,
             total=parts.total,
             reason=reason,
         ),
@@ -330,7 +330,7 @@ def _snapshot(
     A financial credit shows until when tax could have been reduced, and has none.
     """
     late = issued_on > credit_ends_on(invoice)
-    kept = ("supplier", "customer", "place_of_supply", "subscription", "template", "currency")
+    copied = ("supplier", "customer", "place_of_supply", "subscription", "template", "currency")
     return {
         "version": 1,
         "number": number,
@@ -338,7 +338,7 @@ def _snapshot(
         "invoice_number": invoice.number,
         "invoice_issued_on": invoice.issued_on.isoformat(),
         "reason": reason,
-        **{name: invoice.snapshot[name] for name in kept},
+        **{name: invoice.snapshot[name] for name in copied},
         "channel": invoice.snapshot.get("channel"),
         "sac": invoice.sac,
         "rate_pct": str(invoice.rate_pct),
@@ -366,12 +366,12 @@ def _give_back(
     if amount <= 0:
         return None
     customer = invoice.customer
-    kept = method == Method.CUSTOMER_CREDIT
-    made = refund_row(
+    as_credit = method == Method.CUSTOMER_CREDIT
+    given_back = refund_row(
         customer,
         debit=chart_of_accounts.receivable(customer.public_id),
         credit=chart_of_accounts.customer_credit(customer.public_id)
-        if kept
+        if as_credit
         else chart_of_accounts.MANUAL_CLEARING,
         amount=amount,
         method=method,
@@ -382,7 +382,7 @@ def _give_back(
         credit_note=note,
     )
     invoice.refunded += amount
-    return made
+    return given_back
 
 
 def refund_row(
@@ -411,7 +411,7 @@ def refund_row(
         environment=customer.environment,
         now=now,
     )
-    made = Refund(
+    row = Refund(
         partner_id=customer.partner_id,
         environment=customer.environment,
         public_id=public_id,
@@ -425,16 +425,16 @@ def refund_row(
         transaction_id=posted.transaction_id,
         **fields,
     )
-    insert_once(made, "refund_idem_uniq", made.idem_key)
-    return made
+    insert_once(row, "refund_idem_uniq", row.idem_key)
+    return row
 
 
 def _tell(
-    invoice: Invoice, note: CreditNote, back: Refund | None, actor: Actor, now: dt.datetime
+    invoice: Invoice, note: CreditNote, given_back: Refund | None, actor: Actor, now: dt.datetime
 ) -> None:
     data = {"credit_note": note.number, "amount": str(note.total), "reason": note.reason}
-    if back is not None:
-        data |= {"refund": back.public_id, **money_of(back)}
+    if given_back is not None:
+        data |= {"refund": given_back.public_id, **money_of(given_back)}
     audit.record(
         actor=actor,
         action="invoice.credited",
@@ -446,7 +446,7 @@ def _tell(
     )
     outbox.emit(
         ISSUED,
-        _event(invoice, note, back),
+        _event(invoice, note, given_back),
         about=invoice.public_id,
         partner_id=invoice.partner_id,
         environment=invoice.environment,
@@ -458,9 +458,9 @@ def _tell(
         tell_paid(invoice, now)
 
 
-def _event(invoice: Invoice, note: CreditNote, back: Refund | None) -> dict[str, Any]:
+def _event(invoice: Invoice, note: CreditNote, given_back: Refund | None) -> dict[str, Any]:
     """Data of the note and its effect on the invoice; rupees."""
-    about = invoice_data(invoice)
+    members = invoice_data(invoice)
     return {
         "credit_note": note.number,
         "issued_on": note.issued_on.isoformat(),
@@ -472,12 +472,12 @@ def _event(invoice: Invoice, note: CreditNote, back: Refund | None) -> dict[str,
         "tax_kept": json_number(note.tax_kept),
         "total": json_number(note.total),
         "currency": note.currency,
-        "refunded": json_number(back.amount if back else ZERO),
-        "refund_method": back.method if back else None,
-        "invoice_number": about.pop("number"),
-        "invoice_status": about.pop("status"),
-        "invoice_total": about.pop("total"),
-        **{name: value for name, value in about.items() if name != "currency"},
+        "refunded": json_number(given_back.amount if given_back else ZERO),
+        "refund_method": given_back.method if given_back else None,
+        "invoice_number": members.pop("number"),
+        "invoice_status": members.pop("status"),
+        "invoice_total": members.pop("total"),
+        **{name: value for name, value in members.items() if name != "currency"},
     }
 
 

@@ -102,9 +102,9 @@ def reverse(
         _check_day(receipt, reversed_on, now)
         payments = list(receipt.payments.order_by("id"))
         customers = _lock_customers(receipt, payments)
-        held = Reversal.objects.filter(receipt=receipt).first()
-        if held is not None:
-            return Reversed(_same(held, reversed_on, reason, bank_charges), created=False)
+        earlier = Reversal.objects.filter(receipt=receipt).first()
+        if earlier is not None:
+            return Reversed(_same(earlier, reversed_on, reason, bank_charges), created=False)
         work = _lock(receipt, payments, customers, now)
         work.reversal = _insert(receipt, reversed_on, reason, bank_charges, actor, now)
         for payment in payments:
@@ -134,13 +134,17 @@ def _check_day(receipt: Receipt, reversed_on: dt.date, now: dt.datetime) -> None
         raise InvalidRequest(details={"reversed_on": f"It was received on {received}."})
 
 
-def _same(held: Reversal, reversed_on: dt.date, reason: str, charges: Decimal) -> Reversal:
-    if (held.reversed_on, held.reason, held.bank_charges) != (reversed_on, reason, charges):
+def _same(earlier: Reversal, reversed_on: dt.date, reason: str, charges: Decimal) -> Reversal:
+    if (earlier.reversed_on, earlier.reason, earlier.bank_charges) != (
+        reversed_on,
+        reason,
+        charges,
+    ):
         raise AlreadyReversed(
-            f"{held.receipt} was reversed by {held.recorded_by} on "
-            f"{day(held.recorded_on.isoformat())}: {held.reason}"
+            f"{earlier.receipt} was reversed by {earlier.recorded_by} on "
+            f"{day(earlier.recorded_on.isoformat())}: {earlier.reason}"
         )
-    return held
+    return earlier
 
 
 # -- locks -----------------------------------------------------------------------------------------
@@ -150,21 +154,21 @@ def _lock_customers(receipt: Receipt, payments: Iterable[Payment]) -> list[Custo
     The receipt's own row is history and needs no lock: every receipt concerns at least one
     customer.
     """
-    concerned = {payment.customer_id for payment in payments}
+    customer_ids = {payment.customer_id for payment in payments}
     if receipt.customer_id is not None:
-        concerned.add(receipt.customer_id)
-    found = Customer.objects.select_for_update(of=("self",), no_key=True)
-    return list(found.filter(pk__in=concerned).order_by("pk"))
+        customer_ids.add(receipt.customer_id)
+    customers = Customer.objects.select_for_update(of=("self",), no_key=True)
+    return list(customers.filter(pk__in=customer_ids).order_by("pk"))
 
 
 def _lock(
     receipt: Receipt, payments: list[Payment], customers: Iterable[Customer], now: dt.datetime
 ) -> _Work:
     """Lock in order: customers (locked already), invoices by key, accruals, then the ledger."""
-    given = {payment.customer_id for payment in payments if payment.excess}
+    customer_ids = {payment.customer_id for payment in payments if payment.excess}
     if receipt.credit:
-        given.add(receipt.customer_id or 0)
-    credited = {one.pk: one for one in customers if one.pk in given}
+        customer_ids.add(receipt.customer_id or 0)
+    credited = {customer.pk: customer for customer in customers if customer.pk in customer_ids}
     uses = list(
         Payment.objects.filter(
             customer__in=list(credited),
@@ -174,7 +178,7 @@ def _lock(
     )
     keys = sorted({payment.invoice_id for payment in (*payments, *uses)})
     invoices = {key: lock_invoice(key) for key in keys}
-    accruals = {key: commissions.lock_accruals(one) for key, one in invoices.items()}
+    accruals = {key: commissions.lock_accruals(invoice) for key, invoice in invoices.items()}
     return _Work(Reversal(), now, payments, uses, credited, invoices, accruals)
 
 
@@ -188,7 +192,7 @@ def _insert(
     now: dt.datetime,
 ) -> Reversal:
     public_id = new_reversal_id()
-    made = Reversal(
+    reversal = Reversal(
         partner_id=receipt.partner_id,
         environment=receipt.environment,
         public_id=public_id,
@@ -201,12 +205,12 @@ def _insert(
         created_at=now,
     )
     if receipt.transaction_id is not None:
-        made.transaction_id = _mirror(receipt.transaction_id, receipt.public_id, receipt, now)
+        reversal.transaction_id = _mirror(receipt.transaction_id, receipt.public_id, receipt, now)
     if charges:
-        made.charges_transaction_id = posting.post(
+        reversal.charges_transaction_id = posting.post(
             idem_key=f"bank_charge:{public_id}",
             kind="bank_charge",
-            effective_on=made.recorded_on,
+            effective_on=reversal.recorded_on,
             postings=[
                 posting.debit(chart_of_accounts.BANK_CHARGES, charges),
                 posting.credit(chart_of_accounts.MANUAL_CLEARING, charges),
@@ -215,8 +219,8 @@ def _insert(
             environment=receipt.environment,
             now=now,
         ).transaction_id
-    made.save(force_insert=True)
-    return made
+    reversal.save(force_insert=True)
+    return reversal
 
 
 def _mirror(transaction_id: int, key: str, owner: Receipt | Payment, now: dt.datetime) -> int:
@@ -264,8 +268,8 @@ def _undo_uses(work: _Work) -> None:
     paid out.
     """
     missing = {
-        key: posting.balance(chart_of_accounts.customer_credit(one.public_id))
-        for key, one in work.credited.items()
+        key: posting.balance(chart_of_accounts.customer_credit(customer.public_id))
+        for key, customer in work.credited.items()
     }
     for use in work.uses:
         if missing[use.customer_id] > 0:
@@ -274,16 +278,18 @@ def _undo_uses(work: _Work) -> None:
 
 
 def _settle_invoices(work: _Work, actor: Actor) -> None:
-    gone = {payment.pk for payment in work.taken}
-    again = ist_date(work.now) + dt.timedelta(days=settings.QUANTLEAP_INVOICE_DUE_DAYS)
-    touched = {payment.invoice_id for payment in work.taken}
-    for key in sorted(touched):
+    taken_back = {payment.pk for payment in work.taken}
+    new_due_on = ist_date(work.now) + dt.timedelta(days=settings.QUANTLEAP_INVOICE_DUE_DAYS)
+    invoice_ids = {payment.invoice_id for payment in work.taken}
+    for key in sorted(invoice_ids):
         invoice = work.invoices[key]
-        if invoice.outstanding > 0 and again > invoice.due_on:
+        if invoice.outstanding > 0 and new_due_on > invoice.due_on:
             # the customer is not late, as the invoice counted as paid: a new due date starts
-            invoice.due_again_on = again
+            invoice.due_again_on = new_due_on
         save_standing(invoice)
-        commissions.claw_back(invoice, work.reversal, work.accruals[key], now=work.now, gone=gone)
+        commissions.claw_back(
+            invoice, work.reversal, work.accruals[key], now=work.now, taken_back=taken_back
+        )
         _take_kept_credit(work, invoice, actor)
 
 
@@ -293,13 +299,13 @@ def _take_kept_credit(work: _Work, invoice: Invoice, actor: Actor) -> None:
     The money never arrived: the credit is withdrawn and settles the invoice instead. It earns no
     commission, because we keep none of it.
     """
-    over = invoice.refunded - invoice.paid
-    if over <= 0:
+    overpaid = invoice.refunded - invoice.paid
+    if overpaid <= 0:
         return
     notes = Refund.objects.filter(credit_note__invoice=invoice, method=Method.CUSTOMER_CREDIT)
-    kept = notes.aggregate(sum=Sum("amount"))["sum"] or ZERO
+    credited = notes.aggregate(sum=Sum("amount"))["sum"] or ZERO
     account = chart_of_accounts.customer_credit(invoice.customer.public_id)
-    amount = min(over, kept, -posting.balance(account), invoice.outstanding)
+    amount = min(overpaid, credited, -posting.balance(account), invoice.outstanding)
     if amount <= 0:
         return
     same: dict[str, Any] = {
@@ -317,7 +323,7 @@ def _take_kept_credit(work: _Work, invoice: Invoice, actor: Actor) -> None:
 
 # -- audit and events ------------------------------------------------------------------------------
 def _tell(work: _Work, actor: Actor) -> None:
-    made, receipt = work.reversal, work.reversal.receipt
+    reversal, receipt = work.reversal, work.reversal.receipt
     audit.record(
         actor=actor,
         action="receipt.reversed",
@@ -326,10 +332,10 @@ def _tell(work: _Work, actor: Actor) -> None:
         partner_id=receipt.partner_id,
         environment=receipt.environment,
         data={
-            "reversal": made.public_id,
-            "reversed_on": made.reversed_on.isoformat(),
-            "reason": made.reason,
-            "bank_charges": str(made.bank_charges),
+            "reversal": reversal.public_id,
+            "reversed_on": reversal.reversed_on.isoformat(),
+            "reason": reversal.reason,
+            "bank_charges": str(reversal.bank_charges),
             "amount": str(receipt.amount),
             "invoices": _owed_again(work.taken, work.invoices),
         },
@@ -338,7 +344,7 @@ def _tell(work: _Work, actor: Actor) -> None:
         invoice = work.invoices[payment.invoice_id]
         outbox.emit(
             REVERSED,
-            _event(made, payment, invoice),
+            _event(reversal, payment, invoice),
             about=invoice.public_id,
             partner_id=invoice.partner_id,
             environment=invoice.environment,
@@ -355,14 +361,14 @@ def _owed_again(taken: Sequence[Payment], invoices: dict[int, Invoice]) -> dict[
     return {number: str(amount) for number, amount in owed.items()}
 
 
-def _event(made: Reversal, payment: Payment, invoice: Invoice) -> dict[str, Any]:
+def _event(reversal: Reversal, payment: Payment, invoice: Invoice) -> dict[str, Any]:
     """The payment, why it no longer counts, and what its invoice owes now; rupees."""
     return {
         **invoice_data(invoice),
         "payment_id": payment.public_id,
-        "reversal_id": made.public_id,
-        "reversed_on": made.reversed_on.isoformat(),
-        "reason": made.reason,
+        "reversal_id": reversal.public_id,
+        "reversed_on": reversal.reversed_on.isoformat(),
+        "reason": reversal.reason,
         "applied": json_number(payment.applied),
         "outstanding": json_number(invoice.outstanding),
         "due_again_on": invoice.due_again_on.isoformat() if invoice.due_again_on else None,

@@ -35,14 +35,14 @@ def expect(cancelled: Iterable[Subscription], *, on: dt.date, now: dt.datetime) 
     """
     rows = [
         WithdrawalCredit(
-            partner_id=one.partner_id,
-            environment=one.environment,
-            subscription=one,
+            partner_id=subscription.partner_id,
+            environment=subscription.environment,
+            subscription=subscription,
             withdrawn_on=on,
             created_at=now,
         )
-        for one in cancelled
-        if one.is_billed
+        for subscription in cancelled
+        if subscription.is_billed
     ]
     insert_missing(rows, unique=("partner_id", "environment", "subscription"))
     return len(rows)

@@ -74,11 +74,14 @@ class Command(BaseCommand):
         self.stdout.flush()
 
     def _name_withheld(self, as_of: dt.date, today: dt.date) -> None:
-        found = withheld(as_of, today)
+        segments = withheld(as_of, today)
         self.stderr.write(
-            f"WITHHELD: {counted(len(found), 'due subscription')} of customers without a GST state."
+            f"WITHHELD: {counted(len(segments), 'due subscription')} of customers without "
+            "a GST state."
         )
-        for one in found[:_LISTED]:
-            self.stderr.write(f"  {one.subscription} {one.email} due since {one.due_since}")
-        if len(found) > _LISTED:
-            self.stderr.write(f"  and {len(found) - _LISTED} more")
+        for segment in segments[:_LISTED]:
+            self.stderr.write(
+                f"  {segment.subscription} {segment.email} due since {segment.due_since}"
+            )
+        if len(segments) > _LISTED:
+            self.stderr.write(f"  and {len(segments) - _LISTED} more")

@@ -14,16 +14,16 @@ from subscriptions.billing.ledger.trial_balance import TrialBalance, trial_balan
 from subscriptions.billing.models import LedgerProof
 
 
-def report(proven: LedgerProof, balance: TrialBalance) -> dict[str, Any]:
+def report(proof: LedgerProof, balance: TrialBalance) -> dict[str, Any]:
     """Both results as JSON; rupees as text, debit positive."""
     return {
-        "checked_at": proven.checked_at.isoformat(),
-        "ok": proven.ok,
-        "findings": proven.findings,
-        "accounts": proven.accounts,
-        "transactions": proven.transactions,
-        "entries": proven.entries,
-        "invoices": proven.invoices,
+        "checked_at": proof.checked_at.isoformat(),
+        "ok": proof.ok,
+        "findings": proof.findings,
+        "accounts": proof.accounts,
+        "transactions": proof.transactions,
+        "entries": proof.entries,
+        "invoices": proof.invoices,
         "ledger_sum": str(balance.sum),
         "unbalanced_transactions": balance.unbalanced,
         "trial_balance": {
@@ -49,26 +49,26 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Check and print; the exit status is the result."""
-        proven = checks.check_ledger(now=clock.now())
+        proof = checks.check_ledger(now=clock.now())
         balance = trial_balance()
         if options["json"]:
-            self.stdout.write(json.dumps(report(proven, balance), indent=2))
+            self.stdout.write(json.dumps(report(proof, balance), indent=2))
         else:
-            self._print(proven, balance)
-        if not proven.ok:
+            self._print(proof, balance)
+        if not proof.ok:
             raise SystemExit(1)
 
-    def _print(self, proven: LedgerProof, balance: TrialBalance) -> None:
+    def _print(self, proof: LedgerProof, balance: TrialBalance) -> None:
         self.stdout.write(f"{'':<26}{'debit':>18}{'credit':>18}{'balance':>18}")
         for line in balance.lines:
             self.stdout.write(f"{line.name:<26}{line.debit:>18}{line.credit:>18}{line.balance:>18}")
         self.stdout.write(
-            f"{proven.entries} entries of {proven.transactions} transactions add up to "
-            f"{balance.sum}; {proven.invoices} invoices"
+            f"{proof.entries} entries of {proof.transactions} transactions add up to "
+            f"{balance.sum}; {proof.invoices} invoices"
         )
-        for found in proven.findings:
-            self.stdout.write(f"WRONG: {found['what']} ({found['count']})")
-            for example in found["examples"]:
+        for finding in proof.findings:
+            self.stdout.write(f"WRONG: {finding['what']} ({finding['count']})")
+            for example in finding["examples"]:
                 self.stdout.write(f"  {example}")
-        if proven.ok:
+        if proof.ok:
             self.stdout.write("Every check passed.")

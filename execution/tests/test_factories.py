@@ -25,10 +25,10 @@ def test_bulk_made_subscribers_are_ready_to_trade() -> None:
     accounts = make_accounts(4, partner=make_partner(), brokers=("zebu", "zerodha"), now=TEST_NOW)
     log_in(accounts, lambda broker, client: f"{broker}-{client}", TEST_NOW)
     subscribe_accounts(template, accounts, multipliers=[Decimal(1), Decimal(2)], now=TEST_NOW)
-    found = active_allocations(template.pk, "live")
-    assert [row.account_id for row in found] == [account.pk for account in accounts]
-    assert [row.broker for row in found] == ["zebu", "zerodha"] * 2
-    assert [row.lot_multiplier for row in found] == [1, 2, 1, 2]
+    allocations = active_allocations(template.pk, "live")
+    assert [row.account_id for row in allocations] == [account.pk for account in accounts]
+    assert [row.broker for row in allocations] == ["zebu", "zerodha"] * 2
+    assert [row.lot_multiplier for row in allocations] == [1, 2, 1, 2]
     for account in accounts:
         account.refresh_from_db()
         assert credentials_of(account).api_key == API_KEY

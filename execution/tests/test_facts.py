@@ -75,15 +75,15 @@ def test_a_day_of_twenty_orders_was_one_line(
     assert len(filled) == 20
     (decided,) = day_log.of("run_decided")
     assert (decided["run"], len(decided["legs"])) == (run, 2)
-    told: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for line in day_log.lines:
         if line["event"].startswith("order_"):
             assert line["run"] == run
             assert line["execution"] in executions
-            told[line["tag"]][line["event"]] += 1
-    assert told.keys() == orders.keys()
+            counts[line["tag"]][line["event"]] += 1
+    assert counts.keys() == orders.keys()
     for intent in filled:
-        facts = told[intent.tag]
+        facts = counts[intent.tag]
         assert (facts["order_decided"], facts["order_sent"]) == (1, 1)
         # The book may be quicker than the answer; then the fill is the answer.
         assert facts["order_answered"] <= 1 <= facts["order_filled"]

@@ -21,6 +21,6 @@ SHORT: Final = "a0,a1,a5,a6,a9,a10,b3,b8b,c9,c10,d11,d11b,r5b,r9,r21"
 
 
 def test_the_short_matrix_is_right_at_the_brokers_book() -> None:
-    with ground() as made:
-        rows = play(made, catalogue.chosen(SHORT), accounts=2, together=12)
+    with ground() as playground:
+        rows = play(playground, catalogue.chosen(SHORT), accounts=2, together=12)
     assert {row.line(): row.verdict.problems for row in rows if not row.verdict.is_right} == {}

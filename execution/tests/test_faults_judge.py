@@ -19,7 +19,7 @@ def after(seconds: float) -> dt.datetime:
 
 
 def order(code: str, symbol: str, side: str, at: float, **fields: object) -> Order:
-    made = Order(
+    filled_order = Order(
         client="C1",
         tag=f"Q{code}1",
         code=code,
@@ -31,7 +31,7 @@ def order(code: str, symbol: str, side: str, at: float, **fields: object) -> Ord
         received_at=after(at),
         updated_at=after(at + 0.02),
     )
-    return dataclasses.replace(made, **fields)  # type: ignore[arg-type]
+    return dataclasses.replace(filled_order, **fields)  # type: ignore[arg-type]
 
 
 def intent(code: str, purpose: str, state: str = "FILLED", filled: int = 65) -> Intent:
@@ -168,7 +168,8 @@ def test_the_judge_fails_a_missing_and_a_late_alarm(
     assert said in problem
 
 
-def test_the_judge_fails_an_alarm_without_need_and_too_many_calls() -> None:
+def test_the_judge_fails_needless_alarms_and_calls() -> None:
+    """An alarm that nobody needed, and more calls than the scenario allows."""
     day = dataclasses.replace(a_good_day(), alarms={"C1": after(1)}, calls={("C1", "cancel"): 2304})
     verdict = judged(day, Right(quiet=True, calls={"cancel": 12}))
     assert verdict.problems == ["1 alarms without need", "C1: 2304 cancel calls"]
@@ -190,12 +191,12 @@ def test_what_a_scenario_allows_is_no_problem() -> None:
     """A hidden order's double that was closed; an open position that is told; nobody entered."""
     doubled = dataclasses.replace(twice(a_good_day()), positions={})
     assert judged(doubled, Right(doubles=True)).problems == []
-    told = dataclasses.replace(
+    alarmed = dataclasses.replace(
         open_and_silent(a_good_day()),
         executions=[Execution("C1", "EXITING", "NO_WITNESS", attention=True)],
     )
-    assert judged(told, Right(flat=False)).problems == []
-    flat = dataclasses.replace(told, positions={})
+    assert judged(alarmed, Right(flat=False)).problems == []
+    flat = dataclasses.replace(alarmed, positions={})
     assert judged(flat, Right(over=False)).problems == []
     assert judged(flat, Right()).problems == ["C1: EXITING NO_WITNESS"]
     assert judged(a_good_day(), Right(enters="none")).problems == ["C1: 2 entries left"]

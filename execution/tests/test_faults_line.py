@@ -40,32 +40,32 @@ class Upstream:
 async def line() -> AsyncIterator[tuple[Line, Upstream]]:
     upstream = Upstream()
     server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
-    made = Line(server.sockets[0].getsockname()[1])
-    await made.start()
+    fault_line = Line(server.sockets[0].getsockname()[1])
+    await fault_line.start()
     try:
-        yield made, upstream
+        yield fault_line, upstream
     finally:
-        await made.stop()
+        await fault_line.stop()
         server.close()
 
 
-async def connected(made: Line) -> socket.socket:
+async def connected(fault_line: Line) -> socket.socket:
     client = socket.socket()
     client.setblocking(False)
     try:
-        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", made.port))
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", fault_line.port))
     except BaseException:
         client.close()
         raise
     return client
 
 
-async def said(client: socket.socket) -> bytes:
+async def received(client: socket.socket) -> bytes:
     """What comes within five seconds; ``b""`` at an orderly end."""
     return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 65536), 5)
 
 
-async def sent(client: socket.socket) -> None:
+async def send_order(client: socket.socket) -> None:
     await asyncio.get_running_loop().sock_sendall(client, ORDER)
 
 
@@ -76,32 +76,34 @@ def reset(client: socket.socket) -> None:
 
 def run(test: Callable[[Line, Upstream], Awaitable[None]]) -> None:
     async def main() -> None:
-        async with asyncio.timeout(20), line() as (made, upstream):
-            await test(made, upstream)
+        async with asyncio.timeout(20), line() as (fault_line, upstream):
+            await test(fault_line, upstream)
 
     asyncio.run(main())
 
 
-def test_a_clear_line_passes_everything_and_knows_who_came_from_where() -> None:
-    async def test(made: Line, upstream: Upstream) -> None:
-        client = await connected(made)
-        await sent(client)
-        assert await said(client) == ANSWER
+def test_a_clear_line_passes_everything() -> None:
+    """It also knows who came from where."""
+
+    async def test(fault_line: Line, upstream: Upstream) -> None:
+        client = await connected(fault_line)
+        await send_order(client)
+        assert await received(client) == ANSWER
         assert upstream.heard == ORDER
-        assert made.peers == {"secret": {"127.0.0.1"}}
+        assert fault_line.peers == {"secret": {"127.0.0.1"}}
         client.close()
 
     run(test)
 
 
 def test_pieces_arrive_one_by_one_and_whole() -> None:
-    async def test(made: Line, upstream: Upstream) -> None:
-        made.set(Mode.DRIP, size=10, pause=0.02)
-        client = await connected(made)
-        await sent(client)
+    async def test(fault_line: Line, upstream: Upstream) -> None:
+        fault_line.set(Mode.DRIP, size=10, pause=0.02)
+        client = await connected(fault_line)
+        await send_order(client)
         parts: list[bytes] = []
         while sum(map(len, parts)) < len(ANSWER):
-            parts.append(await said(client))
+            parts.append(await received(client))
         assert b"".join(parts) == ANSWER
         assert len(parts) > 1
         client.close()
@@ -110,26 +112,29 @@ def test_pieces_arrive_one_by_one_and_whole() -> None:
 
 
 @pytest.mark.parametrize("ends", [reset, socket.socket.close], ids=["reset", "closed"])
-def test_what_was_written_while_the_line_was_away_arrives_unless_it_was_reset(
+def test_a_closed_link_still_delivers_and_a_reset_one_does_not(
     ends: Callable[[socket.socket], None],
 ) -> None:
-    """As a kernel has it: it goes on sending for a closed connection, and not for a reset one."""
+    """What was written while the line was away arrives unless it was reset.
 
-    async def test(made: Line, upstream: Upstream) -> None:
-        client = await connected(made)
-        await sent(client)
-        assert await said(client) == ANSWER
+    As a kernel has it: it goes on sending for a closed connection, and not for a reset one.
+    """
+
+    async def test(fault_line: Line, upstream: Upstream) -> None:
+        client = await connected(fault_line)
+        await send_order(client)
+        assert await received(client) == ANSWER
         upstream.heard = b""
         upstream.something.clear()
-        made.set(Mode.AWAY)
-        await sent(client)
+        fault_line.set(Mode.AWAY)
+        await send_order(client)
         ends(client)
-        other = asyncio.create_task(connected(made))
+        other = asyncio.create_task(connected(fault_line))
         await other  # the kernel takes it; the line does not, yet
-        made.set(Mode.CLEAR)
+        fault_line.set(Mode.CLEAR)
         if ends is reset:
-            await sent(other.result())  # behind it: what should arrive has arrived by then
-            assert await said(other.result()) == ANSWER
+            await send_order(other.result())  # behind it: what should arrive has arrived by then
+            assert await received(other.result()) == ANSWER
             assert upstream.heard == ORDER, "one order, of the second connection"
         else:
             await upstream.something.wait()
@@ -140,15 +145,15 @@ def test_what_was_written_while_the_line_was_away_arrives_unless_it_was_reset(
 
 
 def test_a_link_that_fell_silent_stays_so_and_new_ones_work() -> None:
-    async def test(made: Line, upstream: Upstream) -> None:
-        old = await connected(made)
-        await sent(old)
-        await said(old)
-        made.set(Mode.SILENT)
-        await sent(old)
-        new = await connected(made)
-        await sent(new)
-        assert await said(new) == ANSWER
+    async def test(fault_line: Line, upstream: Upstream) -> None:
+        old = await connected(fault_line)
+        await send_order(old)
+        await received(old)
+        fault_line.set(Mode.SILENT)
+        await send_order(old)
+        new = await connected(fault_line)
+        await send_order(new)
+        assert await received(new) == ANSWER
         assert upstream.heard == 2 * ORDER, "what the silent one said is not among it"
         for client in (old, new):
             client.close()
@@ -156,15 +161,15 @@ def test_a_link_that_fell_silent_stays_so_and_new_ones_work() -> None:
     run(test)
 
 
-def test_an_order_is_reset_after_it_was_accepted_and_reads_are_not() -> None:
-    async def test(made: Line, upstream: Upstream) -> None:
-        made.set(Mode.RESET, count=1)
-        client = await connected(made)
+def test_an_accepted_order_is_reset_and_reads_are_not() -> None:
+    async def test(fault_line: Line, upstream: Upstream) -> None:
+        fault_line.set(Mode.RESET, count=1)
+        client = await connected(fault_line)
         await asyncio.get_running_loop().sock_sendall(client, b"GET /orders HTTP/1.1\r\n\r\n")
-        assert await said(client) == ANSWER
-        await sent(client)
+        assert await received(client) == ANSWER
+        await send_order(client)
         with pytest.raises(ConnectionResetError):
-            await said(client)
+            await received(client)
         assert upstream.heard.endswith(ORDER)
         client.close()
 
@@ -172,12 +177,12 @@ def test_an_order_is_reset_after_it_was_accepted_and_reads_are_not() -> None:
 
 
 def test_half_of_an_order_arrives() -> None:
-    async def test(made: Line, upstream: Upstream) -> None:
-        made.set(Mode.HALF, count=1)
-        client = await connected(made)
-        await sent(client)
+    async def test(fault_line: Line, upstream: Upstream) -> None:
+        fault_line.set(Mode.HALF, count=1)
+        client = await connected(fault_line)
+        await send_order(client)
         with pytest.raises(ConnectionResetError):
-            await said(client)
+            await received(client)
         await upstream.something.wait()
         assert upstream.heard == ORDER[: len(ORDER) // 2]
         client.close()
@@ -186,23 +191,23 @@ def test_half_of_an_order_arrives() -> None:
 
 
 def test_nobody_listens_and_then_somebody_does() -> None:
-    async def test(made: Line, upstream: Upstream) -> None:
-        made.set(Mode.REFUSE)
+    async def test(fault_line: Line, upstream: Upstream) -> None:
+        fault_line.set(Mode.REFUSE)
         with pytest.raises(ConnectionRefusedError):
-            await connected(made)
-        made.set(Mode.CLEAR)
-        client = await connected(made)
-        await sent(client)
-        assert await said(client) == ANSWER
+            await connected(fault_line)
+        fault_line.set(Mode.CLEAR)
+        client = await connected(fault_line)
+        await send_order(client)
+        assert await received(client) == ANSWER
         client.close()
 
     run(test)
 
 
 def test_no_syn_is_answered() -> None:
-    async def test(made: Line, upstream: Upstream) -> None:
-        made.set(Mode.SWALLOW)
+    async def test(fault_line: Line, upstream: Upstream) -> None:
+        fault_line.set(Mode.SWALLOW)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(connected(made), 0.5)
+            await asyncio.wait_for(connected(fault_line), 0.5)
 
     run(test)

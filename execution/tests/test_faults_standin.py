@@ -39,10 +39,10 @@ class Broker:
         return requests.request(method, url, headers=headers, data=fields or None, timeout=20)
 
     def noren(self, operation: str, **fields: str) -> requests.Response:
-        said = json.dumps({"uid": CLIENT, "actid": CLIENT} | fields)
+        payload = json.dumps({"uid": CLIENT, "actid": CLIENT} | fields)
         headers = {"Authorization": f"Bearer {self.tokens['zebu']}"}
         url = self.url("zebu", f"/NorenWClientAPI/{operation}")
-        return requests.post(url, headers=headers, data=f"jData={said}", timeout=20)
+        return requests.post(url, headers=headers, data=f"jData={payload}", timeout=20)
 
     def buy(self, price: str = "") -> requests.Response:
         """One lot, far through the market unless ``price`` says otherwise."""
@@ -67,15 +67,17 @@ class Broker:
 
     def raw(self, path: str) -> bytes:
         """Every byte that comes for a GET at Kite's, until the end."""
-        with socket.create_connection(("127.0.0.1", self.ports["zerodha"]), timeout=10) as there:
-            there.sendall(
+        with socket.create_connection(
+            ("127.0.0.1", self.ports["zerodha"]), timeout=10
+        ) as connection:
+            connection.sendall(
                 f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
                 f"Authorization: token {API_KEY}:{self.tokens['zerodha']}\r\n\r\n".encode()
             )
-            got = b""
-            while part := there.recv(65536):
-                got += part
-        return got
+            received = b""
+            while part := connection.recv(65536):
+                received += part
+        return received
 
 
 #: The tests ask as fast as they can.
@@ -85,9 +87,9 @@ UNLIMITED: Final = ["kite_quotes_per_second=0", "kite_reads_per_second=0"]
 @pytest.fixture(scope="module")
 def running() -> Iterator[Broker]:
     with moved_clock() as environment, standin(environment, UNLIMITED) as ports:
-        made = Broker(ports)
-        yield made
-        made.control.close()
+        client = Broker(ports)
+        yield client
+        client.control.close()
 
 
 @pytest.fixture
@@ -111,8 +113,8 @@ def test_a_change_is_answered_as_done_and_is_not(broker: Broker) -> None:
     order_id = broker.buy(price="1.00").json()["data"]["order_id"]
     broker.trick("idle", "modify")
     path = f"/orders/regular/{order_id}"
-    said = broker.kite("PUT", path, price="2.00", order_type="LIMIT").json()
-    assert said == {"status": "success", "data": {"order_id": order_id}}
+    kite = broker.kite("PUT", path, price="2.00", order_type="LIMIT").json()
+    assert kite == {"status": "success", "data": {"order_id": order_id}}
     noren = broker.noren("ModifyOrder", norenordno="26090800000001", prc="2.00").json()
     assert noren == {"stat": "Ok", "result": "26090800000001"}
     (row,) = broker.kite("GET", "/orders").json()["data"]
@@ -174,10 +176,10 @@ def test_answers_are_delivered_badly(
     broker: Broker, kind: str, begins: bytes, answers: int
 ) -> None:
     broker.trick(kind, "book")
-    got = broker.raw("/orders")
-    assert re.match(begins, got)
-    assert got.count(b"HTTP/1.1 ") == answers
-    assert got.endswith(b"}")
+    received = broker.raw("/orders")
+    assert re.match(begins, received)
+    assert received.count(b"HTTP/1.1 ") == answers
+    assert received.endswith(b"}")
 
 
 def test_a_trick_is_for_its_clients_and_counted(broker: Broker) -> None:

@@ -45,19 +45,22 @@ HELD = ("OTM2", "OTM4")
 def decided(strategies: list[StrategySpec]) -> list[int]:
     """Legs that were resolved, by strategy; each in a thread of its own, all at once."""
 
-    def one(strategy: StrategySpec) -> int:
+    def count_legs(strategy: StrategySpec) -> int:
         try:
             return len(resolve_legs(run_of(strategy), now=clock.now(), max_age=2.0))
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(len(strategies)) as pool:
-        return list(pool.map(one, strategies))
+        return list(pool.map(count_legs, strategies))
 
 
 # -- b1 --------------------------------------------------------------------------------------
-def test_a_kite_feed_asked_40_ms_apart_102_tries_in_12_s_and_no_decision(house: House) -> None:
-    """Ten strategies of one second; the level was last heard a second before."""
+def test_ten_strategies_of_one_second_are_decided(house: House) -> None:
+    """Seen: a Kite feed asked 40 ms apart, 102 tries in 12 s and no decision.
+
+    Ten strategies of one second; the level was last heard a second before.
+    """
     feed = FeedAccount.objects.get()
     assert PLATFORM_QUOTES.spot(["NIFTY"], now=clock.now())
     until = time.monotonic() + 10
@@ -135,11 +138,12 @@ def times_heard(contracts: set[int], seconds: int) -> Iterator[dict[int, Quote]]
     raise AssertionError(f"not {seconds} s of prices: {first}")
 
 
-def test_four_held_legs_on_a_noren_feed_priced_for_30_s_then_none_of_four(
-    house: House, noren: FeedAccount
-) -> None:
-    """With a twentieth of the minute's budget, so that the test need not take a minute: four legs
-    asked once a second would be refused after two seconds."""
+def test_four_held_legs_on_a_noren_feed_keep_their_prices(house: House, noren: FeedAccount) -> None:
+    """Seen: all four were priced for 30 s, then none of them.
+
+    With a twentieth of the minute's budget, so that the test need not take a minute: four legs
+    asked once a second would be refused after two seconds.
+    """
     contracts = held_contracts()
     house.control.ask("POST", "/limits", noren_calls_per_minute=6)
     for quotes in times_heard(contracts, 6):
@@ -216,9 +220,9 @@ def test_a_feed_that_hangs_held_up_the_heartbeat(
     assert seen
     assert not any(fenced)
     assert {run.status for run in Run.objects.all()} == {"MISSED"}
-    said = set(Execution.objects.values_list("cause", "message"))
-    assert {cause for cause, _ in said} == {"NO_QUOTE"}
-    assert all("feed: " in message for _, message in said), said
+    outcomes = set(Execution.objects.values_list("cause", "message"))
+    assert {cause for cause, _ in outcomes} == {"NO_QUOTE"}
+    assert all("feed: " in message for _, message in outcomes), outcomes
 
 
 def test_an_exit_that_is_asked_for_leaves_while_the_feed_hangs(

@@ -30,20 +30,21 @@ FROZEN = 5.8
 @pytest.fixture
 def forwarder(house: House) -> Iterator[Forwarder]:
     """Between the executor's threads and the database; this thread has its own link."""
-    made = Forwarder()
-    direct = {name: connection.settings_dict[name] for name in made.settings()}
+    proxy = Forwarder()
+    direct = {name: connection.settings_dict[name] for name in proxy.settings()}
     connection.ensure_connection()
-    connection.settings_dict.update(made.settings())
-    yield made
+    connection.settings_dict.update(proxy.settings())
+    yield proxy
     connection.settings_dict.update(direct)
-    made.close()
+    proxy.close()
 
 
-def test_a_database_frozen_half_a_second_before_the_entry_had_everybodys_hedges_unwound(
-    house: House, forwarder: Forwarder
-) -> None:
-    """Seen in 5 of 5 rounds: the bought legs had filled when it went on, the switch had not been
-    read for five seconds, and what was bought was sold again (CONTROL_UNREACHABLE), no alarm."""
+def test_a_frozen_database_had_bought_hedges_unwound(house: House, forwarder: Forwarder) -> None:
+    """Seen: it stood still half a second before the entry, and everybody's hedges were unwound.
+
+    In 5 of 5 rounds: the bought legs had filled when it went on, the switch had not been read for
+    five seconds, and what was bought was sold again (CONTROL_UNREACHABLE), no alarm.
+    """
     house.subscribe(make_iron_condor(strategy=house.entry_in(10, 20)), 4)
     host = start_executor("frozen")
     try:

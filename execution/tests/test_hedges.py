@@ -45,11 +45,11 @@ def close(execution: LiveExecution, leg_key: str) -> None:
 
 def naked(legs: tuple[LegSpec, ...], units: dict[str, int]) -> dict[str, int]:
     """Sold units without a bought one beside them, by option type."""
-    found = {}
+    uncovered = {}
     for kind in ("CE", "PE"):
-        mine = [units.get(leg.key, 0) for leg in legs if leg.option_type == kind]
-        found[kind] = max(0, -sum(mine))
-    return found
+        quantities = [units.get(leg.key, 0) for leg in legs if leg.option_type == kind]
+        uncovered[kind] = max(0, -sum(quantities))
+    return uncovered
 
 
 def held(legs: tuple[LegSpec, ...]) -> dict[str, int]:
@@ -57,7 +57,7 @@ def held(legs: tuple[LegSpec, ...]) -> dict[str, int]:
 
 
 # -- as it was seen ------------------------------------------------------------------------------
-def test_after_a_stop_on_one_side_all_legs_to_cost_leaves_the_other_sides_hedge_alone() -> None:
+def test_legs_to_cost_leave_the_other_sides_hedge_alone() -> None:
     """The call was stopped, the put's wing (bought at 20, now 12) was sold "at cost" at once, and
     the sold put stayed naked."""
     legs = strategy_spec(IRON_CONDOR_LEGS).legs
@@ -72,7 +72,8 @@ def test_after_a_stop_on_one_side_all_legs_to_cost_leaves_the_other_sides_hedge_
     assert wings["CE"] in moved, "what it hedged has left"
 
 
-def test_a_hedge_that_hits_its_own_stop_takes_along_what_it_hedges_and_leaves_last() -> None:
+def test_a_stopped_hedge_takes_along_what_it_hedges() -> None:
+    """A hedge that hits its own stop leaves last."""
     execution = opened(strategy_spec(IRON_CONDOR_LEGS))
     legs = execution.run.strategy.legs
     wing = next(leg for leg in legs if (leg.side, leg.option_type) == ("BUY", "PE"))
@@ -120,10 +121,11 @@ def test_a_needed_hedge_is_one_without_which_more_is_naked(legs: tuple[LegSpec, 
 
 
 @given(legs=legs_of, data=st.data())
-def test_whatever_leaves_and_in_which_order_no_step_leaves_more_naked(
-    legs: tuple[LegSpec, ...], data: st.DataObject
-) -> None:
-    """Exits as next_steps asks for them, one after another in any order, until it asks for none."""
+def test_no_step_leaves_more_naked(legs: tuple[LegSpec, ...], data: st.DataObject) -> None:
+    """It holds whatever leaves, and in whichever order.
+
+    Exits as next_steps asks for them, one after another in any order, until it asks for none.
+    """
     execution = opened(strategy_spec(legs))
     stopped = data.draw(st.lists(st.sampled_from([leg.key for leg in legs]), unique=True))
     execution.run.leg_exits.update(dict.fromkeys(stopped, "STOP"))
@@ -140,12 +142,12 @@ def test_whatever_leaves_and_in_which_order_no_step_leaves_more_naked(
 def test_only_what_a_leaving_hedge_hedges_is_taken_along(
     legs: tuple[LegSpec, ...], data: st.DataObject
 ) -> None:
-    wanted = dict.fromkeys(
+    stops = dict.fromkeys(
         data.draw(st.lists(st.sampled_from([leg.key for leg in legs]), unique=True)), "STOP"
     )
-    together = leaving_together(legs, held(legs), wanted)
-    types = {leg.option_type for leg in legs if leg.key in wanted and leg.side == "BUY"}
+    together = leaving_together(legs, held(legs), stops)
+    types = {leg.option_type for leg in legs if leg.key in stops and leg.side == "BUY"}
     for leg in legs:
-        if leg.key in together and leg.key not in wanted:
+        if leg.key in together and leg.key not in stops:
             assert leg.side == "SELL"
             assert leg.option_type in types

@@ -14,7 +14,8 @@ from subscriptions.tests.factories import make_subscription
 pytestmark = pytest.mark.django_db
 
 
-def test_an_exit_that_is_asked_for_in_one_account_reaches_nothing_in_another() -> None:
+def test_an_exit_in_one_account_reaches_no_other() -> None:
+    """An exit that is asked for in one account touches nothing in another."""
     load_reference_data()
     template = make_short_straddle()
     run = make_run(template)

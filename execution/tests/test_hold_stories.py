@@ -42,20 +42,21 @@ def stage() -> Stage:
 
 
 @pytest.mark.parametrize("part", range(PARTS), ids=lambda part: f"part {part + 1}")
-def test_whatever_is_held_nobody_trades_or_is_billed_under_it_and_everybody_can_leave(
+def test_whatever_is_held_nobody_trades_or_is_billed(
     stage: Stage, record_property: Callable[[str, object], None], part: int
 ) -> None:
+    """Nor does a hold keep anybody from leaving."""
     first, after = (SEED + STORIES * place // PARTS for place in (part, part + 1))
     record_property("tried", f"{after - first} stories of holds, seeds {first} to {after - 1}")
     play_all(stage, range(first, after))
 
 
 def test_a_seed_tells_the_same_story(stage: Stage) -> None:
-    told = []
+    tellings = []
     for _ in range(2):
         story = play(stage, SEED)
-        told.append(story.told)
-    assert told[0] == told[1]
+        tellings.append(story.told)
+    assert tellings[0] == tellings[1]
 
 
 # -- controls: each rule has faults that break it --------------------------------------------------
@@ -64,11 +65,11 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def a_held_account_enters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody asks whether the account is held."""
-    fine = brokers.readiness
+    original = brokers.readiness
 
     def readiness(*given: Any) -> Readiness:
-        found = fine(*given)
-        return Readiness(True) if found.reason == brokers.HELD else found
+        answer = original(*given)
+        return Readiness(True) if answer.reason == brokers.HELD else answer
 
     monkeypatch.setattr(brokers, "readiness", readiness)
 
@@ -80,12 +81,12 @@ def what_is_armed_stays_armed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def a_hold_stops_no_billing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The run bills on while it is held."""
-    fine = hold_state._pause
+    original = hold_state._pause
 
     def pause(*given: Any) -> None:
         with monkeypatch.context() as patched:
             patched.setattr(segments, "stop", lambda *_, **__: 0)
-            fine(*given)
+            original(*given)
 
     monkeypatch.setattr(hold_state, "_pause", pause)
 
@@ -96,23 +97,23 @@ def the_time_under_a_hold_is_billed_afterwards(monkeypatch: pytest.MonkeyPatch) 
 
 
 def who_is_held_cannot_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
-    fine = lifecycle.verdict
+    original = lifecycle.verdict
 
     def verdict(action: Action, who: str, **given: Any) -> Verdict:
         if action is Action.CANCEL and given["held"]:
             return Verdict.REFUSE
-        return fine(action, who, **given)
+        return original(action, who, **given)
 
     monkeypatch.setattr(transitions, "verdict", verdict)
 
 
 def who_cancels_is_billed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    fine = transitions._cancel
+    original = transitions._cancel
 
     def cancel(*given: Any) -> bool:
         with monkeypatch.context() as patched:
             patched.setattr(segments, "stop", lambda *_, **__: 0)
-            return fine(*given)
+            return original(*given)
 
     monkeypatch.setattr(transitions, "_cancel", cancel)
 
@@ -132,11 +133,14 @@ def forgotten(scope: str) -> Plant:
     """Settling forgets the holds of one scope."""
 
     def plant(monkeypatch: pytest.MonkeyPatch) -> None:
-        fine = hold_state.holds_on
+        original = hold_state.holds_on
 
         def holds_on(*given: Any) -> dict[int, list[Hold]]:
-            found = fine(*given)
-            return {key: [one for one in held if one.scope != scope] for key, held in found.items()}
+            by_subscription = original(*given)
+            return {
+                key: [hold for hold in held if hold.scope != scope]
+                for key, held in by_subscription.items()
+            }
 
         monkeypatch.setattr(hold_state, "holds_on", holds_on)
 
@@ -175,10 +179,10 @@ def a_day_holds_nobody_before_its_row_is_there(monkeypatch: pytest.MonkeyPatch) 
 
 
 def reinstating_lifts_everybodys_hold_of_the_partner(monkeypatch: pytest.MonkeyPatch) -> None:
-    fine = suspensions.release_all
+    original = suspensions.release_all
 
     def release_all(partner_id: int, **given: Any) -> int:
-        released = fine(partner_id, **given)
+        released = original(partner_id, **given)
         Hold.objects.filter(scope="PARTNER", partner_id=partner_id, lifted_at=None).update(
             lifted_at=given["now"]
         )
@@ -189,24 +193,24 @@ def reinstating_lifts_everybodys_hold_of_the_partner(monkeypatch: pytest.MonkeyP
 
 def who_ends_is_renewed_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """What ends with its period is billed for the one that begins on its last day."""
-    fine = suspensions.end_when_paid
+    original = suspensions.end_when_paid
 
     def end_when_paid(*given: Any, **more: Any) -> Any:
         with monkeypatch.context() as patched:
             patched.setattr(segments, "stop", lambda *_, **__: 0)
-            return fine(*given, **more)
+            return original(*given, **more)
 
     monkeypatch.setattr(suspensions, "end_when_paid", end_when_paid)
     monkeypatch.setattr(suspensions, "_DAY", dt.timedelta())
 
 
 def who_is_kept_is_not_billed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    fine = suspensions.keep_all
+    original = suspensions.keep_all
 
     def keep_all(*given: Any, **more: Any) -> int:
         with monkeypatch.context() as patched:
             patched.setattr(segments, "resume", lambda *_, **__: {})
-            return fine(*given, **more)
+            return original(*given, **more)
 
     monkeypatch.setattr(suspensions, "keep_all", keep_all)
 
@@ -222,10 +226,10 @@ def who_has_no_account_left_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def who_has_no_account_left_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
-    fine = lifecycle.liftable
+    original = lifecycle.liftable
 
     def liftable(who: str, *, explained: bool, **_: Any) -> frozenset[str]:
-        return fine(who, explained=explained)
+        return original(who, explained=explained)
 
     for module in (lifecycle, transitions, holds):
         monkeypatch.setattr(module, "liftable", liftable)

@@ -28,8 +28,8 @@ HEALTHY = 3
 
 
 def closed(accounts: list[BrokerAccount]) -> bool:
-    found: int = Execution.objects.filter(account__in=accounts, status="CLOSED").count()
-    return found == len(accounts)
+    count: int = Execution.objects.filter(account__in=accounts, status="CLOSED").count()
+    return count == len(accounts)
 
 
 @contextmanager
@@ -51,9 +51,9 @@ def play(house: House, executor: Callable[[], Any], settings: Any) -> Callable[.
         subscribe_accounts(template, [*hostiles, *healthy])
         executor()
         wait_until(lambda: closed(healthy), 60)
-        theirs = list(OrderIntent.objects.filter(account__in=healthy))
-        assert_filled(theirs)
-        assert len([i for i in theirs if i.purpose == "ENTRY"]) == 2 * HEALTHY
+        intents = list(OrderIntent.objects.filter(account__in=healthy))
+        assert_filled(intents)
+        assert len([i for i in intents if i.purpose == "ENTRY"]) == 2 * HEALTHY
         rows = house.control.ask("GET", "/positions")["positions"]
         assert [row for row in rows if row["quantity"]] == []
         ends = Execution.objects.filter(account__in=hostiles)
@@ -64,10 +64,11 @@ def play(house: House, executor: Callable[[], Any], settings: Any) -> Callable[.
 
 @pytest.mark.process
 @pytest.mark.django_db(transaction=True)
-def test_everybody_else_enters_and_leaves_beside_every_kind_of_hostile_account(
-    play: Callable[..., Any],
-) -> None:
-    """Reads that hang or drip, garbage, 50 MB, much work, a dead token, absurd figures, 429."""
+def test_hostile_accounts_keep_nobody_from_trading(play: Callable[..., Any]) -> None:
+    """Everybody else enters and leaves beside every kind of hostile account.
+
+    Reads that hang or drip, garbage, 50 MB, much work, a dead token, absurd figures, 429.
+    """
     accounts = make_accounts(len(Manner), partner=make_partner(), prefix="X")
     manners = {a.client_id: manner for a, manner in zip(accounts, Manner, strict=True)}
     with hostile.broker(manners) as running:
@@ -78,9 +79,8 @@ def test_everybody_else_enters_and_leaves_beside_every_kind_of_hostile_account(
 
 @pytest.mark.process
 @pytest.mark.django_db(transaction=True)
-def test_everybody_else_enters_and_leaves_beside_accounts_that_nobody_can_connect(
-    play: Callable[..., Any],
-) -> None:
+def test_unreachable_accounts_keep_nobody_from_trading(play: Callable[..., Any]) -> None:
+    """Everybody else enters and leaves beside accounts that nobody can connect."""
     accounts = make_accounts(2, partner=make_partner(), prefix="X")
     with swallowing() as url:
         assert "CLOSED" not in play(url, accounts)
@@ -105,13 +105,16 @@ def test_a_document_of_more_values_than_a_days_book_is_not_read(body: bytes) -> 
 def test_a_days_book_of_three_thousand_orders_is_read() -> None:
     row = {f"field_{number}": "a value" for number in range(44)}
     rows = [{"order_id": str(number), **row} for number in range(3000)]
-    found = read_json(json.dumps(rows).encode())
-    assert isinstance(found, list)
-    assert len(found) == len(rows)
+    orders = read_json(json.dumps(rows).encode())
+    assert isinstance(orders, list)
+    assert len(orders) == len(rows)
 
 
-def test_an_account_whose_answers_are_much_work_rests_and_the_others_do_not() -> None:
-    """By order: the account with a small book is read again before the one with the mountain."""
+def test_an_account_that_is_much_work_rests() -> None:
+    """An account whose answers are much work rests, and the others do not.
+
+    By order: the account with a small book is read again before the one with the mountain.
+    """
     row = {"order_id": "1" * 15, "status": "COMPLETE", "tag": "x" * 20, "quantity": 65}
     mountain = json.dumps(
         {"status": "success", "data": [{**row, "order_id": f"{n:015}"} for n in range(12_000)]}

@@ -80,7 +80,7 @@ class Crowd:
         return [] if execution is None else exit_tries(execution, leg[1])
 
     def _has_left(self, leg: Leg) -> bool:
-        return any(one.state == lifecycle.FILLED for one in self._exits(leg))
+        return any(intent.state == lifecycle.FILLED for intent in self._exits(leg))
 
 
 def play(
@@ -129,15 +129,20 @@ def test_two_late_runs_on_a_slow_database_were_closed_outside(
     """Nobody trades by hand here. Judged at the broker's book: what was sold is bought back."""
     accounts = play(house, executor, monkeypatch, 60)
     assert Alarm.objects.filter(cause="CLOSED_OUTSIDE").count() == 0
-    found = list(Execution.objects.all())
-    ends = Counter((one.status, one.cause, one.realised_pnl is None) for one in found)
+    executions = list(Execution.objects.all())
+    ends = Counter(
+        (execution.status, execution.cause, execution.realised_pnl is None)
+        for execution in executions
+    )
     assert ends == {("CLOSED", "", False): 2 * len(accounts)}
-    assert not any(one.closed_outside for one in found)
+    assert not any(execution.closed_outside for execution in executions)
     assert open_at_brokers(house.control) == []
     units: Counter[tuple[str, str]] = Counter()
     for order in house.control.orders():
         units[order["client_id"], order["side"]] += int(order["filled_quantity"])
-    assert {units[one.client_id, side] for one in accounts for side in ("BUY", "SELL")} == {4 * 65}
+    assert {units[account.client_id, side] for account in accounts for side in ("BUY", "SELL")} == {
+        4 * 65
+    }
 
 
 def _whatever_is_not_granted(order: ExitOrder, grant: Grant) -> Closing:
@@ -145,7 +150,7 @@ def _whatever_is_not_granted(order: ExitOrder, grant: Grant) -> Closing:
     return Closing(units, 0, order.quantity - units)
 
 
-def test_an_exit_that_is_asked_for_after_its_leg_has_left_is_found(
+def test_an_exit_asked_for_after_its_leg_left_is_found(
     house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: both mends taken back. A decision from before the leg left is no exit any more,

@@ -55,9 +55,9 @@ class Socket:
 @pytest.fixture
 def frozen(monkeypatch: pytest.MonkeyPatch) -> Frozen:
     """The executor's monotonic clock, to be moved on by the test."""
-    made = Frozen()
-    monkeypatch.setattr(clock, "monotonic", made.monotonic)
-    return made
+    frozen_clock = Frozen()
+    monkeypatch.setattr(clock, "monotonic", frozen_clock.monotonic)
+    return frozen_clock
 
 
 async def _server(heard: list[bytes]) -> asyncio.Server:
@@ -97,7 +97,7 @@ def play(
     return asyncio.run(story()), heard, late
 
 
-def test_an_executor_that_was_frozen_after_its_check_sent_when_it_thawed(frozen: Frozen) -> None:
+def test_an_executor_frozen_after_its_check_sent_on_thawing(frozen: Frozen) -> None:
     """It asks again, and hears that its shard may be somebody else's by now."""
 
     def why_not_send(intent: LiveIntent, mono: float) -> str:
@@ -111,10 +111,11 @@ def test_an_executor_that_was_frozen_after_its_check_sent_when_it_thawed(frozen:
     assert (told.sent, heard, late) == ([], [], [])
 
 
-def test_an_order_that_left_when_its_process_thawed_is_known_to_have_left_late(
-    frozen: Frozen,
-) -> None:
-    """Frozen between the last look at the clock and the byte: that one leaves."""
+def test_an_order_that_left_late_is_known(frozen: Frozen) -> None:
+    """It left when its process thawed.
+
+    Frozen between the last look at the clock and the byte: that one leaves.
+    """
     told, heard, late = play(lambda intent, mono: "", frozen, at_the_byte=True)
     assert len(heard) == 1
     assert late == [intent for intent, _ in told.sent]
@@ -129,9 +130,9 @@ def test_nothing_is_late_where_nothing_stood_still(frozen: Frozen) -> None:
 @pytest.fixture
 def executor(transactional_db: None) -> Iterator[Executor]:
     """One that does not run."""
-    made = Executor(from_settings(), name="thawed")
-    yield made
-    for pool in (made.db, made.beats, made.feeds):
+    idle_executor = Executor(from_settings(), name="thawed")
+    yield idle_executor
+    for pool in (idle_executor.db, idle_executor.beats, idle_executor.feeds):
         pool.close()
 
 
@@ -152,5 +153,5 @@ def test_an_exits_duplicate_raised_no_alarm(executor: Executor, ours: bool) -> N
         await asyncio.gather(*executor.late_sends._tasks)
 
     asyncio.run(thaw())
-    found = list(Alarm.objects.values_list("execution_id", "cause", "order_tag"))
-    assert found == ([] if ours else [(row.pk, LEFT_LATE, "QAAAAAAAAAAAA1")])
+    alarms = list(Alarm.objects.values_list("execution_id", "cause", "order_tag"))
+    assert alarms == ([] if ours else [(row.pk, LEFT_LATE, "QAAAAAAAAAAAA1")])

@@ -59,9 +59,9 @@ def partner() -> Partner:
 @pytest.fixture
 def mine(template: Template, partner: Partner) -> Subscription:
     """Its month ends with August, and so does the run that is decided on the tenth."""
-    one = subscribed(template, partner)
+    subscription = subscribed(template, partner)
     bill(day("08-01"))
-    return one
+    return subscription
 
 
 def subscribed(
@@ -85,16 +85,18 @@ def reinstate(partner: Partner, on: str) -> Any:
     return reinstate_partner(partner_id=partner.pk, reason="settled", actor=SYSTEM, now=at(on))
 
 
-def ask(what: str, one: Subscription, on: str, who: str = "USER") -> str:
+def ask(what: str, subscription: Subscription, on: str, who: str = "USER") -> str:
     """What the subscription is then."""
-    done = getattr(services, what)(subscription_id=one.pk, actor=SYSTEM, reason=who, now=at(on))
+    done = getattr(services, what)(
+        subscription_id=subscription.pk, actor=SYSTEM, reason=who, now=at(on)
+    )
     return str(done.subscription.status)
 
 
-def periods(one: Subscription) -> list[str]:
+def periods(subscription: Subscription) -> list[str]:
     """First days of its invoiced periods."""
-    found = Invoice.objects.filter(subscription=one).order_by("period_start")
-    return [f"{start:%m-%d}" for start in found.values_list("period_start", flat=True)]
+    invoices = Invoice.objects.filter(subscription=subscription).order_by("period_start")
+    return [f"{start:%m-%d}" for start in invoices.values_list("period_start", flat=True)]
 
 
 # -- what is billed --------------------------------------------------------------------------------
@@ -181,15 +183,15 @@ class Killed(Exception):
 def test_killed_between_two_steps_the_next_beat_goes_on(
     template: Template, partner: Partner, plan: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    many = [subscribed(template, partner) for _ in range(5)]
+    subscriptions = [subscribed(template, partner) for _ in range(5)]
     suspend(partner, plan)
     monkeypatch.setattr(suspensions, "STEP", 2)
     ended = "PAUSED" if plan == Plan.RUN_UNTIL else "CANCELLED"
     steps: list[int] = []
-    fine = partner_suspensions._step
+    original = partner_suspensions._step
 
     def killed_in_the_second(*given: Any) -> bool:
-        more = fine(*given)
+        more = original(*given)
         steps.append(1)
         if len(steps) == 2:
             raise Killed
@@ -206,17 +208,19 @@ def test_killed_between_two_steps_the_next_beat_goes_on(
     assert partner.plan_done_at is None
     # whoever was paused stays so, whatever hold of theirs is lifted now
     if plan == Plan.RUN_UNTIL:
-        ask("pause", many[0], "09-02", "ADMIN")
-        assert ask("resume", many[0], "09-02", "ADMIN") == "PAUSED"
+        ask("pause", subscriptions[0], "09-02", "ADMIN")
+        assert ask("resume", subscriptions[0], "09-02", "ADMIN") == "PAUSED"
     assert carry_out_due(now=at("09-02")) == 1
     assert carry_out_due(now=at("09-02")) == 0
     assert set(status.values_list("status", flat=True)) == {ended}
     assert Hold.objects.filter(lifted_at=None).count() == (2 if plan == Plan.RUN_UNTIL else 0)
     what = "paused" if plan == Plan.RUN_UNTIL else "ended"
     entries = AuditEntry.objects.filter(action="partner.plan_carried_out").order_by("pk")
-    assert [(one.data[what], one.data["left"]) for one in entries] == [(2, 3), (2, 1), (1, 0)]
-    told = OutboxEvent.objects.filter(type__in=("subscription.paused", "subscription.cancelled"))
-    assert set(told.values_list("object_id", flat=True)) == {one.public_id for one in many}
+    assert [(entry.data[what], entry.data["left"]) for entry in entries] == [(2, 3), (2, 1), (1, 0)]
+    events = OutboxEvent.objects.filter(type__in=("subscription.paused", "subscription.cancelled"))
+    assert set(events.values_list("object_id", flat=True)) == {
+        subscription.public_id for subscription in subscriptions
+    }
 
 
 def test_the_last_step_shows_the_suspension_to_who_had_paused(
@@ -229,7 +233,9 @@ def test_the_last_step_shows_the_suspension_to_who_had_paused(
     suspend(partner)
     monkeypatch.setattr(suspensions, "STEP", 1)
     assert carry_out_due(now=at("09-02")) == 1
-    reasons = {one.pk: one.status_reason for one in Subscription.objects.all()}
+    reasons = {
+        subscription.pk: subscription.status_reason for subscription in Subscription.objects.all()
+    }
     assert reasons == {mine.pk: "PARTNER_SUSPENDED", staffs.pk: "ADMIN"}
 
 

@@ -58,8 +58,9 @@ class TestOwnership:
         assert leases.heartbeat(owner="a", tokens={0: first.token}, ttl=TTL) == set()
         assert leases.heartbeat(owner="a", tokens={0: second.token}, ttl=TTL) == {0}
 
-    def test_whoever_leaves_counts_no_more_and_the_others_take_everything_at_once(self) -> None:
-        """Seen: after a clean stop half the shards had no owner for 8.9 to 10.5 s."""
+    def test_the_others_take_a_leavers_shards_at_once(self) -> None:
+        """Whoever leaves counts no more. Seen: after a clean stop half the shards had no owner for
+        8.9 to 10.5 s."""
         leases.ensure_rows(8)
         for owner in ("a", "b"):
             leases.announce(owner=owner, started_at=T, ttl=TTL)
@@ -68,8 +69,8 @@ class TestOwnership:
         leases.leave(owner="a", tokens=mine)
         alive = leases.announce(owner="b", started_at=T, ttl=TTL).fit
         assert alive == 1
-        wanted = leases.fair_share(8, alive) - 4
-        taken = leases.claim(owner="b", wanted=wanted, ttl=TTL)
+        share = leases.fair_share(8, alive) - 4
+        taken = leases.claim(owner="b", wanted=share, ttl=TTL)
         assert {c.shard for c in taken} == set(mine)
 
     @pytest.mark.parametrize(("shards", "executors", "share"), [(8, 1, 8), (8, 3, 3), (8, 20, 1)])
@@ -87,14 +88,14 @@ class TestOwnership:
 @pytest.mark.django_db(transaction=True)
 def test_two_claimers_never_get_the_same_shard() -> None:
     leases.ensure_rows(8)
-    found: dict[str, list[int]] = {}
+    shards_by_owner: dict[str, list[int]] = {}
     barrier = threading.Barrier(4)
 
     def body(owner: str) -> None:
         barrier.wait(10)
         try:
             claims = leases.claim(owner=owner, wanted=8, ttl=TTL)
-            found[owner] = [c.shard for c in claims]
+            shards_by_owner[owner] = [c.shard for c in claims]
         finally:
             connection.close()
 
@@ -103,7 +104,7 @@ def test_two_claimers_never_get_the_same_shard() -> None:
         thread.start()
     for thread in threads:
         thread.join(20)
-    taken = [shard for shards in found.values() for shard in shards]
+    taken = [shard for shards in shards_by_owner.values() for shard in shards]
     assert len(taken) == len(set(taken))
 
 
@@ -192,7 +193,8 @@ def test_a_slow_answer_of_the_database_condemns_no_clock(
 
 
 @pytest.mark.django_db
-def test_without_anybody_else_open_positions_alone_are_taken_by_a_clock_that_is_off() -> None:
+def test_a_clock_that_is_off_takes_open_positions_alone() -> None:
+    """Where nobody else is, it claims shards with open positions, and no others."""
     leases.ensure_rows(4)
     traded(2)
     claims = leases.claim(owner="off", wanted=4, ttl=TTL, only_traded=True)
@@ -201,8 +203,9 @@ def test_without_anybody_else_open_positions_alone_are_taken_by_a_clock_that_is_
 
 # -- shards in use -------------------------------------------------------------------------------
 @pytest.mark.django_db
-def test_open_positions_in_shards_that_a_smaller_number_left_behind_were_orphans() -> None:
-    """Seen: eight shards became four with a position in the seventh; nobody closed it."""
+def test_open_positions_of_shards_left_behind_were_orphans() -> None:
+    """A smaller number of shards left them behind. Seen: eight shards became four with a position
+    in the seventh; nobody closed it."""
     leases.ensure_rows(8)
     traded(6)
     assert leases.left_behind(4) == 1

@@ -56,10 +56,9 @@ def leaving(execution: LiveExecution, situation: Situation) -> dict[str, str]:
     "state", [lifecycle.ACCEPTED, lifecycle.PARTIAL, lifecycle.UNKNOWN, lifecycle.SENDING]
 )
 @pytest.mark.parametrize("what", ["stop", "target", "exit time", "EXIT_NOW", "run exit"])
-def test_a_filled_leg_had_no_exit_while_its_sibling_rested_or_was_unknown(
-    state: str, what: str
-) -> None:
-    """Seen: a sibling UNKNOWN for 100 s; no stop, no exit time, no EXIT_NOW for the filled leg."""
+def test_a_filled_leg_had_no_exit_beside_a_resting_sibling(state: str, what: str) -> None:
+    """Its sibling rested or was unknown. Seen: a sibling UNKNOWN for 100 s; no stop, no exit time,
+    no EXIT_NOW for the filled leg."""
     execution = straddle(pe=state)
     assert not next_steps(execution, at(1)).exits, "the control: nobody has asked"
     situation, reason = at(1), what.upper()
@@ -75,10 +74,9 @@ def test_a_filled_leg_had_no_exit_while_its_sibling_rested_or_was_unknown(
 
 
 @pytest.mark.parametrize(("resting_side", "staying"), [("BUY", 0), ("SELL", 1)])
-def test_a_resting_order_whose_cancel_is_refused_kept_three_filled_legs_here(
-    resting_side: str, staying: int
-) -> None:
-    """Seen: never exited. What stays is the hedge of a short that may still be sold."""
+def test_a_refused_cancel_kept_three_filled_legs_open(resting_side: str, staying: int) -> None:
+    """Seen: they never left beside an order that rested and whose cancel was refused. What stays is
+    the hedge of a short that may still be sold."""
     execution = committed(strategy_spec(IRON_CONDOR_LEGS, order_rule="PARALLEL"))
     resting = next(i for i in execution.intents if i.side == resting_side)
     for intent in execution.intents:
@@ -112,7 +110,8 @@ def exit_filled(execution: LiveExecution, leg_key: str, side: Side, units: int) 
     )
 
 
-def test_a_failed_leg_unwinds_what_is_filled_while_another_one_is_unknown() -> None:
+def test_a_failed_leg_unwinds_beside_an_unknown_one() -> None:
+    """What is filled is unwound while another leg is unknown."""
     execution = committed(strategy_spec([WING, CE, PE], order_rule="PARALLEL"))
     wing, ce, pe = execution.intents
     for intent in (wing, ce):
@@ -134,7 +133,8 @@ def test_a_hedge_stays_while_the_short_that_it_hedges_is_unknown() -> None:
     assert leaving(execution, at(1, exit_due=True)) == {"wing": "EXIT_TIME"}
 
 
-def test_what_an_unknown_entry_filled_later_is_closed_like_any_position() -> None:
+def test_what_an_unknown_entry_filled_later_is_closed() -> None:
+    """It is closed like any position."""
     execution = straddle(pe=lifecycle.UNKNOWN)
     execution.exit_reason = "EXIT_NOW"
     assert leaving(execution, at(1)) == {"ce": "EXIT_NOW"}
@@ -163,7 +163,8 @@ def sliced() -> LiveExecution:
     return execution
 
 
-def test_the_rest_of_the_same_leg_is_withdrawn_first_and_waited_for_only_a_moment() -> None:
+def test_the_rest_of_the_same_leg_is_withdrawn_first() -> None:
+    """It is waited for only a moment."""
     execution = sliced()
     execution.run.leg_exits["ce"] = "STOP"
     steps = next_steps(execution, at(1))
@@ -183,7 +184,8 @@ def test_an_unknown_slice_of_the_same_leg_keeps_nothing_here() -> None:
 
 
 # -- entries of a leg whose exit is decided --------------------------------------------------------
-def test_a_planned_entry_was_sent_after_its_shorts_stop_was_decided() -> None:
+def test_a_planned_entry_was_sent_after_its_shorts_stop() -> None:
+    """Its stop had been decided, and the short was sold all the same."""
     execution = committed(strategy_spec([WING, CE]))
     wing, ce = execution.intents
     wing.state, wing.filled_quantity, wing.sends = lifecycle.FILLED, LOT, 1
@@ -193,7 +195,8 @@ def test_a_planned_entry_was_sent_after_its_shorts_stop_was_decided() -> None:
     assert (steps.send, steps.miss) == ([], [(ce, "LEG_EXIT")])
 
 
-def test_a_queued_entry_stays_at_the_gate_when_its_legs_exit_was_decided() -> None:
+def test_a_queued_entry_of_a_leaving_leg_stays_at_the_gate() -> None:
+    """The exit of its leg was decided while it was queued."""
     execution = straddle(ce=lifecycle.SENDING, pe=lifecycle.SENDING)
     ce, pe = execution.intents
     execution.run.leg_exits["ce"] = "STOP"
@@ -219,8 +222,8 @@ def test_a_leg_that_left_before_it_entered_is_no_failed_leg() -> None:
     ce.broker_order_id = "B1"
     assert next_steps(execution, at()).cancel == [ce]
     ask_to_withdraw(execution, ce, 0)
-    gone = report(ce, BookState.CANCELLED)
-    transitions.apply_report(ce, gone, at=ENTRY_AT, now_mono=NOW + 1)
+    cancelled = report(ce, BookState.CANCELLED)
+    transitions.apply_report(ce, cancelled, at=ENTRY_AT, now_mono=NOW + 1)
     assert (ce.state, ce.cause) == (lifecycle.CANCELLED, "LEG_EXIT")
     assert next_steps(execution, at(1)).send == [pe]
     pe.state, pe.filled_quantity = lifecycle.FILLED, LOT
@@ -228,7 +231,8 @@ def test_a_leg_that_left_before_it_entered_is_no_failed_leg() -> None:
     assert (steps.status, steps.exits, steps.cause) == ("OPEN", [], "")
 
 
-def test_an_order_that_the_broker_took_back_itself_is_a_failed_leg_all_the_same() -> None:
+def test_an_order_the_broker_took_back_is_a_failed_leg() -> None:
+    """The broker took it back itself: a failed leg all the same."""
     execution = straddle(pe=lifecycle.ACCEPTED)
     put = execution.intents[1]
     transitions.apply_report(put, report(put, BookState.CANCELLED), at=ENTRY_AT, now_mono=NOW)
@@ -277,8 +281,9 @@ def test_another_legs_exit_does_not_wait_for_one_that_hangs() -> None:
 
 # -- of what nobody tells --------------------------------------------------------------------------
 @pytest.mark.parametrize("state", [lifecycle.UNKNOWN, lifecycle.ACCEPTED, lifecycle.PARTIAL])
-def test_a_leg_of_which_the_book_is_silent_is_asked_about_elsewhere_and_told(state: str) -> None:
-    """Seen: an order book dead for ever, and 48 naked shorts that no stop ever closed."""
+def test_a_leg_the_book_is_silent_about_is_told(state: str) -> None:
+    """It is asked about elsewhere. Seen: an order book dead for ever, and 48 naked shorts that no
+    stop ever closed."""
     execution = straddle(pe=state)
     execution.exit_reason = "EXIT_NOW"
     exit_filled(execution, "ce", Side.BUY, LOT)
@@ -291,9 +296,10 @@ def test_a_leg_of_which_the_book_is_silent_is_asked_about_elsewhere_and_told(sta
     assert [alarm.key for alarm in next_steps(execution, silent).alarms] == [("UNRESOLVED", "pe")]
 
 
-def test_a_bought_leg_waited_for_ever_for_a_short_that_was_never_there() -> None:
-    """Seen (story 26084): the short's entry was cancelled and the bought leg's filled, in a book
-    that was dead. The positions said both; only of the short was it ever asked."""
+def test_a_bought_leg_waited_for_a_short_that_never_was() -> None:
+    """It waited for ever. Seen (story 26084): the short's entry was cancelled and the bought
+    leg's filled, in a book that was dead. The positions said both; only of the short was it ever
+    asked."""
     legs = (leg_spec("SELL", "PE", key="pe"), leg_spec("BUY", "CE", key="call"))
     execution = committed(strategy_spec(legs, order_rule="PARALLEL"))
     for intent in execution.intents:
@@ -324,7 +330,8 @@ def test_a_book_that_is_read_tells_and_positions_are_not_asked() -> None:
     assert leaving(unknown, at(50)) == {"ce": "EXIT_NOW"}
 
 
-def test_what_only_the_positions_showed_is_closed_once_and_not_turned_over() -> None:
+def test_what_only_positions_showed_is_closed_once() -> None:
+    """It is not turned over when the book tells of the fill after all."""
     execution = straddle(pe=lifecycle.ACCEPTED)
     execution.exit_reason = "EXIT_NOW"
     exit_filled(execution, "ce", Side.BUY, LOT)
@@ -340,8 +347,8 @@ def test_what_only_the_positions_showed_is_closed_once_and_not_turned_over() -> 
     assert execution.profit() is not None
 
 
-def test_an_entry_that_never_was_leaves_what_was_closed_for_it_to_be_bought_back() -> None:
-    """The control: the position was somebody else's after all."""
+def test_what_was_closed_for_no_entry_is_traded_back() -> None:
+    """The entry never was. The control: the position was somebody else's after all."""
     execution = straddle(pe=lifecycle.ACCEPTED)
     execution.exit_reason = "EXIT_NOW"
     exit_filled(execution, "ce", Side.BUY, LOT)
@@ -352,7 +359,8 @@ def test_an_entry_that_never_was_leaves_what_was_closed_for_it_to_be_bought_back
     assert (order.leg_key, order.side, order.quantity) == ("pe", Side.SELL, LOT)
 
 
-def test_an_escalated_entry_is_over_when_the_positions_have_spoken() -> None:
+def test_positions_end_an_escalated_entry() -> None:
+    """It is over when the positions have spoken."""
     execution = straddle(ce=lifecycle.FILLED, pe=lifecycle.ESCALATED)
     exit_filled(execution, "ce", Side.BUY, LOT)
     (order,) = next_steps(execution, at(130)).exits

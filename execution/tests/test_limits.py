@@ -57,13 +57,14 @@ def test_the_api_takes_the_largest_and_every_column_holds_it(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("name", "largest", "tables"), BOUNDED)
-def test_the_service_takes_it_the_table_takes_it_and_one_more_is_refused_by_both(
+def test_service_and_table_refuse_one_more_than_the_limit(
     name: str, largest: Any, tables: tuple[Any, ...]
 ) -> None:
+    """Both take the largest value itself."""
     load_reference_data()
     template, partner = make_template(), make_partner()
-    made = make_subscription(template, partner, **{name: largest})
-    allocation = made.allocations.get()
+    subscription = make_subscription(template, partner, **{name: largest})
+    allocation = subscription.allocations.get()
     assert getattr(allocation, name) == largest
     with pytest.raises(InvalidRequest) as refused:
         make_subscription(template, partner, **{name: largest + 1})
@@ -88,11 +89,12 @@ def test_a_slice_a_leg_and_a_price_fit_the_columns_of_an_order() -> None:
 
 
 @pytest.mark.parametrize("side", Side)
-def test_the_farthest_stop_and_target_of_the_dearest_option_fit_the_watch(side: Any) -> None:
+def test_the_farthest_levels_of_the_dearest_option_fit(side: Any) -> None:
+    """Its stop and its target fit the columns of the watch."""
     for level, name in ((risk.stop_level, "stop_price"), (risk.target_level, "target_price")):
-        found = level(side, MAX_PRICE, percent(int(MAX_PERCENT)), Decimal("0.05"))
-        assert found is not None
-        assert abs(found) <= most(LegWatch._meta.get_field(name))
+        price = level(side, MAX_PRICE, percent(int(MAX_PERCENT)), Decimal("0.05"))
+        assert price is not None
+        assert abs(price) <= most(LegWatch._meta.get_field(name))
 
 
 # -- at the adapters -----------------------------------------------------------------------------
@@ -122,16 +124,20 @@ def row(**fields: Any) -> Any:
         {"quantity": 2**31, "filled": 2**31},
     ],
 )
-def test_a_book_row_with_average_price_1e8_is_an_unreadable_row_of_that_account(
-    absurd: dict[str, Any],
-) -> None:
+def test_a_book_row_with_an_absurd_price_is_unreadable(absurd: dict[str, Any]) -> None:
+    """An average price of 1e8 is an unreadable row of that account, and no more."""
     assert row().state is BookState.FILLED, "the control"
-    found = row(**absurd)
-    assert (found.state, found.filled_quantity, found.average_price) == (BookState.OTHER, 0, 0)
-    assert "could not be read" in found.message
+    order_report = row(**absurd)
+    assert (order_report.state, order_report.filled_quantity, order_report.average_price) == (
+        BookState.OTHER,
+        0,
+        0,
+    )
+    assert "could not be read" in order_report.message
 
 
-def test_kites_book_with_such_a_row_is_read_and_the_other_rows_stand() -> None:
+def test_the_other_rows_of_kites_book_stand() -> None:
+    """A book with such a row is read."""
     body = (
         b'{"status":"success","data":['
         b'{"order_id":"1","status":"COMPLETE","tradingsymbol":"X","exchange":"NFO",'
@@ -141,13 +147,14 @@ def test_kites_book_with_such_a_row_is_read_and_the_other_rows_stand() -> None:
         b'"transaction_type":"BUY","quantity":65,"filled_quantity":65,"average_price":101.5,'
         b'"tag":"B","product":"MIS"}]}'
     )
-    read = get_adapter("zerodha").parse_order_book(HttpResponse(200, {}, body))
-    assert read.ok
-    assert [one.state for one in read.orders] == [BookState.OTHER, BookState.FILLED]
+    book = get_adapter("zerodha").parse_order_book(HttpResponse(200, {}, body))
+    assert book.ok
+    assert [order.state for order in book.orders] == [BookState.OTHER, BookState.FILLED]
 
 
 @pytest.mark.django_db
-def test_33000_with_one_lot_an_order_is_refused_where_it_is_written() -> None:
+def test_33000_orders_are_refused_where_they_are_written() -> None:
+    """A multiplier of 33,000 with one lot an order makes as many."""
     load_reference_data()
     template, tenant = make_template(), make_tenant("zebu")
     answer = tenant.client.post(

@@ -13,10 +13,11 @@ from execution.timing import from_settings
 
 
 @pytest.mark.parametrize("lost", [True, False], ids=["lost", "kept"])
-def test_a_shard_that_was_lost_while_loading_was_skipped_at_the_next_load(
+def test_a_shard_lost_while_loading_was_skipped(
     lost: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its executions were adopted under the old token or by nobody, and nobody looked again."""
+    """It was skipped at the next load. Its executions were adopted under the old token or by
+    nobody, and nobody looked again."""
     executor = Executor(from_settings(), name="loading")
     recovery, loads = executor.recovery, []
 

@@ -90,10 +90,12 @@ def rows_of_then() -> dict[int, tuple[str, str, dt.datetime]]:
     run = make_run(template)
     causes = [*CARRIED, "MARGIN", ""]  # the last two ask for nobody
     accounts = make_accounts(len(causes))
-    made = [make_execution(run, one) for one in subscribe_accounts(template, accounts)]
+    executions = [
+        make_execution(run, subscription) for subscription in subscribe_accounts(template, accounts)
+    ]
     then = migrate(BEFORE).get_model("execution", "Execution")
     expected = {}
-    for number, (execution, cause) in enumerate(zip(made, causes, strict=True)):
+    for number, (execution, cause) in enumerate(zip(executions, causes, strict=True)):
         asks = number < len(CARRIED)
         minutes, raised = INSTANTS[number % len(INSTANTS)]
         instants = {name: ARMED + dt.timedelta(minutes=count) for name, count in minutes.items()}
@@ -115,7 +117,8 @@ def carried_over() -> dict[int, tuple[str, str, dt.datetime]]:
 
 
 @pytest.mark.usefixtures("as_owner")
-def test_what_needed_attention_before_alarms_were_rows_has_an_open_alarm() -> None:
+def test_what_needed_attention_before_has_an_open_alarm() -> None:
+    """What needed attention before alarms were rows has one now."""
     newest = leaf()
     expected = rows_of_then()
     migrate(newest)

@@ -83,9 +83,8 @@ def test_when_everything_is_filled_the_execution_is_open() -> None:
         ({"entries_blocked": "KILL_SWITCH"}, "KILL_SWITCH"),
     ],
 )
-def test_what_stops_an_entry_misses_what_is_not_sent_and_withdraws_what_rests(
-    situation: dict[str, Any], cause: str
-) -> None:
+def test_a_stopped_entry_is_missed_or_withdrawn(situation: dict[str, Any], cause: str) -> None:
+    """What is not sent is missed, and what rests is withdrawn."""
     execution = committed(strategy_spec([WING, CE]))
     execution.intents[0].state = lifecycle.ACCEPTED
     steps = next_steps(execution, at(**situation))
@@ -94,8 +93,9 @@ def test_what_stops_an_entry_misses_what_is_not_sent_and_withdraws_what_rests(
     assert not steps.send
 
 
-def test_a_switch_unread_for_a_moment_unwound_everybodys_bought_hedges() -> None:
-    """Seen with a database that stood still for five seconds. What is begun waits for a reading."""
+def test_an_unread_switch_unwound_bought_hedges() -> None:
+    """A moment was enough, and everybody's were unwound. Seen with a database that stood still for
+    five seconds. What is begun waits for a reading."""
     execution = committed(strategy_spec([WING, CE]))
     hedge, short = execution.intents
     hedge.state, hedge.filled_quantity = lifecycle.FILLED, hedge.quantity
@@ -106,7 +106,8 @@ def test_a_switch_unread_for_a_moment_unwound_everybodys_bought_hedges() -> None
 
 
 @pytest.mark.parametrize("cause", ["RATE_LIMIT", "BROKER_DOWN"])
-def test_what_kept_an_entry_until_the_grace_was_over_is_its_cause(cause: str) -> None:
+def test_what_kept_an_entry_to_the_end_is_its_cause(cause: str) -> None:
+    """The cause is what kept it until the grace was over."""
     execution = committed(strategy_spec([CE]))
     execution.intents[0].state, execution.intents[0].cause = lifecycle.PLANNED, cause
     steps = next_steps(execution, at(grace_over=True))
@@ -114,9 +115,7 @@ def test_what_kept_an_entry_until_the_grace_was_over_is_its_cause(cause: str) ->
 
 
 @pytest.mark.parametrize("settled_first", [0, 1])
-def test_hedges_without_a_connection_hid_behind_the_shorts_that_waited_for_them(
-    settled_first: int,
-) -> None:
+def test_unconnected_hedges_hid_behind_waiting_shorts(settled_first: int) -> None:
     """Seen: the grace ended while the hedge was queued for a connection. The short, which had only
     waited, was missed first, and the customer read GRACE_OVER instead of BROKER_DOWN."""
     execution = committed(strategy_spec([WING, CE]))
@@ -136,8 +135,9 @@ def test_hedges_without_a_connection_hid_behind_the_shorts_that_waited_for_them(
     assert (steps.status, steps.cause) == ("MISSED", "BROKER_DOWN")
 
 
-def test_the_leg_that_began_it_gives_the_execution_its_cause_whichever_it_was() -> None:
-    """The second leg could not be connected, and the first was then not sent because of it."""
+def test_the_leg_that_began_it_gives_the_cause() -> None:
+    """It does, whichever it was. The second leg could not be connected, and the first was then not
+    sent because of it."""
     execution = committed(strategy_spec([CE, PE], order_rule="PARALLEL"))
     first, second = execution.intents
     for intent, cause in ((first, "LEG_FAILED"), (second, "BROKER_DOWN")):
@@ -164,7 +164,8 @@ def test_a_leg_withdrawn_because_another_was_refused_hid_why(refused: int) -> No
     assert (steps.status, steps.cause) == ("FAILED", "MARGIN")
 
 
-def test_who_withdrew_is_forgotten_by_a_restart_and_the_refusal_is_still_the_cause() -> None:
+def test_after_a_restart_the_refusal_is_still_the_cause() -> None:
+    """Who withdrew the other leg is forgotten by the restart."""
     execution = committed(strategy_spec([CE, PE], order_rule="PARALLEL"))
     first, second = execution.intents
     first.state, first.cause, first.sends = lifecycle.CANCELLED, "CANCELLED_BY_BROKER", 1
@@ -220,7 +221,8 @@ def test_what_becomes_of_the_rest_when_a_leg_fails(
     assert after == unwound - {"ce"}
 
 
-def test_a_failed_entry_without_any_fill_is_failed_and_a_missed_one_missed() -> None:
+def test_an_entry_without_a_fill_is_failed_or_missed() -> None:
+    """A refused one is FAILED, a missed one MISSED."""
     for state, status in ((lifecycle.REJECTED, "FAILED"), (lifecycle.MISSED, "MISSED")):
         execution = committed(strategy_spec([CE]))
         execution.intents[0].state, execution.intents[0].cause = state, "WHY"
@@ -280,7 +282,8 @@ def test_when_every_leg_was_stopped_the_execution_is_over() -> None:
     assert next_steps(execution, at()).status == "CLOSED"
 
 
-def test_a_try_that_did_not_fill_is_followed_by_another_after_its_back_off() -> None:
+def test_an_unfilled_try_is_followed_by_another() -> None:
+    """The next one waits for its back-off."""
     execution = opened(CE)
     execution.status = "EXITING"
     close(execution, "ce", 0, attempt_group=0, not_before_mono=NOW + 1)
@@ -303,8 +306,9 @@ def test_the_fourth_try_asks_for_a_person() -> None:
     assert alarm.key == ("EXIT_UNFILLED", "ce")
 
 
-def test_a_waiting_try_is_dropped_when_an_earlier_one_filled_after_all() -> None:
-    """It would open a position, against I5 (never more than planned or held)."""
+def test_a_waiting_try_is_dropped_when_another_filled() -> None:
+    """An earlier one filled after all. The try would open a position, against I5 (never more than
+    planned or held)."""
     execution = opened(CE)
     close(execution, "ce", 40, attempt_group=0)
     late = close(execution, "ce", 0, attempt_group=1, state=lifecycle.PLANNED)
@@ -327,7 +331,8 @@ def test_an_exit_that_never_left_was_sent_again_as_it_was() -> None:
     assert (order.attempt_group, order.quantity) == (1, LOT), "a new one, with fresh facts"
 
 
-def test_a_position_turned_over_by_a_late_fill_is_closed_the_other_way() -> None:
+def test_a_position_turned_over_is_closed_the_other_way() -> None:
+    """A late fill turned it over."""
     execution = opened(CE)
     close(execution, "ce", LOT, attempt_group=0)
     close(execution, "ce", 25, attempt_group=1)
@@ -335,7 +340,8 @@ def test_a_position_turned_over_by_a_late_fill_is_closed_the_other_way() -> None
     assert (order.side, order.quantity) == (Side.SELL, 25)
 
 
-def test_a_resting_exit_is_withdrawn_when_its_time_is_up_and_asked_again_if_that_was_lost() -> None:
+def test_a_resting_exit_is_withdrawn_in_time() -> None:
+    """It is withdrawn when its time is up, and once more if that was lost."""
     execution = opened(CE)
     resting = close(execution, "ce", 0, state=lifecycle.ACCEPTED, cancel_after_mono=NOW)
     assert next_steps(execution, at(exit_due=True)).cancel == [resting]
@@ -373,8 +379,8 @@ def test_back_off_of_exits_grows_and_never_ends() -> None:
 
 
 # -- the close ----------------------------------------------------------------------------------
-def test_after_the_close_no_exit_is_sent_and_what_stays_open_is_named() -> None:
-    """26 orders were refused in 62 seconds, and nobody was told."""
+def test_what_is_open_after_the_close_is_named() -> None:
+    """No exit is sent any more. 26 orders were refused in 62 seconds, and nobody was told."""
     execution = opened(WING, CE)
     assert next_steps(execution, at(exit_due=True)).exits, "the control: a second before it"
     steps = next_steps(execution, at(exit_due=True, session_over=True))
@@ -382,14 +388,16 @@ def test_after_the_close_no_exit_is_sent_and_what_stays_open_is_named() -> None:
     assert [alarm.key for alarm in steps.alarms] == [("SESSION_OVER", "")]
 
 
-def test_an_alarm_of_before_does_not_keep_the_close_from_being_named() -> None:
+def test_an_earlier_alarm_does_not_hide_the_close() -> None:
+    """The close is named as well."""
     execution = opened(CE)
     execution.alarms, execution.cause = {("PRICE_BAND", "ce")}, "PRICE_BAND"
     steps = next_steps(execution, at(exit_due=True, session_over=True))
     assert ("SESSION_OVER", "") in {alarm.key for alarm in steps.alarms}
 
 
-def test_an_exit_that_waits_for_its_next_send_is_not_sent_after_the_close() -> None:
+def test_a_waiting_exit_is_not_sent_after_the_close() -> None:
+    """It waited for its next send."""
     execution = opened(CE)
     waiting = close(execution, "ce", 0, state=lifecycle.PLANNED)
     assert next_steps(execution, at(exit_due=True)).miss == [(waiting, "SUPERSEDED")], "the control"
@@ -397,7 +405,8 @@ def test_an_exit_that_waits_for_its_next_send_is_not_sent_after_the_close() -> N
     assert (steps.miss, steps.send) == ([(waiting, "SESSION_OVER")], [])
 
 
-def test_a_position_that_no_exit_asked_for_is_named_at_the_close_too() -> None:
+def test_a_position_without_an_exit_is_named_at_the_close() -> None:
+    """No exit was ever asked for it."""
     execution = opened(CE)
     assert not next_steps(execution, at())
     assert [alarm.cause for alarm in next_steps(execution, at(session_over=True)).alarms] == [

@@ -28,7 +28,8 @@ SEED, STORIES = int(os.environ.get("SEED") or 1), int(os.environ.get("STORIES") 
 WITHIN = 500
 
 
-def test_every_story_ends_flat_or_named_and_nothing_is_turned_over() -> None:
+def test_every_story_ends_flat_or_named() -> None:
+    """Nothing is turned over in any of them."""
     play_all(STORIES, SEED)
 
 
@@ -40,12 +41,12 @@ def play_all(stories: int, seed: int = 1) -> None:
 def test_a_seed_tells_the_same_story() -> None:
     from execution.tests.stories import Story
 
-    told = []
+    tellings = []
     for _ in range(2):
         story = Story(SEED)
         story.play()
-        told.append((story.told, [i.state for e in story.engine.executions for i in e.intents]))
-    assert told[0] == told[1]
+        tellings.append((story.told, [i.state for e in story.engine.executions for i in e.intents]))
+    assert tellings[0] == tellings[1]
 
 
 # -- what was seen, planted back -------------------------------------------------------------------
@@ -62,7 +63,7 @@ def sent_again_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
         steps: Steps,
     ) -> None:
         if intent.state != lifecycle.PLANNED:
-            fine(execution, intent, situation, steps)
+            original(execution, intent, situation, steps)
         elif intent.quantity > -intent.side.sign * execution.open_quantity(intent.leg_key):
             steps.miss.append((intent, "NOT_NEEDED"))
         elif intent.sends >= MAX_SENDS:
@@ -70,7 +71,7 @@ def sent_again_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
         elif intent.not_before_mono <= situation.now_mono:
             steps.send.append(intent)
 
-    fine = next_steps_module._tend_exit
+    original = next_steps_module._tend_exit
     monkeypatch.setattr(next_steps_module, "_tend_exit", tend)
     monkeypatch.setattr(toyengine, "why_not_leave", lambda *_: "")
 
@@ -101,14 +102,14 @@ def entries_are_resolved_first(monkeypatch: pytest.MonkeyPatch) -> None:
     def next_steps(execution: LiveExecution, situation: Situation) -> Steps:
         entries = list(execution.of(lifecycle.ENTRY))
         if execution.status != "COMMITTED" or all(intent.is_final for intent in entries):
-            return fine(execution, situation)
+            return original(execution, situation)
         steps = Steps()
         next_steps_module._enter(
             execution, situation, entries, withdrawals.first_failure(entries), steps
         )
         return steps
 
-    fine = next_steps_module.next_steps
+    original = next_steps_module.next_steps
     monkeypatch.setattr(toyengine, "next_steps", next_steps)
 
 
@@ -125,10 +126,10 @@ def whatever_is_under_way_explains_it(monkeypatch: pytest.MonkeyPatch) -> None:
         under_way = sum(leg.buying + leg.selling for leg in legs)
         ours = sum(leg.quantity for leg in legs)
         if said.positions is None or abs(said.positions - ours) > under_way:
-            return fine(legs, said)
+            return original(legs, said)
         return {leg.key: Grant(abs(leg.quantity), cleared=bool(said.settled)) for leg in legs}
 
-    fine = exit_limits.share
+    original = exit_limits.share
     monkeypatch.setattr(witnesses, "share", share)
 
 
@@ -152,12 +153,12 @@ def a_change_that_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """c1, for changes: an exit is given a better price after the customer has closed by hand."""
 
     def grants(*args: Any, without: Any = (), **more: Any) -> Any:
-        found = fine(*args, without=without, **more)
+        granted = original(*args, without=without, **more)
         if not any(without):
-            return found
-        return {leg: Grant(1_000_000) for leg in found}
+            return granted
+        return {leg: Grant(1_000_000) for leg in granted}
 
-    fine = witnesses.grants
+    original = witnesses.grants
     monkeypatch.setattr(toyengine, "grants", grants)
 
 
@@ -179,9 +180,9 @@ PLANTED: dict[str, tuple[Plant, str]] = {
 def test_what_was_seen_is_found_when_it_is_planted_back(
     row: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plant, found = PLANTED[row]
+    plant, message = PLANTED[row]
     plant(monkeypatch)
-    with pytest.raises(Broken, match=found):
+    with pytest.raises(Broken, match=message):
         play_all(WITHIN)
 
 

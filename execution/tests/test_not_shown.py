@@ -44,12 +44,12 @@ class Broker:
     async def orders(self, _actor: Any) -> Sequence[OrderReport]:
         return [
             dataclasses.replace(
-                report(one, BookState.FILLED, one.quantity),
+                report(intent, BookState.FILLED, intent.quantity),
                 symbol=NAME.symbol,
                 exchange=NAME.exchange,
                 product=Product.INTRADAY,
             )
-            for one in self._execution.intents
+            for intent in self._execution.intents
         ]
 
 
@@ -109,7 +109,7 @@ def leave(
         for _ in range(LOOKS):
             now[0] += APART
             due = Situation(now_mono=now[0], grace_over=True, exit_due=True)
-            desk.open_exits([(execution, one) for one in next_steps(execution, due).exits])
+            desk.open_exits([(execution, order) for order in next_steps(execution, due).exits])
             while desk._tasks:
                 await asyncio.gather(*desk._tasks)
 
@@ -117,10 +117,9 @@ def leave(
     return execution, said
 
 
-def test_what_was_converted_to_another_product_was_left_open_overnight_in_silence(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Seen after MIS was made NRML: nothing left, nobody was told, and a profit was made up."""
+def test_a_converted_position_was_left_open_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stayed open overnight. Seen after MIS was made NRML: nothing left, nobody was told, and a
+    profit was made up."""
     converted = NetPosition(NAME.exchange, NAME.symbol, Product.CARRY, LOT)
     execution, said = leave(monkeypatch, [converted], NAME)
     assert said.sent == 0, "another order would open the reverse in our product"
@@ -129,10 +128,9 @@ def test_what_was_converted_to_another_product_was_left_open_overnight_in_silenc
     assert execution.closed_outside == {"ce": -LOT}, "so that no profit is made up of it"
 
 
-def test_a_contract_without_a_broker_name_was_closed_outside_in_silence(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Seen: a contract that could not be looked up counted as one of which nothing is held."""
+def test_an_unnamed_contract_was_closed_outside_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen: a contract without a broker's name could not be looked up, and counted as one of which
+    nothing is held."""
     held = NetPosition(NAME.exchange, NAME.symbol, Product.INTRADAY, LOT)
     execution, said = leave(monkeypatch, [held], None)
     assert (said.batches, execution.closed_outside) == ([], {})

@@ -62,25 +62,29 @@ def shards() -> list[int]:
     return list(Execution.objects.order_by("id").values_list("shard", flat=True))
 
 
-def test_one_person_at_two_partners_was_two_accounts_to_two_executors() -> None:
+def test_one_person_at_two_partners_was_two_accounts() -> None:
+    """Two executors took one person for two accounts."""
     load_test_contracts(TEST_DAY)
     template = make_short_straddle()
     for pair in at_two_partners(PERSONS):
         subscribed(template, *pair)
     run = make_run(template, status="ARMED")
     assert arming.add_executions(run, environment="live", now=NOW, shards=8) == 2 * PERSONS
-    found: dict[tuple[str, str], set[int]] = defaultdict(set)
-    for one in Execution.objects.select_related("account"):
-        found[one.account.broker, one.account.client_id].add(one.shard)
-    assert found == {key: {RealAccount("live", *key).shard(8)} for key in found}, (
-        "the hash of broker and client id"
-    )
-    assert len(found) == PERSONS
-    assert len(set.union(*found.values())) > 1, "and yet they are spread"
+    shards_by_account: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for execution in Execution.objects.select_related("account"):
+        shards_by_account[execution.account.broker, execution.account.client_id].add(
+            execution.shard
+        )
+    assert shards_by_account == {
+        key: {RealAccount("live", *key).shard(8)} for key in shards_by_account
+    }, "the hash of broker and client id"
+    assert len(shards_by_account) == PERSONS
+    assert len(set.union(*shards_by_account.values())) > 1, "and yet they are spread"
 
 
-def test_the_oldest_living_row_decides_and_one_that_is_over_does_not() -> None:
-    """An older version armed by another hash; or the number of shards was changed since."""
+def test_the_oldest_living_row_decides() -> None:
+    """A row that is over does not. An older version armed by another hash; or the number of shards
+    was changed since."""
     run, mine, theirs = two_rows()
     old = make_execution(run, mine, "OPEN", shard=6)
     make_execution(run, theirs, "ARMED", shard=3)
@@ -123,20 +127,20 @@ def test_rows_that_are_written_in_parallel_agree(first: int) -> None:
     """Held open at its narrowest point: the first has written and not committed."""
     run, mine, theirs = two_rows()
     second = 9 - first
-    through = threading.Event()
+    written = threading.Event()
 
     def write() -> None:
         try:
             make_execution(run, theirs, "ARMED", shard=second)
         finally:
             connection.close()
-            through.set()
+            written.set()
 
     with transaction.atomic():
         make_execution(run, mine, "ARMED", shard=first)
         other = threading.Thread(target=write)
         other.start()
-        assert not through.wait(0.5), "it waits for the first"
+        assert not written.wait(0.5), "it waits for the first"
     other.join(20)
     assert shards() == [first, first]
 
@@ -171,10 +175,12 @@ def test_many_armings_at_once_agree_and_none_waits_for_ever() -> None:
     for thread in threads:
         thread.join(30)
     assert Execution.objects.count() == 4 * PERSONS
-    found: dict[tuple[str, str], set[int]] = defaultdict(set)
-    for one in Execution.objects.select_related("account"):
-        found[one.account.broker, one.account.client_id].add(one.shard)
-    assert {len(of_one) for of_one in found.values()} == {1}
+    shards_by_account: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for execution in Execution.objects.select_related("account"):
+        shards_by_account[execution.account.broker, execution.account.client_id].add(
+            execution.shard
+        )
+    assert {len(account_shards) for account_shards in shards_by_account.values()} == {1}
 
 
 # -- what it costs --------------------------------------------------------------------------------
@@ -247,10 +253,9 @@ def test_control_the_join_reads_every_account_for_every_account(owner: psycopg.C
 
 
 # -- what was live before -------------------------------------------------------------------------
-def test_what_was_live_in_two_shards_is_brought_together_and_both_owners_lose_it(
-    owner: psycopg.Connection,
-) -> None:
-    """Their leases run out as if they had died: who sends knows that he may not any more."""
+def test_what_was_live_in_two_shards_is_brought_together(owner: psycopg.Connection) -> None:
+    """Both owners lose it. Their leases run out as if they had died: who sends knows that he may
+    not any more."""
     run, mine, theirs = two_rows()
     owner.execute("ALTER TABLE execution_execution DISABLE TRIGGER USER")
     owner.commit()
@@ -275,8 +280,8 @@ def test_what_was_live_in_two_shards_is_brought_together_and_both_owners_lose_it
 
     assert shards() == [6, 6]
     assert set(OrderIntent.objects.values_list("shard", flat=True)) == {6}
-    kept = leases.heartbeat(owner="old", tokens=held, ttl=10)
-    assert kept == set(held) - {3, 6}
+    still_held = leases.heartbeat(owner="old", tokens=held, ttl=10)
+    assert still_held == set(held) - {3, 6}
     assert leases.claim(owner="new", wanted=8, ttl=10) == []
     late = database_now() - dt.timedelta(seconds=0.1)
     ShardLease.objects.update(expires_at=late)
@@ -285,4 +290,4 @@ def test_what_was_live_in_two_shards_is_brought_together_and_both_owners_lose_it
     assert ShardLease.objects.get(shard=6).token > held[6]
     runs = {run.pk: loader.live_run(run)}
     loaded = loader.load_executions(runs, [6], statuses=("OPEN",))
-    assert {(one.real, one.shard) for one in loaded} == {(loaded[0].real, 6)}
+    assert {(execution.real, execution.shard) for execution in loaded} == {(loaded[0].real, 6)}

@@ -218,7 +218,8 @@ def test_news_wait_until_the_orders_of_this_second_have_left() -> None:
     asyncio.run(main())
 
 
-def test_a_session_that_is_not_let_in_is_asked_again_and_never_healthy() -> None:
+def test_a_session_that_is_not_let_in_is_asked_again() -> None:
+    """It is never healthy."""
     tries: list[str] = []
 
     async def main() -> None:

@@ -49,8 +49,8 @@ class House:
         self.parts.streams.by_actor[self.actor] = Told(stream, "")
 
     def hear(self, state: BookState = BookState.OPEN, filled: int = 0, **fields: Any) -> None:
-        said = report(self.intent, state, filled)
-        self.desk._heard(self.actor, dataclasses.replace(said, **fields))
+        order_report = report(self.intent, state, filled)
+        self.desk._heard(self.actor, dataclasses.replace(order_report, **fields))
 
 
 def test_a_fill_is_a_fill_whoever_told_it_first() -> None:
@@ -136,17 +136,17 @@ def test_an_order_that_was_changed_in_the_brokers_app_is_told() -> None:
 
 
 # -- trust ---------------------------------------------------------------------------------------
-def told_by_the_book(house: House, heard: bool) -> bool:
+def is_trusted_after_a_fill(house: House, heard: bool) -> bool:
     """Whether the stream is trusted a second after the book has shown a fill."""
 
     async def main() -> bool:
-        found: OrderReport = report(house.intent, BookState.FILLED, LOT)
+        fill: OrderReport = report(house.intent, BookState.FILLED, LOT)
         loop = asyncio.get_running_loop()
         later: list[Any] = []
         loop.call_later = lambda _seconds, call, *about: later.append((call, about))  # type: ignore[assignment, method-assign]
-        house.desk.compare(house.actor, found)
+        house.desk.compare(house.actor, fill)
         if heard:
-            house.desk._heard(house.actor, found)
+            house.desk._heard(house.actor, fill)
         for call, about in later:
             call(*about)
         return house.trusts(house.actor)
@@ -154,12 +154,13 @@ def told_by_the_book(house: House, heard: bool) -> bool:
     return asyncio.run(main())
 
 
-def test_a_stream_that_keeps_a_fill_to_itself_is_not_trusted_for_a_while() -> None:
+def test_a_stream_that_hides_a_fill_is_not_trusted() -> None:
+    """It keeps a fill to itself, and is not trusted for a while."""
     silent = House()
     assert silent.trusts(silent.actor)
-    assert not told_by_the_book(silent, heard=False)
+    assert not is_trusted_after_a_fill(silent, heard=False)
     assert silent.read == [silent.actor]
-    assert told_by_the_book(House(), heard=True)
+    assert is_trusted_after_a_fill(House(), heard=True)
 
 
 def test_a_dead_stream_is_not_trusted() -> None:

@@ -35,10 +35,11 @@ def entered(count: int) -> Callable[[], bool]:
     return lambda: Execution.objects.filter(status="OPEN").count() == count
 
 
-def test_a_sold_leg_waited_for_a_book_although_the_broker_had_told_of_the_fill(
+def test_a_sold_leg_waited_for_a_book_that_was_dead(
     house: House, executor: Callable[[], Any]
 ) -> None:
-    """Every order book of the day is an error page; the updates alone let the sold legs leave."""
+    """It waited although the broker had told of the fill. Every order book of the day is an error
+    page; the updates alone let the sold legs leave."""
     count = 2 * len(KINDS)
     subscribed(house, count, 600)
     house.control.ask("POST", "/faults", kind="html_502", op="book")
@@ -57,7 +58,7 @@ def test_without_updates_the_books_do_it(house: House, executor: Callable[[], An
     assert open_at_brokers(house.control) == []
 
 
-def test_the_control_with_neither_updates_nor_books_nothing_is_known(
+def test_control_without_updates_or_books_nothing_is_known(
     house: House, executor: Callable[[], Any]
 ) -> None:
     house.control.ask("POST", "/manner", updates="silent")

@@ -129,22 +129,21 @@ Waits = Callable[[float], set[tuple[str, str]]]
     ],
     ids=lambda value: value.__name__ if callable(value) else str(value),
 )
-def test_what_waits_is_named_when_its_promise_is_broken_and_not_before(
-    waits: Waits, cause: str, leg: str
-) -> None:
+def test_what_waits_is_named_when_its_promise_is_broken(waits: Waits, cause: str, leg: str) -> None:
+    """It is not named before."""
     assert (cause, leg) not in waits(PROMISES[cause] - EPSILON)
     assert (cause, leg) in waits(PROMISES[cause])
 
 
 def test_an_order_unknown_for_600_seconds_raised_nothing() -> None:
     """Seen with a broker whose book did not answer: no read, no alarm."""
-    found = overdue(entering(state=lifecycle.UNKNOWN, message="504"), after(ENTRY_AT, 600), 600.0)
-    assert set(found) == {
+    alarms = overdue(entering(state=lifecycle.UNKNOWN, message="504"), after(ENTRY_AT, 600), 600.0)
+    assert set(alarms) == {
         ("ENTRY_UNKNOWN", "ce"),
         ("ENTRY_UNKNOWN", "pe"),
         ("ENTERING_LONG", ""),
     }
-    assert found["ENTRY_UNKNOWN", "ce"].words == "504"
+    assert alarms["ENTRY_UNKNOWN", "ce"].words == "504"
 
 
 def test_a_wait_goes_on_over_a_restart() -> None:
@@ -177,7 +176,8 @@ def test_a_day_that_goes_its_usual_way_raises_nothing() -> None:
         assert not overdue(execution, after(EXIT_AT, second), 1e6 + second)
 
 
-def test_a_leg_that_left_in_time_is_forgotten_and_the_next_wait_begins_anew() -> None:
+def test_after_a_leg_left_in_time_the_wait_begins_anew() -> None:
+    """The first wait is forgotten."""
     execution = opened()
     execution.run.leg_exits["ce"] = "STOP"
     at_noon(execution, 0.0)
@@ -267,6 +267,7 @@ def test_every_cause_has_a_sentence_that_ends() -> None:
     assert set(ALARMS) >= ENDED_BY_CLOSING
 
 
-def test_words_of_a_broker_are_made_such_that_the_database_takes_them() -> None:
+def test_the_database_takes_a_brokers_words() -> None:
+    """They are made such that it does."""
     assert plain("no\0 margin \ud800!", 300) == "no  margin ?!"
     assert len(plain("x" * 900, 300)) == 300

@@ -24,7 +24,8 @@ def test_one_person_at_two_partners_has_one_pace() -> None:
     assert pacers.of(NOREN, "AB1234").next_slot(0.0, Call.PLACE, ENTRIES) == 0.0
 
 
-def test_a_burst_of_entries_leaves_room_for_the_exit_of_the_same_second() -> None:
+def test_a_burst_of_entries_leaves_room_for_an_exit() -> None:
+    """The exit may leave in the same second."""
     pacer = Pacers().of(KITE, "AB1234")
     sent = 0
     while pacer.next_slot(0.0, Call.PLACE, ENTRIES) == 0.0:

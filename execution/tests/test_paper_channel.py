@@ -103,7 +103,9 @@ def play(story: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(story, 20))
 
 
-def test_a_paper_limit_away_from_the_market_stayed_accepted_and_no_cancel_did_anything() -> None:
+def test_a_resting_paper_limit_could_not_be_cancelled() -> None:
+    """Seen: away from the market it stayed ACCEPTED, and no cancel did anything."""
+
     async def story() -> None:
         told, feed = Told(), Feed()
         channel = paper(told, feed)
@@ -118,7 +120,7 @@ def test_a_paper_limit_away_from_the_market_stayed_accepted_and_no_cancel_did_an
     play(story())
 
 
-def test_a_resting_paper_order_is_matched_at_the_price_that_it_is_changed_to() -> None:
+def test_a_changed_paper_order_is_matched_at_its_new_price() -> None:
     async def story() -> None:
         told, feed = Told(), Feed()
         channel = paper(told, feed)
@@ -128,8 +130,8 @@ def test_a_resting_paper_order_is_matched_at_the_price_that_it_is_changed_to() -
         change = PriceChange(order_id, paper_instrument(1), 65, Decimal(99))
         request = channel.adapter.change_order(channel.session, change)
         answer = await channel.fetch(transport_async.Clients(connections=0), request, Limits())
-        said = channel.adapter.parse_change(answer)
-        assert (said.outcome, said.broker_order_id) == (Outcome.ACCEPTED, order_id)
+        changed = channel.adapter.parse_change(answer)
+        assert (changed.outcome, changed.broker_order_id) == (Outcome.ACCEPTED, order_id)
         (filled,) = await read(channel)
         assert (filled.state, filled.quantity) == (BookState.FILLED, 65)
         assert filled.average_price == Decimal(100)

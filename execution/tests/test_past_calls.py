@@ -50,15 +50,15 @@ class Orders:
         """Orders of these moments."""
         (leg, _) = strategy_of(self.run).legs
         contract = Contract.objects.first() or make_contract()
-        made = []
+        orders = []
         for moment in at:
             self.count += 1
             times = {"due_at": moment, "sent_at": moment, "answered_at": moment, "final_at": None}
             place = {"slice": self.count, "planned_at": moment}
-            made.append(
+            orders.append(
                 make_order(self.execution, leg, contract, state, **{**place, **times, **fields})
             )
-        return made
+        return orders
 
     @property
     def real(self) -> RealAccount:
@@ -81,9 +81,9 @@ def executor(settings: LazySettings) -> Any:
     api = "http://127.0.0.1:9"
     both = {"api": api, "login": api, "instruments": api}
     settings.QUANTLEAP_BROKERS = {"zerodha": both, "zebu": both}
-    made = Executor(from_settings(), name="next")
-    yield made
-    for pool in (made.db, made.beats, made.feeds):
+    idle_executor = Executor(from_settings(), name="next")
+    yield idle_executor
+    for pool in (idle_executor.db, idle_executor.beats, idle_executor.feeds):
         pool.close()
 
 
@@ -99,10 +99,10 @@ def executor(settings: LazySettings) -> Any:
     ids=["a second of Kite", "an exit at Kite", "a minute of Noren", "an exit at Noren"],
 )
 @pytest.mark.django_db(transaction=True)
-def test_a_takeover_inside_a_second_sent_twice_as_much_as_the_broker_takes(
+def test_a_takeover_sent_twice_what_the_broker_takes(
     executor: Executor, broker: str, count: int, ago: int, of_lane: int, seconds: int
 ) -> None:
-    """An executor that took a shard over began with empty windows."""
+    """Both sent inside one second. An executor that took a shard over began with empty windows."""
     orders = Orders(broker)
     mono, now = clock.monotonic(), clock.now()
     orders.left(*[now - ago * SECOND] * count)
@@ -119,7 +119,7 @@ def test_one_order_fewer_leaves_at_once(executor: Executor) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_shard_that_comes_back_comes_with_what_others_have_sent(executor: Executor) -> None:
+def test_a_shard_comes_back_with_what_others_have_sent(executor: Executor) -> None:
     orders = Orders("zebu")
     assert free_from(executor, orders.account, EXIT) == 0.0
     executor.lease_keeper.lose(0)
@@ -144,10 +144,10 @@ def test_calls_are_counted_once_however_often_a_session_changes(executor: Execut
 NOW = clock.now()
 
 
-def found(*orders: Orders) -> list[list[Past]]:
+def known_calls(*orders: Orders) -> list[list[Past]]:
     """What is known to have left, without what has not."""
-    past = past_calls([one.real for one in orders], NOW)
-    return [[one for one in past.get(each.real, ()) if one.count] for each in orders]
+    past = past_calls([account.real for account in orders], NOW)
+    return [[call for call in past.get(account.real, ()) if call.count] for account in orders]
 
 
 def set_run(orders: Orders, entry_at: dt.datetime, exit_at: dt.datetime) -> None:
@@ -162,11 +162,11 @@ def test_what_is_older_than_a_minute_counts_for_the_day() -> None:
     ago = [NOW - seconds * SECOND for seconds in (3, 59, 61, 3600)]
     orders.left(*ago)
     set_run(orders, NOW - 3601 * SECOND, NOW)
-    assert found(orders) == [
+    assert known_calls(orders) == [
         [Past(60.0, Call.PLACE, 2), Past(59.0, Call.PLACE), Past(3.0, Call.PLACE)]
     ]
     set_run(orders, NOW - 2 * DAY, NOW - DAY - SECOND)
-    assert found(orders) == [[]]
+    assert known_calls(orders) == [[]]
 
 
 UNHEARD = {"sent_at": None, "answered_at": None}
@@ -196,13 +196,14 @@ UNHEARD = {"sent_at": None, "answered_at": None}
     ],
 )
 @pytest.mark.django_db
-def test_an_order_counts_at_the_last_moment_at_which_it_may_have_left(
+def test_an_order_counts_when_it_may_last_have_left(
     state: str, fields: dict[str, Any], calls: Sequence[tuple[float, int]]
 ) -> None:
-    """Granted 40 s ago, where nothing else is said."""
+    """It counts at the last moment at which it may have left. Granted 40 s ago, where nothing else
+    is said."""
     orders = Orders("zebu")
     orders.left(NOW - 40 * SECOND, state=state, **fields)
-    assert found(orders) == [[Past(age, Call.PLACE, count) for age, count in calls]]
+    assert known_calls(orders) == [[Past(age, Call.PLACE, count) for age, count in calls]]
 
 
 @pytest.mark.django_db
@@ -214,7 +215,7 @@ def test_changes_and_cancels_count_too() -> None:
     changes = to_json([taken, kept, on_its_way])
     orders.left(NOW - 3600 * SECOND, state="ACCEPTED", changes=changes)
     orders.left(NOW - 30 * SECOND, state="CANCELLED", final_at=NOW - 20 * SECOND)
-    assert found(orders) == [
+    assert known_calls(orders) == [
         [
             Past(3600.0, Call.PLACE),
             Past(30.0, Call.PLACE),

@@ -82,7 +82,7 @@ def test_slices_add_up_to_whole_lots_below_every_limit(
         assert order.price >= last if order.side is Side.BUY else order.price <= last
     assert total == {key: count * lot_size for key, count in lots.items()}
     # I1 (one intent per place in the plan): they are distinct, without holes
-    assert all(found == list(range(len(found))) for found in numbers.values())
+    assert all(places == list(range(len(places))) for places in numbers.values())
     # sending order: group by group
     assert [order.group for order in orders] == sorted(order.group for order in orders)
 
@@ -150,8 +150,9 @@ def test_a_half_multiplier_rounds_down() -> None:
 
 
 # -- what is refused before anything is sent -----------------------------------------------------
-def test_sell_2_buy_1_at_one_and_a_half_is_refused_and_not_traded_3_to_1() -> None:
-    """A new version changed the ratio under a subscriber whose multiplier had fitted before."""
+def test_a_ratio_of_2_to_1_is_not_traded_3_to_1() -> None:
+    """Sell 2, buy 1 is refused at one and a half. A new version changed the ratio under a
+    subscriber whose multiplier had fitted before."""
     strategy = strategy_spec([leg_spec("SELL", lots=2, key="two"), leg_spec("BUY", key="one")])
     with pytest.raises(PlanError) as caught:
         plan_entry(strategy, resolve(strategy), Decimal("1.50"), None)
@@ -179,7 +180,8 @@ def test_what_is_planned_has_the_ratio_that_was_written(
         assert units[index] * first.lots == units[0] * leg.lots
 
 
-def test_130_slices_in_a_grace_of_12_s_are_refused_and_not_108_bought_and_unwound() -> None:
+def test_more_slices_than_fit_the_grace_are_refused() -> None:
+    """130 slices in a grace of 12 s are refused, and not 108 bought and unwound."""
     strategy = strategy_spec([leg_spec("BUY", key="long"), leg_spec("SELL", key="short")])
     pace = EntryPace((Window(1.0, 10),), 12.0)
     with pytest.raises(PlanError) as caught:
@@ -191,8 +193,9 @@ def test_130_slices_in_a_grace_of_12_s_are_refused_and_not_108_bought_and_unwoun
     assert len(plan_entry(strategy, resolve(strategy), Decimal(40), 1, pace)) == 80
 
 
-def test_multiplier_33000_with_one_lot_an_order_is_refused_before_slice_32768() -> None:
-    """Both pass the API; the slice did not pass the column, and nobody's run was committed."""
+def test_more_slices_than_the_column_holds_are_refused() -> None:
+    """A multiplier of 33,000 with one lot an order is refused before slice 32,768. Both pass the
+    API; the slice did not pass the column, and nobody's run was committed."""
     strategy = strategy_spec([leg_spec()])
     with pytest.raises(PlanError) as caught:
         plan_entry(strategy, resolve(strategy), Decimal(33_000), 1)

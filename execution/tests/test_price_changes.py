@@ -88,7 +88,7 @@ def show(
     return transitions.apply_report(intent, row, at=ENTRY_AT, now_mono=NOW + seconds)
 
 
-def wanted(steps: Steps) -> tuple[bool, bool, bool]:
+def asks_for(steps: Steps) -> tuple[bool, bool, bool]:
     """Whether a change, a cancel, another order is asked for."""
     return bool(steps.change), bool(steps.cancel), bool(steps.exits)
 
@@ -97,11 +97,12 @@ CHANGE, CANCEL, NOTHING = (True, False, False), (False, True, False), (False, Fa
 
 
 # -- when --------------------------------------------------------------------------------------
-def test_a_resting_exit_is_changed_where_the_broker_takes_changes_and_withdrawn_elsewhere() -> None:
+def test_a_resting_exit_is_changed_or_withdrawn() -> None:
+    """It is changed where the broker takes changes, and withdrawn elsewhere."""
     execution, _ = resting()
-    assert wanted(next_steps(execution, at(2.9))) == NOTHING
-    assert wanted(next_steps(execution, at(3))) == CHANGE
-    assert wanted(next_steps(execution, at(3, most=0))) == CANCEL
+    assert asks_for(next_steps(execution, at(2.9))) == NOTHING
+    assert asks_for(next_steps(execution, at(3))) == CHANGE
+    assert asks_for(next_steps(execution, at(3, most=0))) == CANCEL
 
 
 def test_an_entry_that_rests_is_withdrawn_and_never_changed() -> None:
@@ -109,24 +110,24 @@ def test_an_entry_that_rests_is_withdrawn_and_never_changed() -> None:
     (entry,) = execution.intents
     entry.state, entry.sends, entry.broker_order_id = lifecycle.ACCEPTED, 1, "B1"
     entry.cancel_after_mono = NOW
-    assert wanted(next_steps(execution, at(3))) == CANCEL
+    assert asks_for(next_steps(execution, at(3))) == CANCEL
 
 
 def test_after_the_close_nothing_is_asked_any_more() -> None:
     execution, _ = resting()
-    assert wanted(next_steps(execution, at(3, session_over=True))) == NOTHING
+    assert asks_for(next_steps(execution, at(3, session_over=True))) == NOTHING
 
 
 def test_a_change_that_the_book_shows_lets_the_order_rest_anew() -> None:
     execution, intent = resting()
     ask(intent, 99, 3)
-    assert wanted(next_steps(execution, at(3.5))) == NOTHING, "it is on its way"
+    assert asks_for(next_steps(execution, at(3.5))) == NOTHING, "it is on its way"
     answer(intent, ACCEPTED, 3.5)
     assert (intent.changes[0].state, intent.price) == (TAKEN, Decimal(98)), "nobody has seen it"
     assert show(intent, 99, 4)
     assert (intent.changes[0].state, intent.price) == (DONE, Decimal(99))
-    assert wanted(next_steps(execution, at(6.9))) == NOTHING
-    assert wanted(next_steps(execution, at(7.5))) == CHANGE
+    assert asks_for(next_steps(execution, at(6.9))) == NOTHING
+    assert asks_for(next_steps(execution, at(7.5))) == CHANGE
 
 
 @pytest.mark.parametrize(
@@ -137,34 +138,34 @@ def test_a_change_that_the_book_shows_lets_the_order_rest_anew() -> None:
         pytest.param(ACCEPTED, price_changes.HEARD_WITHIN, id="taken_and_never_seen"),
     ],
 )
-def test_after_a_change_that_came_to_nothing_the_order_is_withdrawn(
-    result: SendResult, patience: float
-) -> None:
+def test_after_a_futile_change_the_order_is_withdrawn(result: SendResult, patience: float) -> None:
+    """The change came to nothing."""
     execution, intent = resting()
     ask(intent, 99, 3)
     answer(intent, result, 4)
     if patience:
-        assert wanted(next_steps(execution, at(4 + patience - 0.1))) == NOTHING
-    assert wanted(next_steps(execution, at(4 + patience + 0.1))) == CANCEL
+        assert asks_for(next_steps(execution, at(4 + patience - 0.1))) == NOTHING
+    assert asks_for(next_steps(execution, at(4 + patience + 0.1))) == CANCEL
 
 
-def test_an_unknown_change_is_neither_done_nor_followed_by_another_order() -> None:
-    """Whatever is asked for meanwhile, no order leaves beside one that may rest."""
+def test_an_unknown_change_is_followed_by_no_other_order() -> None:
+    """It is not done either. Whatever is asked for meanwhile, no order leaves beside one that may
+    rest."""
     execution, intent = resting()
     ask(intent, 99, 3)
     answer(intent, SILENT, 4)
     for second in range(4, 400):
         steps = next_steps(execution, at(second))
         assert not steps.exits
-        for one in steps.cancel:
-            note_cancel(execution, one, NOW + second)
+        for order in steps.cancel:
+            note_cancel(execution, order, NOW + second)
     assert (intent.changes[0].state, intent.price) == (UNKNOWN, Decimal(98))
     assert show(intent, 99, 400), "a minute later the book shows it after all"
     assert (intent.changes[0].state, intent.price) == (DONE, Decimal(99))
 
 
-def test_a_cancel_that_came_to_nothing_is_followed_by_a_change_and_all_of_it_backs_off() -> None:
-    """Both are refused for 75 s; seen before were 2,304 cancels."""
+def test_a_futile_cancel_is_followed_by_a_change() -> None:
+    """All of it backs off. Both are refused for 75 s; seen before were 2,304 cancels."""
     execution, intent = resting()
     asked = []
     for quarter in range(300):
@@ -175,8 +176,8 @@ def test_a_cancel_that_came_to_nothing_is_followed_by_a_change_and_all_of_it_bac
             ask(intent, 99 + len(intent.changes), seconds)
             answer(intent, REFUSES, seconds)
             asked.append((seconds, "change"))
-        for one in steps.cancel:
-            note_cancel(execution, one, NOW + seconds)
+        for order in steps.cancel:
+            note_cancel(execution, order, NOW + seconds)
             asked.append((seconds, "cancel"))
     assert [what for _, what in asked] == ["change", "cancel"] * 5
     begun = [seconds for seconds, what in asked if what == "change"]
@@ -188,26 +189,30 @@ def test_a_cancel_that_came_to_nothing_is_followed_by_a_change_and_all_of_it_bac
     assert alarm.order == intent.tag
 
 
-def test_where_nobody_says_that_the_leg_is_held_the_order_is_withdrawn() -> None:
+def test_without_a_witness_the_order_is_withdrawn() -> None:
+    """Nobody says that the leg is held."""
     execution, intent = resting()
     price_changes.note_wanted(intent, NOW + 3)
     price_changes.note_none(intent, NOW + 3)
-    assert wanted(next_steps(execution, at(3.1))) == CANCEL
+    assert asks_for(next_steps(execution, at(3.1))) == CANCEL
     note_cancel(execution, intent, NOW + 3.1)
-    assert wanted(next_steps(execution, at(6.2))) == CHANGE, "and asked again when that was no use"
+    assert asks_for(next_steps(execution, at(6.2))) == CHANGE, (
+        "and asked again when that was no use"
+    )
 
 
-def test_an_order_is_changed_as_often_as_its_broker_takes_and_then_withdrawn() -> None:
+def test_after_its_most_changes_an_order_is_withdrawn() -> None:
+    """It is changed as often as its broker takes."""
     execution, intent = resting()
     seconds = 3.0
     for number in range(MOST):
         steps = next_steps(execution, at(seconds))
-        assert wanted(steps) == CHANGE, number
+        assert asks_for(steps) == CHANGE, number
         ask(intent, 99 + number, seconds)
         answer(intent, ACCEPTED, seconds)
         show(intent, 99 + number, seconds)
         seconds = intent.cancel_after_mono - NOW
-    assert wanted(next_steps(execution, at(seconds))) == CANCEL
+    assert asks_for(next_steps(execution, at(seconds))) == CANCEL
 
 
 def test_what_was_kept_back_is_no_change_of_the_order() -> None:
@@ -218,7 +223,7 @@ def test_what_was_kept_back_is_no_change_of_the_order() -> None:
     assert intent.reach == 98
     assert not answer(intent, ACCEPTED, 4), "nothing left that could be answered"
     note_cancel(execution, intent, NOW + 3)
-    assert wanted(next_steps(execution, at(6.1, most=1))) == CHANGE
+    assert asks_for(next_steps(execution, at(6.1, most=1))) == CHANGE
 
 
 def test_an_order_that_somebody_else_resized_is_withdrawn() -> None:
@@ -226,25 +231,27 @@ def test_an_order_that_somebody_else_resized_is_withdrawn() -> None:
     execution, intent = resting(quantity=2 * LOT)
     execution.intents[0].quantity = execution.intents[0].filled_quantity = 2 * LOT
     show(intent, 98, 1, quantity=LOT)
-    assert wanted(next_steps(execution, at(3))) == CANCEL
+    assert asks_for(next_steps(execution, at(3))) == CANCEL
     show(intent, 98, 4, quantity=2 * LOT)
-    assert wanted(next_steps(execution, at(4))) == CHANGE
+    assert asks_for(next_steps(execution, at(4))) == CHANGE
 
 
-def test_the_fourth_price_asks_for_a_person_whether_by_changes_or_by_orders() -> None:
+def test_the_fourth_price_asks_for_a_person() -> None:
+    """It does, whether by changes or by orders."""
     execution, intent = resting()
     seconds = 3.0
-    told = []
+    causes = []
     for number in range(4):
         steps = next_steps(execution, at(seconds))
-        told.append([alarm.cause for alarm in steps.alarms])
+        causes.append([alarm.cause for alarm in steps.alarms])
         ask(intent, 99 + number, seconds)
         show(intent, 99 + number, seconds)
         seconds = intent.cancel_after_mono - NOW
-    assert told == [[], [], [EXIT_UNFILLED], [EXIT_UNFILLED]]
+    assert causes == [[], [], [EXIT_UNFILLED], [EXIT_UNFILLED]]
 
 
-def test_an_exit_that_is_quoted_anew_again_and_again_does_not_count_as_resting() -> None:
+def test_an_exit_that_is_quoted_anew_is_not_resting() -> None:
+    """Quoted again and again, it does not count as resting."""
     execution, intent = resting(due_at=EXIT_AT)
     late = EXIT_AT + dt.timedelta(seconds=PROMISES[EXIT_RESTING])
     assert [a.cause for a in overdue(execution, late, NOW).values()].count(EXIT_RESTING) == 1
@@ -280,7 +287,7 @@ def test_an_answer_that_comes_after_the_book_changes_nothing() -> None:
     assert intent.changes[0].state == DONE
 
 
-def test_an_older_change_that_is_applied_late_is_where_the_order_rests() -> None:
+def test_an_older_change_applied_late_is_where_it_rests() -> None:
     _, intent = resting()
     ask(intent, 99, 3)
     answer(intent, SILENT, 4)
@@ -311,7 +318,8 @@ def test_a_fill_crosses_a_change() -> None:
     assert next_steps(execution, at(4)).status == "CLOSED"
 
 
-def test_a_refusal_for_the_price_prices_the_next_try_inside_the_band() -> None:
+def test_after_a_price_refusal_a_try_stays_inside_the_band() -> None:
+    """A refusal for the price prices the next try inside the band."""
     execution, intent = resting()
     ask(intent, 120, 3)
     band = PriceBand(Decimal(80), Decimal(110))
@@ -321,7 +329,8 @@ def test_a_refusal_for_the_price_prices_the_next_try_inside_the_band() -> None:
     assert tries.rounds == 1
 
 
-def test_every_price_at_which_an_exit_rested_lets_the_next_one_cross_farther() -> None:
+def test_every_price_that_rested_lets_the_next_cross_farther() -> None:
+    """Every price at which an exit rested counts."""
     execution, intent = resting()
     for number in range(3):
         assert _tries(execution.intents[1:], Side.BUY, intent).rounds == number + 1
@@ -337,20 +346,22 @@ def test_every_price_at_which_an_exit_rested_lets_the_next_one_cross_farther() -
     assert _tries(execution.intents[1:], Side.BUY).rounds == 4
 
 
-def test_what_is_stored_is_read_again_and_what_was_on_its_way_is_unknown() -> None:
+def test_a_stored_change_on_its_way_is_unknown() -> None:
+    """What is stored is read again; what was on its way is unknown."""
     _, intent = resting()
     for price, result in ((99, ACCEPTED), (100, REFUSES), (101, None)):
         ask(intent, price, 3)
         if result is not None:
             answer(intent, result, 4)
-    again = price_changes.from_json(price_changes.to_json(intent.changes))
-    assert again[:2] == intent.changes[:2]
-    assert (intent.changes[2].state, again[2].state) == (ASKED, UNKNOWN)
-    assert again[1].state == REFUSED
+    restored = price_changes.from_json(price_changes.to_json(intent.changes))
+    assert restored[:2] == intent.changes[:2]
+    assert (intent.changes[2].state, restored[2].state) == (ASKED, UNKNOWN)
+    assert restored[1].state == REFUSED
 
 
 # -- the gate ----------------------------------------------------------------------------------
-def test_nothing_is_changed_on_an_old_grant_or_where_the_leg_holds_less() -> None:
+def test_nothing_is_changed_on_an_old_grant() -> None:
+    """Nor is anything changed where the leg holds less."""
     execution, intent = resting(granted_mono=NOW)
     assert why_not_change(execution, intent, NOW) == ""
     assert why_not_change(execution, intent, NOW + GRANT_SECONDS + 0.1) == "SUPERSEDED"

@@ -53,7 +53,9 @@ class Interleaved:
     def may_fill(self) -> int:
         """Units of exits that rest at the broker, or may reach it."""
         rest = sum(order.rest for order in self.broker.orders)
-        return rest + sum(one.intent.quantity for one in self.engine.wire if not one.arrived)
+        return rest + sum(
+            sending.intent.quantity for sending in self.engine.wire if not sending.arrived
+        )
 
     def play(self, event: str, which: int) -> None:
         engine, broker = self.engine, self.broker
@@ -75,16 +77,16 @@ class Interleaved:
 
     def _at_the_broker(self, event: str, which: int) -> None:
         engine, broker = self.engine, self.broker
-        waiting = [one for one in engine.wire if not one.arrived]
-        there = [one for one in engine.wire if one.arrived]
+        waiting = [sending for sending in engine.wire if not sending.arrived]
+        arrived = [sending for sending in engine.wire if sending.arrived]
         orders, changes = broker.open_orders(), engine.changes
         if event == "arrive" and waiting:
             hidden = (0.0, 1.0, VISIBILITY - 0.1)[which % 3]
             engine.arrive(waiting[which % len(waiting)], hidden, Decimal(100))
-        elif event in ("answered", "unanswered") and there:
-            one = there[which % len(there)]
+        elif event in ("answered", "unanswered") and arrived:
+            sending = arrived[which % len(arrived)]
             taken = SendResult(Outcome.ACCEPTED, broker_order_id="B")
-            engine.answer(one, taken if event == "answered" and one.order else SILENT)
+            engine.answer(sending, taken if event == "answered" and sending.order else SILENT)
         elif event.startswith("fill") and orders:
             order = orders[which % len(orders)]
             broker.fill(order, LOT if event == "fill one" else order.quantity, engine.now)
@@ -96,20 +98,20 @@ class Interleaved:
         elif changes:
             self._change(event, changes[which % len(changes)])
 
-    def _change(self, event: str, one: Any) -> None:
+    def _change(self, event: str, change: Any) -> None:
         engine = self.engine
         outcomes = ("applied", "refused", "lost", "lost and applied")
         if event not in (*outcomes, "taken and late", "taken and never"):
             return
-        if not engine.change_leaves(one):
+        if not engine.change_leaves(change):
             return
-        applied = event in ("applied", "lost and applied") and engine.change_arrives(one)
+        applied = event in ("applied", "lost and applied") and engine.change_arrives(change)
         if event == "taken and late":
-            engine.late.append(one)
+            engine.late.append(change)
         if event == "refused" or (event == "applied" and not applied):
-            engine.change_answered(one, REFUSES)
+            engine.change_answered(change, REFUSES)
         else:
-            engine.change_answered(one, SILENT if "lost" in event else engine.taken(one))
+            engine.change_answered(change, SILENT if "lost" in event else engine.taken(change))
 
 
 def _events() -> Iterator[st.SearchStrategy[Any]]:
@@ -124,9 +126,10 @@ def _events() -> Iterator[st.SearchStrategy[Any]]:
     pieces=st.sampled_from([None, 1]),
     events=st.lists(st.tuples(*_events()), min_size=10, max_size=60),
 )
-def test_whatever_crosses_a_change_no_more_may_fill_than_the_position_holds(
+def test_no_more_may_fill_than_the_position_holds(
     lots: int, most: int, pieces: int | None, events: list[tuple[str, int]]
 ) -> None:
+    """It holds whatever crosses a change."""
     world = Interleaved(lots, most, pieces)
     for event, which in events:
         world.play(event, which)
@@ -138,7 +141,7 @@ def test_whatever_crosses_a_change_no_more_may_fill_than_the_position_holds(
 
 
 @pytest.mark.parametrize("planted", [True, False], ids=["planted", "as_it_is"])
-def test_the_control_an_unknown_change_that_counts_as_done_closes_twice(
+def test_control_an_unknown_change_as_done_closes_twice(
     monkeypatch: pytest.MonkeyPatch, planted: bool
 ) -> None:
     from execution.tests.plantedrules import an_unknown_change_is_done

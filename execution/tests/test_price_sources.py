@@ -24,10 +24,11 @@ CUSTOMERS = 10
         pytest.param("every_quote", "POSITION", id="every_quote"),
     ],
 )
-def test_the_feed_was_dead_at_the_exit_and_half_of_the_legs_stayed_open(
+def test_with_a_dead_feed_half_of_the_legs_stayed_open(
     house: House, executor: Callable[[], Any], dead: str, source: str
 ) -> None:
-    """Seen: the price had moved by 60 %: 10 of 20 open after five tries from the entry's price."""
+    """The feed was dead at the exit. Seen: the price had moved by 60 %: 10 of 20 open after five
+    tries from the entry's price."""
     house.control.ask("POST", "/market", noise=0)
     house.subscribe(make_short_straddle(strategy=house.entry_in(9, 18)), CUSTOMERS)
     executor()

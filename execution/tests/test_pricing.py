@@ -135,7 +135,8 @@ def test_a_close_book_beats_a_last_price_that_it_has_left_behind() -> None:
     assert limit(Side.BUY, "100", "180", "183") == D("186.70")
 
 
-def test_an_exit_follows_a_lonely_bid_a_little_farther_with_every_try() -> None:
+def test_an_exit_follows_a_lonely_bid_step_by_step() -> None:
+    """It goes a little farther with every try."""
     bids = [
         touch(Side.SELL, last=D(100), bid=D(45), ask=None, tick=D("0.05"), widen=n)
         for n in range(4)
@@ -157,15 +158,11 @@ def test_a_cheap_option_may_have_a_book_of_ticks() -> None:
     tick=ticks,
     widen=widenings,
 )
-def test_no_limit_is_farther_from_what_is_good_than_reach_and_band_allow(
-    side: Side,
-    last: Decimal,
-    bid: Decimal | None,
-    ask: Decimal | None,
-    tick: Decimal,
-    widen: int,
+def test_no_limit_is_farther_than_reach_and_band_allow(
+    side: Side, last: Decimal, bid: Decimal | None, ask: Decimal | None, tick: Decimal, widen: int
 ) -> None:
-    """Both directions, any book: NEVER_BEYOND for the touch, one band a try on top of it."""
+    """Counted from what is good. Both directions, any book: NEVER_BEYOND for the touch, one band a
+    try on top of it."""
     good = good_price(last=last, bid=bid, ask=ask, tick=tick)
     assert good == last or (bid is not None and ask is not None and bid <= good <= ask)
     price = marketable_limit(side, last=last, bid=bid, ask=ask, tick=tick, widen=widen)

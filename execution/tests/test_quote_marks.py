@@ -106,8 +106,8 @@ def test_a_stop_is_not_hit_by_the_price_of_friday() -> None:
 class Feed(ToldFeed):
     """NIFTY at 24,400, and one quote for whatever is asked."""
 
-    def __init__(self, one: Quote) -> None:
-        self.one = one
+    def __init__(self, told_quote: Quote) -> None:
+        self.told_quote = told_quote
 
     def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
         return {name: Quote(D(24400), None, None, now, "test", now) for name in underlyings}
@@ -115,11 +115,11 @@ class Feed(ToldFeed):
     def quotes(
         self, contract_ids: Collection[int], *, now: dt.datetime, need: Need = Need.PAGE
     ) -> Mapping[int, Quote]:
-        return dict.fromkeys(contract_ids, self.one)
+        return dict.fromkeys(contract_ids, self.told_quote)
 
 
-def resolve(one: Quote, monkeypatch: pytest.MonkeyPatch) -> ResolvedLeg:
-    monkeypatch.setattr(QUOTES, "_implementation", Feed(one))
+def resolve(told_quote: Quote, monkeypatch: pytest.MonkeyPatch) -> ResolvedLeg:
+    monkeypatch.setattr(QUOTES, "_implementation", Feed(told_quote))
     for strike in (24300, 24350, 24400, 24450, 24500):
         make_contract("NIFTY", dt.date(2026, 8, 18), strike)
         make_contract("NIFTY", dt.date(2026, 8, 25), strike + 10)  # the month's, named apart
@@ -155,7 +155,7 @@ def test_the_entry_is_decided_on_a_young_trade_and_says_so(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("one", "said", "cause"),
+    ("told_quote", "said", "cause"),
     [
         (
             quote(ask=None),
@@ -178,10 +178,10 @@ def test_the_entry_is_decided_on_a_young_trade_and_says_so(
     ids=["bid only", "ask only", "nothing", "crossed", "wide"],
 )
 def test_a_leg_without_a_price_is_refused_by_name(
-    one: Quote, said: str, cause: str, monkeypatch: pytest.MonkeyPatch
+    told_quote: Quote, said: str, cause: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(NoQuote, match=said) as refused:
-        resolve(one, monkeypatch)
+        resolve(told_quote, monkeypatch)
     assert refused.value.cause == cause
 
 

@@ -79,9 +79,10 @@ def meanwhile_armed(run: Run) -> Iterator[_Arming]:
         yield arming_thread
 
 
-def test_control_without_the_share_lock_a_paused_subscriber_is_armed(
+def test_control_without_the_lock_who_pauses_is_armed(
     run: Run, subscription: Subscription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Without the share lock a subscriber who has paused is armed."""
     monkeypatch.setattr(arming, "_INSERT", arming._INSERT.replace("FOR SHARE OF s, a", ""))
     with meanwhile_armed(run) as arm_through, transaction.atomic():
         leave(subscription)
@@ -126,8 +127,8 @@ def live_execution(run: Run) -> Any:
     from execution.engine.database import loader
 
     held = loader.live_run(run)
-    found = loader.load_executions({run.pk: held}, range(8), statuses=("ARMED",))
-    return found[0]
+    executions = loader.load_executions({run.pk: held}, range(8), statuses=("ARMED",))
+    return executions[0]
 
 
 def planned(run: Run) -> EntryPlan:
@@ -173,9 +174,10 @@ def test_pause_against_the_commit_before_t_the_row_decides(
     assert answers["pause"].next_entry_affected is pause_first
 
 
-def test_a_second_beat_and_executor_make_one_run_and_one_execution(
+def test_a_second_beat_and_executor_make_one_execution(
     run: Run, subscription: Subscription
 ) -> None:
+    """There is one run, too."""
     barrier = threading.Barrier(6)
 
     def body() -> None:
@@ -190,10 +192,11 @@ def test_a_second_beat_and_executor_make_one_run_and_one_execution(
     assert Execution.objects.count() == 1
 
 
-def test_arming_in_the_grace_waits_for_no_row_that_the_executor_is_writing(
+def test_arming_waits_for_no_row_that_is_being_written(
     run: Run, subscription: Subscription
 ) -> None:
-    """Seen with 1,500 rows: 10 of 153 writes ended in "deadlock detected", a second each."""
+    """The executor writes it while the run is armed in the grace. Seen with 1,500 rows: 10 of 153
+    writes ended in "deadlock detected", a second each."""
     arm(run)
     Execution.objects.update(status="COMMITTED", committed_at=ENTRY)
     with meanwhile_armed(run) as arm_through, transaction.atomic():
@@ -213,9 +216,8 @@ def test_who_paused_and_came_back_is_armed_again(run: Run, subscription: Subscri
     assert Execution.objects.get().status == "ARMED"
 
 
-def test_the_kill_switch_withdraws_what_is_armed_and_blocks_the_next_arming(
-    run: Run, subscription: Subscription
-) -> None:
+def test_the_kill_switch_withdraws_and_blocks_arming(run: Run, subscription: Subscription) -> None:
+    """It withdraws what is armed, and blocks the next arming."""
     arm(run)
     switch = services.engage_kill_switch(
         template_id=run.template_id, reason="test", actor=SYSTEM, now=NOW

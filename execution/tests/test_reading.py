@@ -33,8 +33,8 @@ OPENED = b'{"status": "success", "data": {"order_id": "151220000000000"}}'
 def book(size: int) -> tuple[bytes, int]:
     """A Kite order book of about ``size`` bytes, and how many orders are in it."""
     row = {"status": "COMPLETE", "quantity": 65, "filled_quantity": 65, "average_price": 101.5}
-    one = len(json.dumps({"order_id": "1" * 15, "tag": "Q" + "A" * 13, **row})) + 2
-    count = max(1, size // one)
+    row_bytes = len(json.dumps({"order_id": "1" * 15, "tag": "Q" + "A" * 13, **row})) + 2
+    count = max(1, size // row_bytes)
     rows = [{"order_id": f"{n:015}", "tag": f"Q{n:012}1", **row} for n in range(count)]
     return json.dumps({"status": "success", "data": rows}).encode(), count
 
@@ -63,8 +63,8 @@ def test_a_book_in_pieces_is_read_whole(size: int, piece: int) -> None:
     with loopback.server(loopback.in_pieces(payload, piece)) as (url, _):
         answer = read_book(url)
     assert answer is not None
-    found = wire.ADAPTER.parse_order_book(answer)
-    assert (found.ok, len(found.orders)) == (True, count)
+    book_read = wire.ADAPTER.parse_order_book(answer)
+    assert (book_read.ok, len(book_read.orders)) == (True, count)
 
 
 def test_a_chunked_book_packed_with_gzip_is_read_whole() -> None:
@@ -136,7 +136,7 @@ def test_a_drip_that_never_ends_is_ended_by_the_deadline() -> None:
         assert ask(url, Limits(connect=0.5, read=0.5)).outcome is Outcome.UNKNOWN
 
 
-def test_readers_that_hang_keep_no_place_of_those_that_are_answered() -> None:
+def test_hanging_readers_keep_nobody_elses_place() -> None:
     """One place for reads: the healthy account's book is read while the other's hangs."""
 
     async def main() -> tuple[bool, bool]:
@@ -205,7 +205,7 @@ def two_rows(urls: Sequence[str]) -> tuple[Parts, Actor]:
     return parts, actor
 
 
-def test_where_one_session_is_dead_the_book_is_read_with_the_other() -> None:
+def test_a_dead_sessions_book_is_read_with_the_other() -> None:
     """Both rows' orders stand in it. Before, a row without a session learnt nothing of its own."""
 
     async def main() -> tuple[int, set[int], int]:
@@ -213,11 +213,11 @@ def test_where_one_session_is_dead_the_book_is_read_with_the_other() -> None:
         alive = lambda request, before: wire.reply(book(500)[0])  # noqa: E731
         async with wire.broker(dead) as (first, asked), wire.broker(alive) as (second, _):
             parts, actor = two_rows([first, second])
-            found = await parts.reader.orders(actor)
-            again = await parts.reader.orders(actor)
+            first_read = await parts.reader.orders(actor)
+            second_read = await parts.reader.orders(actor)
             await parts.calls.close()
-            assert again is not None
-            return len(found or ()), set(parts.sessions.channels), len(asked)
+            assert second_read is not None
+            return len(first_read or ()), set(parts.sessions.channels), len(asked)
 
     orders, left, asked = asyncio.run(main())
     assert (orders, left) == (book(500)[1], {2})
@@ -232,9 +232,9 @@ def test_a_book_of_more_orders_than_a_day_has_is_not_believed() -> None:
         body = json.dumps({"status": "success", "data": rows[:count]}).encode()
         async with wire.broker(lambda request, before: wire.reply(body)) as (url, _):
             parts, actor = two_rows([url])
-            found = await parts.reader.orders(actor)
+            reports = await parts.reader.orders(actor)
             await parts.calls.close()
-            return None if found is None else len(found)
+            return None if reports is None else len(reports)
 
     assert asyncio.run(main(MOST_ORDERS)) == MOST_ORDERS
     assert asyncio.run(main(MOST_ORDERS + 1)) is None
@@ -258,7 +258,9 @@ def test_who_was_not_answered_last_time_is_asked_last() -> None:
     assert asyncio.run(main()) == [1, 2, 2]
 
 
-def test_an_order_is_cancelled_by_its_own_row_or_by_any_that_lives() -> None:
+def test_an_order_is_cancelled_by_its_row_or_any_living() -> None:
+    """Its own row cancels it, or any other that lives."""
+
     async def main() -> list[int | None]:
         _, actor = two_rows(["http://127.0.0.1:9", "http://127.0.0.1:9"])
         seen = [actor.changer(2), actor.changer(3)]
@@ -297,9 +299,7 @@ async def _positions(channel: Channel, parts: Parts) -> None:
 @pytest.mark.parametrize(
     ("egress", "peer"), [("127.0.0.2", "127.0.0.2"), ("127.0.0.3", "127.0.0.3"), ("", "127.0.0.1")]
 )
-def test_an_accounts_egress_is_the_way_of_everything_that_it_sends(
-    call: Call, egress: str, peer: str
-) -> None:
+def test_everything_leaves_by_the_accounts_egress(call: Call, egress: str, peer: str) -> None:
     async def main() -> list[wire.Request]:
         async with wire.broker(lambda request, before: wire.reply(OPENED)) as (url, seen):
             told = wire.Told()

@@ -82,54 +82,58 @@ def self_trades(orders: Sequence[dict[str, Any]]) -> list[tuple[Any, Any]]:
     for client, symbol, side, begin, end in life_of_orders(orders):
         by_place[client, symbol].append((side, begin, end))
     return [
-        (one, other)
+        (buy, sell)
         for alive in by_place.values()
-        for one in alive
-        for other in alive
-        if one[0] == "BUY" and other[0] == "SELL" and one[1] < other[2] and other[1] < one[2]
+        for buy in alive
+        for sell in alive
+        if buy[0] == "BUY" and sell[0] == "SELL" and buy[1] < sell[2] and sell[1] < buy[2]
     ]
 
 
 def ends(accounts: Sequence[BrokerAccount]) -> set[tuple[str, str, bool]]:
-    found = Execution.objects.filter(account__in=accounts)
-    return {(one.status, one.cause, one.needs_attention) for one in found}
+    executions = Execution.objects.filter(account__in=accounts)
+    return {
+        (execution.status, execution.cause, execution.needs_attention) for execution in executions
+    }
 
 
-def test_a_person_at_two_partners_had_two_books_and_lost_both_exits(
+def test_a_person_at_two_partners_lost_both_exits(
     house: House, executor: Callable[[], Any]
 ) -> None:
-    """Two persons sell here what they buy there, twice as much; two others sell here and there.
+    """They had two books.
 
-    Of those who are opposite, the first to leave saw a net that was not theirs, took the position
-    for closed outside, and stayed in it.
+    Two persons sell here what they buy there, twice as much; two others sell here and there. Of
+    those who are opposite, the first to leave saw a net that was not theirs, took the position for
+    closed outside, and stayed in it.
     """
     here, there = at_partner(house, "zebu", 4), at_partner(house, "other", 4)
     entry = house.entry_in(10, 1)["entry_time"]
     short = make_short_straddle(stop_pct=None, strategy=times(entry, entry=0, exit=6))
     long = make_long_straddle(strategy=times(entry, entry=2, exit=9))
-    again = make_short_straddle(stop_pct=None, strategy=times(entry, entry=2, exit=9))
+    later_short = make_short_straddle(stop_pct=None, strategy=times(entry, entry=2, exit=9))
     subscribe_accounts(short, here)
     subscribe_accounts(long, there[:2], multipliers=[Decimal(2)])
-    subscribe_accounts(again, there[2:])
+    subscribe_accounts(later_short, there[2:])
     executor()
     executor()
     wait_until(runs_closed, 90)
     assert ends([*here, *there]) == {("CLOSED", "", False)}
     assert open_at_brokers(house.control) == []
     for account in (*here, *there):
-        mine = OrderIntent.objects.filter(account=account, state="FILLED")
-        assert mine.filter(purpose="ENTRY").count() == 2
+        filled = OrderIntent.objects.filter(account=account, state="FILLED")
+        assert filled.filter(purpose="ENTRY").count() == 2
         net: dict[str, int] = defaultdict(int)
-        for intent in mine:
+        for intent in filled:
             net[intent.symbol] += intent.filled_quantity * (1 if intent.side == "BUY" else -1)
         assert set(net.values()) == {0}, "each row left what it had entered"
     assert self_trades(house.control.orders()) == []
 
 
-def test_two_strategies_of_one_customer_opposite_in_one_contract_do_not_trade_with_each_other(
+def test_two_strategies_of_one_customer_make_no_self_trade(
     house: House, executor: Callable[[], Any]
 ) -> None:
-    """They enter and leave at the same seconds; net zero at the broker, and both exits leave."""
+    """They are opposite in one contract, and enter and leave at the same seconds; net zero at the
+    broker, and both exits leave."""
     accounts = at_partner(house, "zebu", 2)
     when = house.entry_in(10, 5)
     for template in (
@@ -146,7 +150,7 @@ def test_two_strategies_of_one_customer_opposite_in_one_contract_do_not_trade_wi
     assert self_trades(house.control.orders()) == []
 
 
-def test_where_one_of_two_sessions_dies_the_account_is_read_with_the_other(
+def test_when_one_session_dies_the_other_reads_the_book(
     house: House, executor: Callable[[], Any]
 ) -> None:
     """One book holds the orders of both rows. Whoever is logged in leaves; the other waits."""

@@ -69,8 +69,9 @@ def refused_for(seconds: float, result: SendResult) -> tuple[list[float], list[f
     return left, called
 
 
-def test_exits_refused_beyond_one_percent_are_not_sent_1728_times() -> None:
-    """Seen: 1,728 and 1,584 attempts at refused prices. Five minutes of refusals of one leg."""
+def test_refused_exits_are_not_sent_1728_times() -> None:
+    """Seen: 1,728 and 1,584 attempts at prices beyond one percent, all refused. Five minutes of
+    refusals of one leg."""
     left, called = refused_for(300, refusal())
     assert len(left) <= 15
     gaps = [later - earlier for earlier, later in itertools.pairwise(left)]
@@ -98,8 +99,10 @@ def test_a_rejection_in_the_book_waits_as_a_refusal_does() -> None:
         intent = tried(held(), 3)
         band = PriceBand(low=D("70.65"))
         row = report(intent, state, cause=Cause.PRICE_BAND)
-        told = OrderReport(**{name: getattr(row, name) for name in row.__slots__} | {"band": band})
-        transitions.apply_report(intent, told, at=ENTRY_AT, now_mono=1000.0)
+        banded_row = OrderReport(
+            **{name: getattr(row, name) for name in row.__slots__} | {"band": band}
+        )
+        transitions.apply_report(intent, banded_row, at=ENTRY_AT, now_mono=1000.0)
         assert (intent.cause, intent.band) == ("PRICE_BAND", band)
         assert intent.not_before_mono == 1000.0 + price_backoff(3, told=True)
     intent = tried(held(), 3)
@@ -155,9 +158,10 @@ def test_the_next_price_is_inside_the_band_that_was_named(
 
 
 @given(side=sides, last=premiums, tick=ticks, widen=st.integers(0, 6))
-def test_after_a_refusal_without_a_band_the_price_stays_at_the_touch(
+def test_a_refusal_without_a_band_prices_at_the_touch(
     side: Side, last: Decimal, tick: Decimal, widen: int
 ) -> None:
+    """The price stays there with every try."""
     near = exit_limit(
         side, last=last, bid=None, ask=None, tick=tick, widen=widen, refused=True, allowed=None
     )
@@ -170,7 +174,7 @@ def test_after_a_refusal_without_a_band_the_price_stays_at_the_touch(
 
 
 @given(side=sides, last=premiums, tick=ticks, day=bands, widen=st.integers(0, 6))
-def test_no_exit_is_priced_beyond_the_circuit_limits_that_a_quote_names(
+def test_no_exit_is_priced_beyond_a_quotes_circuit_limits(
     side: Side, last: Decimal, tick: Decimal, day: PriceBand, widen: int
 ) -> None:
     """Seen: exits refused beyond ±1 % although every quote had named the limits."""

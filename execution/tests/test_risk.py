@@ -161,9 +161,9 @@ watches = st.lists(
     min_size=1,
     max_size=5,
 ).map(
-    lambda found: [
+    lambda drawn: [
         Watch(f"leg-{n}", w.side, w.reference, w.stop, w.target, w.triggered)
-        for n, w in enumerate(found)
+        for n, w in enumerate(drawn)
     ]
 )
 

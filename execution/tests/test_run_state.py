@@ -54,15 +54,15 @@ def state(
 def test_what_became_of_a_run(
     now: dt.datetime, counts: dict[str, int], label: str, tone: str
 ) -> None:
-    found = state(now, counts)
-    assert (found.label, found.tone) == (label, tone)
-    assert bool(found.alarm) == (tone == "bad")
+    outcome = state(now, counts)
+    assert (outcome.label, outcome.tone) == (label, tone)
+    assert bool(outcome.alarm) == (tone == "bad")
 
 
 def test_the_most_frequent_cause_is_the_reason() -> None:
-    found = state(AFTER, {"MISSED": 2, "FAILED": 1}, {"MARGIN": 1, "NO_QUOTE": 2})
-    assert found.cause == "NO_QUOTE"
-    assert found.alarm == "3 of 3 subscribers did not enter."
+    outcome = state(AFTER, {"MISSED": 2, "FAILED": 1}, {"MARGIN": 1, "NO_QUOTE": 2})
+    assert outcome.cause == "NO_QUOTE"
+    assert outcome.alarm == "3 of 3 subscribers did not enter."
 
 
 def test_whoever_paused_is_neither_lost_nor_the_reason() -> None:
@@ -71,8 +71,8 @@ def test_whoever_paused_is_neither_lost_nor_the_reason() -> None:
         causes={"MARGIN": 1},
         withdrawn={"PAUSED": 7},
     )
-    found = run_state("ENTERED", "", TIMES, counts, AFTER)
-    assert (found.cause, found.alarm) == ("MARGIN", "")
+    outcome = run_state("ENTERED", "", TIMES, counts, AFTER)
+    assert (outcome.cause, outcome.alarm) == ("MARGIN", "")
 
 
 def test_a_run_that_was_withdrawn_says_why() -> None:
@@ -81,18 +81,19 @@ def test_a_run_that_was_withdrawn_says_why() -> None:
 
 
 def test_a_run_outside_the_session_is_missed_with_its_cause() -> None:
-    found = run_state("MISSED", "OUTSIDE_SESSION", TIMES, RunCounts(subscribed=True), BEFORE)
-    assert (found.label, found.tone, found.cause) == ("Missed", "bad", "OUTSIDE_SESSION")
-    assert found.alarm
+    outcome = run_state("MISSED", "OUTSIDE_SESSION", TIMES, RunCounts(subscribed=True), BEFORE)
+    assert (outcome.label, outcome.tone, outcome.cause) == ("Missed", "bad", "OUTSIDE_SESSION")
+    assert outcome.alarm
 
 
 def test_a_missed_run_that_nobody_follows_needs_no_person() -> None:
-    found = run_state("MISSED", "OUTSIDE_SESSION", TIMES, RunCounts(), BEFORE)
-    assert (found.label, found.tone, found.alarm) == ("Missed, no subscribers", "", "")
-    assert found.cause == "OUTSIDE_SESSION"
+    outcome = run_state("MISSED", "OUTSIDE_SESSION", TIMES, RunCounts(), BEFORE)
+    assert (outcome.label, outcome.tone, outcome.alarm) == ("Missed, no subscribers", "", "")
+    assert outcome.cause == "OUTSIDE_SESSION"
 
 
-def test_a_run_that_could_not_be_priced_led_nowhere_or_to_a_list_nobody_can_change() -> None:
+def test_an_unpriced_run_led_nowhere() -> None:
+    """Or it led to a list that nobody can change."""
     assert set(get_args(NotPriced)) <= set(WAYS_OUT)
     lists = ("admin:brokers_contractlistimport_changelist", "Contract lists")
     assert WAYS_OUT["CONTRACT_LIST"] == WAYS_OUT["NO_CONTRACT"] == lists

@@ -66,40 +66,42 @@ class Account:
     def ask(self, intent: LiveIntent, after: float) -> str:
         """What the desk says so many seconds later, asked as often as a channel asks."""
         asked, self.now = 0.0, NOW
-        said = ""
+        answer = ""
         while asked <= after:
             self.now = NOW + asked
-            said = self.desk.why_wait(self.buyer, intent, self.now)
+            answer = self.desk.why_wait(self.buyer, intent, self.now)
             asked += 0.25
-        return said
+        return answer
 
 
-def test_an_entry_waits_for_the_other_strategys_order_and_says_so_when_its_grace_is_over() -> None:
+def test_an_entry_waits_for_the_other_strategys_order() -> None:
+    """It says so when its grace is over."""
     account = Account()
-    wanted = account.buys(lifecycle.ENTRY)
-    assert account.ask(wanted, HELD_AT_MOST + PATIENCE) == WAITS
-    assert account.desk.is_waiting(account.buyer, wanted)
+    purchase = account.buys(lifecycle.ENTRY)
+    assert account.ask(purchase, HELD_AT_MOST + PATIENCE) == WAITS
+    assert account.desk.is_waiting(account.buyer, purchase)
     assert (account.cancelled, account.told) == ([], [])
 
 
 @pytest.mark.parametrize("end", sorted(lifecycle.FINAL))
 def test_what_waited_leaves_as_soon_as_the_other_order_is_final(end: str) -> None:
     account = Account()
-    wanted = account.buys(lifecycle.EXIT)
-    assert account.ask(wanted, 0) == WAITS
+    purchase = account.buys(lifecycle.EXIT)
+    assert account.ask(purchase, 0) == WAITS
     account.resting.state = end
-    assert account.ask(wanted, 0) == ""
-    assert not account.desk.is_waiting(account.buyer, wanted)
+    assert account.ask(purchase, 0) == ""
+    assert not account.desk.is_waiting(account.buyer, purchase)
 
 
-def test_an_exit_has_a_resting_entry_withdrawn_and_never_waits_for_ever() -> None:
+def test_an_exit_has_a_resting_entry_withdrawn() -> None:
+    """It never waits for ever."""
     account = Account()
-    wanted = account.buys(lifecycle.EXIT)
-    assert account.ask(wanted, PATIENCE - 0.25) == WAITS
+    purchase = account.buys(lifecycle.EXIT)
+    assert account.ask(purchase, PATIENCE - 0.25) == WAITS
     assert account.cancelled == []
-    assert account.ask(wanted, PATIENCE) == WAITS
+    assert account.ask(purchase, PATIENCE) == WAITS
     assert account.cancelled == [account.resting], "leaving goes before entering"
-    assert account.ask(wanted, HELD_AT_MOST) == ""
+    assert account.ask(purchase, HELD_AT_MOST) == ""
     assert account.told == [(account.buyer.id, SELF_TRADE)]
     assert HELD_AT_MOST < GRANT_SECONDS, "what was known of the account is good until then"
 
@@ -109,15 +111,17 @@ def test_an_exit_has_a_resting_entry_withdrawn_and_never_waits_for_ever() -> Non
     [{"purpose": lifecycle.EXIT}, {"state": lifecycle.UNKNOWN}, {"state": lifecycle.SENDING}],
     ids=["an exit", "unknown", "on its way"],
 )
-def test_what_is_not_a_resting_entry_is_waited_for_and_not_withdrawn(fields: Any) -> None:
-    """An exit is quoted again by its own rule; what is not known to rest cannot be cancelled."""
+def test_what_is_no_resting_entry_is_waited_for(fields: Any) -> None:
+    """It is not withdrawn. An exit is quoted again by its own rule; what is not known to rest
+    cannot be cancelled."""
     account = Account(**fields)
-    wanted = account.buys(lifecycle.EXIT)
-    assert account.ask(wanted, HELD_AT_MOST - 0.25) == WAITS
+    purchase = account.buys(lifecycle.EXIT)
+    assert account.ask(purchase, HELD_AT_MOST - 0.25) == WAITS
     assert account.cancelled == []
 
 
-def test_a_wait_that_ended_otherwise_is_not_counted_for_the_next_try() -> None:
+def test_a_wait_that_ended_otherwise_does_not_count() -> None:
+    """It does not count for the next try."""
     account = Account()
     first = account.buys(lifecycle.EXIT)
     assert account.ask(first, HELD_AT_MOST - 0.25) == WAITS
@@ -128,7 +132,8 @@ def test_a_wait_that_ended_otherwise_is_not_counted_for_the_next_try() -> None:
     assert (account.cancelled, account.told) == ([], [])
 
 
-def test_where_nothing_else_is_at_work_in_a_contract_nobody_is_compared() -> None:
+def test_nobody_is_compared_where_nothing_else_is_at_work() -> None:
+    """The order is alone in its contract."""
     account = Account(contract_id=2)
     assert account.ask(account.buys(lifecycle.ENTRY), 0) == ""
 

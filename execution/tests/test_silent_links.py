@@ -23,12 +23,12 @@ PATIENCE = 90.0
 @pytest.fixture
 def forwarder(transactional_db: None) -> Iterator[Forwarder]:
     """Between this process's other threads and the database."""
-    made = Forwarder()
-    direct = {name: connection.settings_dict[name] for name in made.settings()}
-    yield made
+    proxy = Forwarder()
+    direct = {name: connection.settings_dict[name] for name in proxy.settings()}
+    yield proxy
     connection.settings_dict.update(direct)
     connection.close()  # this thread's may lead through it, too
-    made.close()
+    proxy.close()
 
 
 def wait_for(condition: Callable[[], bool]) -> bool:
@@ -41,10 +41,9 @@ def wait_for(condition: Callable[[], bool]) -> bool:
     return True
 
 
-def test_an_answer_that_never_comes_is_waited_for_no_longer_than_our_patience(
-    forwarder: Forwarder,
-) -> None:
-    """The server's own limit never strikes: it has not heard of the statement."""
+def test_an_answer_that_never_comes_is_given_up(forwarder: Forwarder) -> None:
+    """It is waited for no longer than our patience. The server's own limit never strikes: it has
+    not heard of the statement."""
     given = {**connection.settings_dict, **forwarder.settings()}
     given["OPTIONS"] = {**given["OPTIONS"], "patience": 0.5}
     link = DatabaseWrapper(given, alias="silent")

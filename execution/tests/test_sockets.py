@@ -70,7 +70,8 @@ def test_bytes_of_an_order_that_was_given_up_never_arrive() -> None:
     assert arrived < len(ORDER)
 
 
-def test_control_bytes_of_a_socket_that_is_only_closed_all_arrive() -> None:
+def test_control_bytes_of_a_closed_socket_all_arrive() -> None:
+    """The socket is only closed, and not reset."""
     with listener() as listening:
         plain = socket.create_connection(listening.getsockname())
         accepted, _ = listening.accept()
@@ -81,10 +82,9 @@ def test_control_bytes_of_a_socket_that_is_only_closed_all_arrive() -> None:
             assert read_all(accepted) == (len(ORDER), "closed")
 
 
-def test_a_socket_is_reset_by_the_death_of_its_process_too_and_the_kernel_gives_up_in_time() -> (
-    None
-):
-    """Both are properties of the socket from its connect on, whoever closes it in the end."""
+def test_a_socket_is_reset_by_the_death_of_its_process_too() -> None:
+    """The kernel gives up in time, too. Both are properties of the socket from its connect on,
+    whoever closes it in the end."""
 
     async def main() -> tuple[bytes, int]:
         async with wire.broker(lambda request, before: b"") as (url, _):
@@ -141,11 +141,11 @@ def two_families(monkeypatch: pytest.MonkeyPatch) -> str:
     def answer(host: Any, port: Any, family: int = 0, *rest: Any, **named: Any) -> Any:
         if host != "broker.example":
             return ask(host, port, family, *rest, **named)
-        found = [
+        addresses = [
             (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
         ]
-        return [row for row in found if family in (0, row[0])]
+        return [row for row in addresses if family in (0, row[0])]
 
     monkeypatch.setattr(socket, "getaddrinfo", answer)
     return "broker.example"
@@ -283,7 +283,8 @@ def test_three_connects_that_fail_leave_an_entry_three_sends() -> None:
     assert waits == [0.25, 1.0, 3.0]
 
 
-def test_an_exit_without_a_connection_begins_anew_at_a_fresh_price() -> None:
+def test_an_exit_without_a_connection_begins_anew() -> None:
+    """It begins anew at a fresh price."""
     intent = live_intent(state=lifecycle.SENDING, sends=1, purpose=lifecycle.EXIT)
     for _ in range(3):
         intent.state, intent.sends = lifecycle.SENDING, 1

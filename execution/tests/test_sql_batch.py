@@ -18,7 +18,7 @@ from execution.engine.database.sql_batch import literal
 from execution.models import Run
 
 
-def back(kind: str, values: list[Any]) -> list[Any]:
+def round_trip(kind: str, values: list[Any]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT u FROM unnest(%s::{kind}[]) AS u", [literal(values)])
         return [row[0] for row in cursor.fetchall()]
@@ -35,7 +35,7 @@ class Arrays(TestCase):
     @given(st.lists(st.none() | no_nul))
     def test_text(self, values: list[Any]) -> None:
         """Quotes, backslashes, braces, commas, "NULL", and nothing at all."""
-        assert back("text", values) == values
+        assert round_trip("text", values) == values
 
     @settings(max_examples=20, deadline=None)
     @given(
@@ -44,19 +44,22 @@ class Arrays(TestCase):
         st.lists(st.none() | moments),
     )
     def test_figures_and_moments(self, ints: list[Any], sums: list[Any], times: list[Any]) -> None:
-        assert back("bigint", ints) == ints
-        assert back("numeric", sums) == sums
-        assert back("timestamptz", times) == times
+        assert round_trip("bigint", ints) == ints
+        assert round_trip("numeric", sums) == sums
+        assert round_trip("timestamptz", times) == times
 
 
 @pytest.mark.django_db
 def test_words_that_mean_something_to_the_database_stay_words() -> None:
     words = ["NULL", "null", "", '"', "\\", "{}", "a,b", " a ", "'; --", "\n\t", "é₹", '\\"']
-    assert back("text", words) == words
-    assert back("text", [None, "NULL"]) == [None, "NULL"]
-    assert back("text", [Run.Status.CLOSED]) == ["CLOSED"]
-    found = {"a": 'x"\\', "b": [1, None]}
-    assert [one and json.loads(one) for one in back("jsonb", [Jsonb(found), None])] == [found, None]
+    assert round_trip("text", words) == words
+    assert round_trip("text", [None, "NULL"]) == [None, "NULL"]
+    assert round_trip("text", [Run.Status.CLOSED]) == ["CLOSED"]
+    document = {"a": 'x"\\', "b": [1, None]}
+    assert [text and json.loads(text) for text in round_trip("jsonb", [Jsonb(document), None])] == [
+        document,
+        None,
+    ]
 
 
 @pytest.mark.django_db

@@ -73,14 +73,14 @@ def traders(on: str) -> set[int]:
     """Subscriptions that the ticks before a day's entry arm, and nothing else has come by."""
     arm_due(now=at(on, 9, 18), timing=from_settings())
     arm_due(now=at(on, 9, 19), timing=from_settings())
-    found = Execution.objects.filter(run__trade_date=day(on), status="ARMED")
-    return set(found.values_list("subscription_id", flat=True))
+    armed = Execution.objects.filter(run__trade_date=day(on), status="ARMED")
+    return set(armed.values_list("subscription_id", flat=True))
 
 
-def periods(one: Subscription) -> list[str]:
+def periods(subscription: Subscription) -> list[str]:
     """First days of its invoiced periods."""
-    found = Invoice.objects.filter(subscription=one).order_by("period_start")
-    return [f"{start:%m-%d}" for start in found.values_list("period_start", flat=True)]
+    invoices = Invoice.objects.filter(subscription=subscription).order_by("period_start")
+    return [f"{start:%m-%d}" for start in invoices.values_list("period_start", flat=True)]
 
 
 def suspend(partner: Partner, plan: str, on: str, run_until: str = "") -> Suspension:
@@ -99,28 +99,29 @@ def reinstate(partner: Partner, on: str) -> Reinstatement:
 
 
 def keys(subscriptions: Iterable[Subscription]) -> set[int]:
-    return {one.pk for one in subscriptions}
+    return {subscription.pk for subscription in subscriptions}
 
 
-def test_suspended_and_the_next_arming_took_them_and_the_run_invoiced_them(
+def test_a_suspended_partners_customers_were_invoiced(
     template: Template, partner: Partner, control: Subscription
 ) -> None:
+    """Seen: suspended, and the next arming took them and the run invoiced them."""
     mine = [subscribed(template, partner, "08-01") for _ in range(3)]
     bill(day("08-01"))
     assert traders("08-19") == keys([*mine, control])
-    done = suspend(partner, Plan.PAUSE_ALL, "08-19")
-    assert (done.changed, done.paused) == (True, 3)
+    suspension = suspend(partner, Plan.PAUSE_ALL, "08-19")
+    assert (suspension.changed, suspension.paused) == (True, 3)
     assert traders("08-20") == {control.pk}
     bill(day("09-01"))
     bill(day("10-01"))
-    assert [periods(one) for one in mine] == [["08-01"]] * 3
+    assert [periods(subscription) for subscription in mine] == [["08-01"]] * 3
     assert periods(control) == ["08-01", "09-01", "10-01"]
     assert traders("10-01") == {control.pk}  # and so on every other day
 
 
 def test_what_was_armed_before_is_withdrawn(template: Template, partner: Partner) -> None:
-    one = subscribed(template, partner, "08-01")
-    assert traders("08-20") == {one.pk}
+    subscription = subscribed(template, partner, "08-01")
+    assert traders("08-20") == {subscription.pk}
     suspend_partner(
         partner_id=partner.pk,
         plan=Plan.PAUSE_ALL,
@@ -133,13 +134,14 @@ def test_what_was_armed_before_is_withdrawn(template: Template, partner: Partner
 
 
 @pytest.mark.parametrize("what", ["pause", "cancel"])
-def test_a_customer_exits_what_is_open_while_the_suspension_holds_them(
+def test_a_held_customer_exits_what_is_open(
     template: Template, partner: Partner, what: str
 ) -> None:
+    """The customer exits it while the suspension holds them."""
     mine, other = (subscribed(template, partner, "08-01") for _ in range(2))
     run = make_run(template, day("08-20"))
-    for one in (mine, other):
-        make_execution(run, one)
+    for subscription in (mine, other):
+        make_execution(run, subscription)
     suspend(partner, Plan.PAUSE_ALL, "08-20")
     assert not Execution.objects.exclude(exit_requested_at=None).exists()  # they are managed on
     getattr(services, what)(
@@ -162,51 +164,55 @@ def test_they_run_until_a_day_whether_beat_comes_by_or_not(
     template: Template, partner: Partner, control: Subscription, last: str, trades: str, rests: str
 ) -> None:
     """The period of 1 September begins after the last day: nobody pays for it."""
-    one = subscribed(template, partner, "08-01")
+    subscription = subscribed(template, partner, "08-01")
     bill(day("08-01"))
-    done = suspend(partner, Plan.RUN_UNTIL, "08-10", last)
-    assert (done.changed, done.paused) == (True, 0)
-    assert traders(trades) == {one.pk, control.pk}
+    suspension = suspend(partner, Plan.RUN_UNTIL, "08-10", last)
+    assert (suspension.changed, suspension.paused) == (True, 0)
+    assert traders(trades) == {subscription.pk, control.pk}
     assert carry_out_due(now=at(last, 23, 59)) == 0
     # beat is not there: arming and the run go by the day
     assert traders(rests) == {control.pk}
     bill(day("09-01"))
-    assert (periods(one), periods(control)) == (["08-01"], ["08-01", "09-01"])
+    assert (periods(subscription), periods(control)) == (["08-01"], ["08-01", "09-01"])
     # it comes late, and again, and again on the second day
     assert carry_out_due(now=at("09-02", 0, 1)) == 1
     assert carry_out_due(now=at("09-02", 0, 2)) == 0
     assert carry_out_due(now=at("09-03")) == 0
-    one.refresh_from_db()
-    assert (one.status, one.status_reason) == ("PAUSED", "PARTNER_SUSPENDED")
+    subscription.refresh_from_db()
+    assert (subscription.status, subscription.status_reason) == ("PAUSED", "PARTNER_SUSPENDED")
     assert Hold.objects.filter(holder="PARTNER_SUSPENDED").count() == 2  # live and test
-    assert BillingSegment.objects.get(subscription=one).stop_on == day(last)
+    assert BillingSegment.objects.get(subscription=subscription).stop_on == day(last)
     assert traders("09-03") == {control.pk}
     bill(day("10-01"))
-    assert periods(one) == ["08-01"]
+    assert periods(subscription) == ["08-01"]
 
 
-def test_control_the_same_day_within_the_run_is_armed_and_invoiced(
+def test_control_within_the_run_they_trade_and_pay(
     template: Template, partner: Partner, control: Subscription
 ) -> None:
-    one = subscribed(template, partner, "08-01")
+    """The same day is armed and invoiced within the run."""
+    subscription = subscribed(template, partner, "08-01")
     suspend(partner, Plan.RUN_UNTIL, "08-10", "09-01")
-    assert traders("09-01") == {one.pk, control.pk}
+    assert traders("09-01") == {subscription.pk, control.pk}
     bill(day("09-01"))
-    assert periods(one) == ["08-01", "09-01"]
+    assert periods(subscription) == ["08-01", "09-01"]
 
 
-def test_reinstated_after_a_day_that_beat_missed_nobody_pays_for_the_time_between(
-    template: Template, partner: Partner
-) -> None:
-    one = subscribed(template, partner, "08-01")
+def test_reinstated_nobody_pays_for_the_time_between(template: Template, partner: Partner) -> None:
+    """The partner is reinstated after a day that beat missed."""
+    subscription = subscribed(template, partner, "08-01")
     bill(day("08-01"))
     suspend(partner, Plan.RUN_UNTIL, "08-10", "08-31")
-    done = reinstate(partner, "09-15")
-    assert (done.changed, done.released) == (True, 1)
+    reinstatement = reinstate(partner, "09-15")
+    assert (reinstatement.changed, reinstatement.released) == (True, 1)
     bill(day("09-15"))
-    one.refresh_from_db()
-    assert (one.status, one.anchor, periods(one)) == ("ACTIVE", day("09-15"), ["08-01", "09-15"])
-    assert traders("09-16") == {one.pk}
+    subscription.refresh_from_db()
+    assert (subscription.status, subscription.anchor, periods(subscription)) == (
+        "ACTIVE",
+        day("09-15"),
+        ["08-01", "09-15"],
+    )
+    assert traders("09-16") == {subscription.pk}
 
 
 def test_each_ends_with_what_is_paid_for_and_is_not_renewed(
@@ -215,8 +221,8 @@ def test_each_ends_with_what_is_paid_for_and_is_not_renewed(
     """On 20 August one has paid until the 1st and one until the 14th of September."""
     early, late = subscribed(template, partner, "08-01"), subscribed(template, partner, "08-14")
     bill(day("08-14"))
-    done = suspend(partner, Plan.CANCEL_AT_PERIOD_END, "08-20")
-    assert (done.ended, done.ending) == (0, 2)
+    suspension = suspend(partner, Plan.CANCEL_AT_PERIOD_END, "08-20")
+    assert (suspension.ended, suspension.ending) == (0, 2)
     assert traders("08-31") == {early.pk, late.pk, control.pk}
     assert traders("09-01") == {late.pk, control.pk}  # beat has not come by yet
     bill(day("09-01"))
@@ -237,45 +243,44 @@ def test_each_ends_with_what_is_paid_for_and_is_not_renewed(
     assert TemplateStats.objects.get(template=template).subscriber_count == 1
 
 
-def test_reinstated_before_its_end_it_is_renewed_as_if_nothing_had_been(
-    template: Template, partner: Partner
-) -> None:
-    gone, kept = subscribed(template, partner, "08-01"), subscribed(template, partner, "08-14")
+def test_reinstated_before_its_end_it_is_renewed(template: Template, partner: Partner) -> None:
+    """It is renewed as if nothing had been."""
+    ended, renewed = subscribed(template, partner, "08-01"), subscribed(template, partner, "08-14")
     suspend(partner, Plan.CANCEL_AT_PERIOD_END, "08-20")
-    done = reinstate(partner, "09-05")
-    assert (done.kept, done.released) == (1, 0)
+    reinstatement = reinstate(partner, "09-05")
+    assert (reinstatement.kept, reinstatement.released) == (1, 0)
     bill(day("09-14"))
-    gone.refresh_from_db()
-    kept.refresh_from_db()
-    assert (gone.status, periods(gone)) == ("CANCELLED", ["08-01"])  # it stays cancelled
-    assert (kept.status, kept.ends_on, kept.anchor) == ("ACTIVE", None, day("08-14"))
-    assert periods(kept) == ["08-14", "09-14"]
-    assert traders("09-15") == {kept.pk}
+    ended.refresh_from_db()
+    renewed.refresh_from_db()
+    assert (ended.status, periods(ended)) == ("CANCELLED", ["08-01"])  # it stays cancelled
+    assert (renewed.status, renewed.ends_on, renewed.anchor) == ("ACTIVE", None, day("08-14"))
+    assert periods(renewed) == ["08-14", "09-14"]
+    assert traders("09-15") == {renewed.pk}
 
 
 def test_who_let_go_of_a_hold_meanwhile_is_not_renewed_for_it(
     template: Template, partner: Partner
 ) -> None:
     """Staff pause and resume between the suspension and the end: the segment was open again."""
-    one = subscribed(template, partner, "08-14")
+    subscription = subscribed(template, partner, "08-14")
     suspend(partner, Plan.CANCEL_AT_PERIOD_END, "08-20")
     for ask, on in ((services.pause, "08-21"), (services.resume, "08-25")):
-        ask(subscription_id=one.pk, actor=SYSTEM, reason="ADMIN", now=at(on))
+        ask(subscription_id=subscription.pk, actor=SYSTEM, reason="ADMIN", now=at(on))
     bill(day("09-14"))
     carry_out_due(now=at("09-14", 12))
     bill(day("10-14"))
-    one.refresh_from_db()
-    assert (one.status, periods(one)) == ("CANCELLED", ["08-14"])
+    subscription.refresh_from_db()
+    assert (subscription.status, periods(subscription)) == ("CANCELLED", ["08-14"])
 
 
 def test_who_had_paused_and_whose_month_is_over_ends_at_once(
     template: Template, partner: Partner
 ) -> None:
     rested, resting = (subscribed(template, partner, "07-10") for _ in range(2))
-    for one, on in ((rested, "07-20"), (resting, "08-15")):
-        services.pause(subscription_id=one.pk, actor=SYSTEM, reason="USER", now=at(on))
-    done = suspend(partner, Plan.CANCEL_AT_PERIOD_END, "08-20")
-    assert (done.ended, done.ending) == (1, 1)
+    for subscription, on in ((rested, "07-20"), (resting, "08-15")):
+        services.pause(subscription_id=subscription.pk, actor=SYSTEM, reason="USER", now=at(on))
+    suspension = suspend(partner, Plan.CANCEL_AT_PERIOD_END, "08-20")
+    assert (suspension.ended, suspension.ending) == (1, 1)
     rested.refresh_from_db()
     resting.refresh_from_db()
     assert rested.status == "CANCELLED"

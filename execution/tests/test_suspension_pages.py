@@ -186,9 +186,8 @@ def test_reinstating_says_what_it_lifts(console: Client, partner: Partner) -> No
     assert "Zebu is not suspended." in words(console.get(address(partner, "reinstate")))
 
 
-def test_the_first_page_is_red_for_one_that_was_suspended_without_a_plan(
-    console: Client, partner: Partner
-) -> None:
+def test_the_first_page_is_red_without_a_plan(console: Client, partner: Partner) -> None:
+    """A partner was suspended without a plan."""
     Partner.objects.filter(pk=partner.pk).update(status="SUSPENDED")
     assert "Zebu is suspended without a plan" in words(console.get("/admin/"))
     data = {"plan": "CANCEL_AT_PERIOD_END", "reason": "it is decided", "again": "yes"}
@@ -208,10 +207,9 @@ def test_only_who_may_change_partners_suspends_and_reinstates(partner: Partner) 
     assert client.get(address(partner, "suspend")).status_code == 200
 
 
-def test_saving_a_partners_page_does_not_undo_a_suspension_of_that_moment(
-    partner: Partner,
-) -> None:
-    """The form was read before, and saves what was typed into it alone."""
+def test_saving_a_partners_page_undoes_no_suspension(partner: Partner) -> None:
+    """The partner was suspended at that moment. The form was read before, and saves what was typed
+    into it alone."""
     read_before = Partner.objects.get(pk=partner.pk)
     suspend(partner)
     read_before.name = "Zebu Securities"

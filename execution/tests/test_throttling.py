@@ -78,7 +78,7 @@ def test_hostile_retry_afters_are_bounded(text: str, wait: float) -> None:
 
 
 @given(after=st.text(max_size=60), date=st.text(max_size=60), cool_down=st.floats(0.1, 20))
-def test_no_answer_holds_an_account_still_for_longer_than_the_grace(
+def test_no_answer_holds_an_account_longer_than_the_grace(
     after: str, date: str, cool_down: float
 ) -> None:
     headers = {"retry-after": after, "date": date}
@@ -114,7 +114,9 @@ def refusing(times: int, *headers: str) -> Any:
 
 
 @pytest.mark.parametrize("purpose", [lifecycle.ENTRY, lifecycle.EXIT])
-def test_429_with_retry_after_holds_back_everything_that_this_account_sends(purpose: str) -> None:
+def test_429_holds_back_everything_that_an_account_sends(purpose: str) -> None:
+    """The answer came with Retry-After."""
+
     async def main() -> tuple[wire.Told, float, float]:
         async with wire.broker(refusing(1, "Retry-After: 1")) as (url, _):
             told = wire.Told()

@@ -65,16 +65,17 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @every
-def test_quotes_and_logins_obey_the_certificate_file_that_orders_obey(
+def test_every_call_obeys_the_same_certificate_file(
     send: Send, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Quotes and logins obey the one that orders obey."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
     with loopback.server(loopback.reply(b"{}"), authority.server()) as (url, _):
         assert send(url).status == 200
 
 
 @every
-def test_a_private_authority_that_nobody_named_is_refused_in_words(
+def test_an_unnamed_private_authority_is_refused_in_words(
     send: Send, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
@@ -119,7 +120,7 @@ def test_a_bad_certificate_is_named_at_the_first_connect(
     assert said in caught.value.message
 
 
-def test_a_client_that_is_older_than_the_names_obeys_them_all_the_same(
+def test_a_client_older_than_the_names_obeys_them(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
@@ -156,7 +157,7 @@ def test_what_speaks_no_tls_is_named(send: Send) -> None:
     assert caught.value.message.startswith("TLS failed: ")
 
 
-def test_without_a_bundle_of_the_system_there_is_one_all_the_same(
+def test_without_the_systems_bundle_there_still_is_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))

@@ -23,15 +23,15 @@ ZEBU, KITE = get_adapter("zebu"), get_adapter("zerodha")
 @pytest.fixture
 def pool() -> Iterator[DatabasePool]:
     """The executor's way to the database."""
-    made = DatabasePool("test", QuietWindow())
-    yield made
-    made.close()
+    database_pool = DatabasePool("test", QuietWindow())
+    yield database_pool
+    database_pool.close()
 
 
 def measure(desk: Visibility, *seconds: float) -> None:
     async def main() -> None:
-        for one in seconds:
-            desk.seen_after(ZEBU, one, "QTAG")
+        for delay in seconds:
+            desk.seen_after(ZEBU, delay, "QTAG")
         await asyncio.gather(*desk._tasks)
 
     asyncio.run(main())

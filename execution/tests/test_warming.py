@@ -34,9 +34,9 @@ async def is_open(channel: Channel) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_one_that_swallows_syns_and_one_mute_in_tls_keep_nobody_waiting() -> None:
-    """Orders of the healthy were 8 to 20 s late, and then MISSED. One place in the queue is all
-    that there is here: the dead may not keep it."""
+def test_silent_brokers_keep_nobody_waiting() -> None:
+    """One swallows SYNs, one is mute in TLS. Orders of the healthy were 8 to 20 s late, and then
+    MISSED. One place in the queue is all that there is here: the dead may not keep it."""
 
     async def main() -> tuple[list[bool], list[bool]]:
         mute = socket.create_server(("127.0.0.1", 0))
@@ -89,7 +89,9 @@ def test_no_connect_begins_while_orders_leave() -> None:
     assert asyncio.run(main()) == (True, True)
 
 
-def test_an_order_whose_connect_is_under_way_leaves_as_soon_as_it_is_there() -> None:
+def test_an_order_leaves_as_soon_as_its_connect_is_done() -> None:
+    """The connect was under way when it was submitted."""
+
     async def main() -> int:
         async with wire.broker(lambda request, before: wire.reply(b"{}")) as (url, _):
             told = wire.Told()
@@ -115,7 +117,7 @@ def test_an_order_whose_connect_is_under_way_leaves_as_soon_as_it_is_there() -> 
         ("nonsense", "EGRESS"),
     ],
 )
-def test_an_egress_that_orders_cannot_take_is_the_accounts_problem(
+def test_an_egress_no_order_can_take_is_the_accounts_problem(
     egress: str, problem: str, settings: Any
 ) -> None:
     api = "http://127.0.0.1:9"
@@ -131,9 +133,10 @@ def test_an_egress_that_orders_cannot_take_is_the_accounts_problem(
     assert asyncio.run(main()) == (problem, "none" if problem else egress)
 
 
-def test_what_is_open_is_closed_by_the_last_way_that_the_broker_knew(settings: Any) -> None:
-    """An egress that orders cannot take, or a broker that was switched off: no entry leaves, and
-    exits do. The old channel was kept by chance, with the old session."""
+def test_what_is_open_is_closed_by_the_last_known_way(settings: Any) -> None:
+    """It is the last way that the broker knew. An egress that orders cannot take, or a broker that
+    was switched off: no entry leaves, and exits do. The old channel was kept by chance, with the
+    old session."""
     api = "https://broker.example"
     settings.QUANTLEAP_BROKERS = {"zerodha": {"api": api, "login": api, "instruments": api}}
     session = Session("AB1234", "key", "token")
@@ -158,20 +161,19 @@ def test_what_is_open_is_closed_by_the_last_way_that_the_broker_knew(settings: A
     ]
 
 
-def test_rows_of_one_real_account_have_one_pace_and_leave_each_by_its_own_way(
-    settings: Any,
-) -> None:
-    """One person at two partners: the broker counts their calls together."""
+def test_rows_of_one_real_account_share_a_pace_not_a_way(settings: Any) -> None:
+    """Each leaves by its own way. One person at two partners: the broker counts their calls
+    together."""
     api = "http://127.0.0.1:9"
     settings.QUANTLEAP_BROKERS = {"zerodha": {"api": api, "login": api, "instruments": api}}
     session = Session("AB1234", "key", "token")
     here = TradingAccount(1, "zerodha", "AB1234", "live", "203.0.113.7", session, "")
     there = dataclasses.replace(here, account_id=2, egress="203.0.113.8")
-    else_where = dataclasses.replace(here, account_id=3, client_id="CD5678")
+    elsewhere = dataclasses.replace(here, account_id=3, client_id="CD5678")
 
     async def main() -> tuple[list[Channel], list[bool]]:
         parts = Parts()
-        for account in (here, there, else_where):
+        for account in (here, there, elsewhere):
             way = parts.accounts._way(account)
             assert way is not None
             pacer = parts.accounts._pacer(account, 0)
@@ -189,11 +191,12 @@ def test_rows_of_one_real_account_have_one_pace_and_leave_each_by_its_own_way(
     assert same_actor == [True, False]
 
 
-def test_a_stop_closes_what_a_lost_session_left_waiting_for_its_answer(settings: Any) -> None:
-    """It closed by a timer, which dies with the loop: its sockets stayed open."""
+def test_a_stop_closes_what_a_lost_session_left(settings: Any) -> None:
+    """The session left it waiting for its answer. It closed by a timer, which dies with the loop:
+    its sockets stayed open."""
 
     async def main() -> tuple[bool, bool]:
-        silent, gone = asyncio.Event(), asyncio.Event()
+        silent, closed = asyncio.Event(), asyncio.Event()
 
         async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(1)
@@ -203,7 +206,7 @@ def test_a_stop_closes_what_a_lost_session_left_waiting_for_its_answer(settings:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
-            gone.set()
+            closed.set()
 
         server = await asyncio.start_server(swallow, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -217,7 +220,7 @@ def test_a_stop_closes_what_a_lost_session_left_waiting_for_its_answer(settings:
         during = channel.is_connected
         parts.accounts.close()
         async with asyncio.timeout(20):
-            await gone.wait()
+            await closed.wait()
         server.close()
         return during, channel.is_connected
 

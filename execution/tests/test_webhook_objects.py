@@ -47,20 +47,20 @@ def sink() -> Iterator[Sink]:
 @pytest.fixture
 def tenant(db: None, sink: Sink) -> Tenant:
     load_billing()
-    made = make_tenant("zebu")
-    endpoint_of(made.partner, sink)
-    return made
+    new_tenant = make_tenant("zebu")
+    endpoint_of(new_tenant.partner, sink)
+    return new_tenant
 
 
 def delivered(sink: Sink) -> dict[str, bytes]:
     """The bytes of ``data`` of what arrived, by type."""
     outbox.relay(now=clock.now())
     deliver_due(now=clock.now())
-    found = {}
+    data_by_type = {}
     for request in sink.requests:
         assert b"truncated" not in request.body
-        found[json.loads(request.body)["type"]] = value_after(request.body, b'"data":')
-    return found
+        data_by_type[json.loads(request.body)["type"]] = value_after(request.body, b'"data":')
+    return data_by_type
 
 
 def value_after(content: bytes, name: bytes) -> bytes:
@@ -76,10 +76,9 @@ def get(tenant: Tenant, path: str) -> bytes:
     return bytes(answer.content)
 
 
-def test_subscription_created_had_no_fee_next_billing_multiplier_allocations_or_attribution(
-    tenant: Tenant, sink: Sink
-) -> None:
-    """Seen: all five were missing. Now it is the subscription as its GET shows it."""
+def test_subscription_created_lacked_five_fields(tenant: Tenant, sink: Sink) -> None:
+    """Seen: fee, next billing, multiplier, allocations and attribution were missing. Now it is the
+    subscription as its GET shows it."""
     subscription = make_subscription(make_template(), tenant.partner, lot_multiplier=2)
     data = delivered(sink)["subscription.created"]
     shown = value_after(
@@ -109,10 +108,10 @@ def _closed(template: Template, tenant: Tenant) -> Any:
     contracts = [make_contract(strike=25_000, option_type=kind) for kind in ("CE", "PE")]
     run = make_run(template, TEST_DAY)
     decide(run, contracts)
-    made = make_execution(run, subscription, "CLOSED", realised_pnl=Decimal("5330.50"))
-    for entry in enter(made, contracts):
-        leave(made, entry)
-    return made
+    execution = make_execution(run, subscription, "CLOSED", realised_pnl=Decimal("5330.50"))
+    for entry in enter(execution, contracts):
+        leave(execution, entry)
+    return execution
 
 
 def test_pnl_was_a_string_without_currency(tenant: Tenant, sink: Sink) -> None:
@@ -132,9 +131,8 @@ def test_pnl_was_a_string_without_currency(tenant: Tenant, sink: Sink) -> None:
     assert told["subscription_id"] == subscription_id
 
 
-def test_invoices_credit_notes_and_commission_are_told_as_their_get_answers(
-    tenant: Tenant, sink: Sink
-) -> None:
+def test_billing_events_are_told_as_their_get_answers(tenant: Tenant, sink: Sink) -> None:
+    """It holds for invoices, credit notes and commission."""
     follow(make_template(name="Iron Condor"), tenant.partner, [START])
     bill(START)
     invoice = Invoice.objects.get()
@@ -149,9 +147,9 @@ def test_invoices_credit_notes_and_commission_are_told_as_their_get_answers(
     assert told["credit_note.issued"].startswith(note[:-1])
     commissions = get(tenant, "/partner/commissions")
     for type in ("commission.accrued", "commission.clawed_back"):
-        one = json.loads(told[type])["commission_id"]
+        commission_id = json.loads(told[type])["commission_id"]
         whole = json.loads(commissions)["commissions"]
-        (row,) = [row for row in whole if row["commission_id"] == one]
+        (row,) = [row for row in whole if row["commission_id"] == commission_id]
         raw = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
         assert raw in commissions
         assert told[type].startswith(raw[:-1])
@@ -173,8 +171,8 @@ def test_a_reversed_payment_is_told_as_its_get_answers(tenant: Tenant, sink: Sin
     assert (data["invoice_id"], data["status"], data["outstanding"]) == (
         invoice.public_id, "DUE", 1178.82,
     )  # fmt: skip
-    back = json.loads(told["commission.clawed_back"])
-    assert (back["amount"], back["reversal_id"]) == (-299.7, data["reversal_id"])
+    clawback = json.loads(told["commission.clawed_back"])
+    assert (clawback["amount"], clawback["reversal_id"]) == (-299.7, data["reversal_id"])
 
 
 def test_money_is_a_number_beside_a_currency_everywhere(tenant: Tenant, sink: Sink) -> None:
@@ -226,9 +224,7 @@ def test_an_event_is_told_as_the_object_is_now_and_never_older(tenant: Tenant, s
     assert list(numbers) == [f"subscription.{what}" for what in ("created", "paused", "resumed")]
 
 
-def test_an_event_of_another_environment_shows_nothing_of_this_one(
-    tenant: Tenant, sink: Sink
-) -> None:
+def test_another_environments_event_shows_nothing_of_this(tenant: Tenant, sink: Sink) -> None:
     subscription = make_subscription(make_template(), tenant.partner)
     endpoint_of(tenant.partner, sink, environment="test")
     with transaction.atomic():

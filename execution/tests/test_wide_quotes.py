@@ -65,9 +65,10 @@ def decide(
 @pytest.mark.parametrize(
     ("side", "bid", "ask"), [("BUY", "99.00", "300.00"), ("SELL", "0.05", "101.00")]
 )
-def test_last_100_with_an_ask_of_300_or_a_bid_of_0_05_is_no_price_for_everybody(
+def test_a_wide_book_is_no_price_for_everybody(
     monkeypatch: pytest.MonkeyPatch, side: str, bid: str, ask: str
 ) -> None:
+    """The last price was 100, the ask 300 or the bid 0.05."""
     with pytest.raises(NoQuote) as refused:
         decide(monkeypatch, side, "100.00", bid, ask)
     assert refused.value.cause == "WIDE_QUOTE"
@@ -96,12 +97,12 @@ class Opening(ToldFeed):
     def quotes(
         self, contract_ids: Collection[int], *, now: dt.datetime, need: Need = Need.PAGE
     ) -> Mapping[int, Quote]:
-        found = self._real.quotes(contract_ids, now=now, need=need)
+        quotes = self._real.quotes(contract_ids, now=now, need=need)
         if now >= self._better_at:
-            return found
+            return quotes
         return {
             key: dataclasses.replace(quote, bid=Decimal("0.05"), ask=quote.last * 3)
-            for key, quote in found.items()
+            for key, quote in quotes.items()
         }
 
 
@@ -126,20 +127,21 @@ def test_an_entry_waits_inside_its_grace_for_a_better_quote(
     executor()
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 3, 40)
     entries = OrderIntent.objects.filter(purpose="ENTRY")
-    assert all(one.sent_at is not None and one.sent_at >= better_at for one in entries)
-    prices = {one.price for one in entries}
-    assert all(one.price > one.reference_price * Decimal("0.9") for one in entries), prices
+    assert all(intent.sent_at is not None and intent.sent_at >= better_at for intent in entries)
+    prices = {intent.price for intent in entries}
+    assert all(intent.price > intent.reference_price * Decimal("0.9") for intent in entries), prices
 
 
 @pytest.mark.process
 @pytest.mark.django_db(transaction=True)
-def test_an_entry_whose_quote_stays_wide_is_missed_by_name_and_sends_nothing(
+def test_an_entry_whose_quote_stays_wide_is_missed(
     house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It is missed by name, and sends nothing."""
     open_wide(house, monkeypatch, late=600, hold=60)
     executor()
     wait_until(runs_closed, 60)
-    assert {one.status for one in Run.objects.all()} == {"MISSED"}
-    said = set(Execution.objects.values_list("status", "cause"))
-    assert said == {("MISSED", "WIDE_QUOTE")}
+    assert {run.status for run in Run.objects.all()} == {"MISSED"}
+    outcomes = set(Execution.objects.values_list("status", "cause"))
+    assert outcomes == {("MISSED", "WIDE_QUOTE")}
     assert house.control.orders() == []

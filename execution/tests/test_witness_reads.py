@@ -86,11 +86,9 @@ def test_two_opposite_strategies_may_both_leave_whole() -> None:
 
 
 @pytest.mark.parametrize("listed", [True, False], ids=["not filled in it", "not in it"])
-def test_what_the_other_strategy_left_since_the_book_was_read_was_somebody_elses_trade(
-    listed: bool,
-) -> None:
-    """Its exit's fill came in while the book was under way: the first one's position was taken for
-    closed outside, and stayed open."""
+def test_an_exit_since_the_book_was_somebody_elses_trade(listed: bool) -> None:
+    """The other strategy left since the book was read. Its exit's fill came in while the book was
+    under way: the first one's position was taken for closed outside, and stayed open."""
     account = Account()
     exit_order = account.trade(account.long, Side.SELL, 0, purpose=lifecycle.EXIT)
     book = account.book() if listed else account.book()[:-1]
@@ -106,15 +104,17 @@ def test_a_trade_by_hand_is_believed_whoever_left_meanwhile() -> None:
     assert account.allowed(book) == {}, "the customer has bought back what was sold"
 
 
-def test_an_order_that_somebody_made_larger_counts_as_the_broker_says() -> None:
+def test_an_order_made_larger_counts_as_the_broker_says() -> None:
+    """Somebody made it larger at the broker."""
     account = Account()
     sold = account.short.intents[0]
     larger = dataclasses.replace(row(sold, LOT), quantity=3 * LOT, filled_quantity=3 * LOT)
     assert net_of_orders([larger], NAME, [sold]) == -3 * LOT
 
 
-def test_each_order_counts_once_and_what_is_over_counts_as_the_book_says() -> None:
-    """Some brokers list every state of an order; executions that are over are forgotten."""
+def test_each_order_counts_once() -> None:
+    """What is over counts as the book says. Some brokers list every state of an order; executions
+    that are over are forgotten."""
     account = Account()
     over = live_intent(side=Side.SELL)
     shown = [*account.book(), *account.book(), row(over, LOT), by_hand(Side.BUY, 2 * LOT)]
@@ -122,7 +122,7 @@ def test_each_order_counts_once_and_what_is_over_counts_as_the_book_says() -> No
     assert net_of_orders(shown, NAME, known) == LOT
 
 
-def test_an_order_that_another_process_sent_counts_only_when_it_is_listed() -> None:
+def test_another_processs_order_counts_only_when_listed() -> None:
     """After a restart the book alone says what of yesterday's or of a predecessor's is there."""
     account = Account()
     sold = account.short.intents[0]

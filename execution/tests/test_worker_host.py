@@ -141,7 +141,8 @@ def pid_of(owner: str) -> int:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_with_redis_down_at_the_workers_start_the_executor_never_started(tmp_path: Path) -> None:
+def test_without_redis_the_executor_never_started(tmp_path: Path) -> None:
+    """Redis was down when the worker started."""
     log = tmp_path / "worker.log"
     with worker(log) as started:
         assert wait_until(lambda: len(owners()) == 1, PATIENCE), log.read_text()
@@ -170,10 +171,9 @@ def test_sigterm_of_the_worker_is_a_clean_stop_of_its_executor(tmp_path: Path) -
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_unexpected_error_of_the_database_left_a_dead_thread_in_a_living_worker(
-    tmp_path: Path,
-) -> None:
-    """No table of leases yet, as before a migration: the executor dies, and is there afterwards."""
+def test_a_database_error_left_a_dead_thread_behind(tmp_path: Path) -> None:
+    """The error was unexpected, and the worker lived. No table of leases yet, as before a
+    migration: the executor dies, and is there afterwards."""
     log = tmp_path / "worker.log"
     away = "ALTER TABLE execution_shardlease RENAME TO execution_shardlease_away"
     back = "ALTER TABLE execution_shardlease_away RENAME TO execution_shardlease"

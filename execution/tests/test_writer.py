@@ -107,9 +107,8 @@ def asked(row: OrderIntent, *prices: int) -> Batch:
     return Batch(asking=[(held(row), changes)])
 
 
-def test_a_change_is_written_before_it_is_sent_and_granted_by_its_number(
-    run: object, tokens: dict[int, int]
-) -> None:
+def test_a_change_is_granted_by_its_number(run: object, tokens: dict[int, int]) -> None:
+    """It is written before it is sent."""
     row = stored(run, state="ACCEPTED", sends=1)
 
     def grant(*prices: int) -> set[str]:

@@ -52,14 +52,14 @@ def many_armed() -> list[LiveExecution]:
     template = make_iron_condor()
     accounts = make_accounts(MANY, partner=make_partner(), now=T)
     run = make_run(template, hours=5, armed_at=T)
-    for one in subscribe_accounts(template, accounts, now=T):
-        allocation = one.allocations.get()
+    for subscription in subscribe_accounts(template, accounts, now=T):
+        allocation = subscription.allocations.get()
         Execution.objects.create(
             run=run,
-            subscription=one,
+            subscription=subscription,
             allocation=allocation,
             account=allocation.account,
-            partner_id=one.partner_id,
+            partner_id=subscription.partner_id,
             shard=allocation.account_id % SHARDS,
             lot_multiplier=1,
             armed_at=T,

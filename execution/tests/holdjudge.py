@@ -26,48 +26,53 @@ class Broken(AssertionError):
 def compare(house: House, world: World, seen: Seen) -> None:
     """The rows are what the model says, and break no rule."""
     _same_holds(house, world, seen)
-    for one in house.followed.values():
-        _same_status(house, one, seen.subscriptions[world.subscriptions[one.number]])
+    for subscription in house.followed.values():
+        _same_status(
+            house, subscription, seen.subscriptions[world.subscriptions[subscription.number]]
+        )
     _lawful_bills(house, world, seen)
     _lawful_stops(house, world, seen)
     _same_armed(house, world, seen)
     for name, offer in house.offers.items():
-        live = sum(one.live and one.offer == offer.name for one in house.followed.values())
+        live = sum(s.live and s.offer == offer.name for s in house.followed.values())
         assert seen.followers[world.templates[name]] == live, f"{name} is followed by {live}"
 
 
 def _same_holds(house: House, world: World, seen: Seen) -> None:
-    stands = {world.holds[one.number]: one for one in house.standing()}
-    gone = [one for key, one in stands.items() if key not in seen.holds]
-    if gone:
-        raise Broken(f"{WEAKER} lifted {gone}")
+    stands = {world.holds[hold.number]: hold for hold in house.standing()}
+    missing = [hold for key, hold in stands.items() if key not in seen.holds]
+    if missing:
+        raise Broken(f"{WEAKER} lifted {missing}")
     if more := seen.holds - set(stands):
         raise Broken(f"{STATUS}: holds {more} stand, and were lifted")
 
 
-def _same_status(house: House, one: Followed, row: tuple[str, str, str, int]) -> None:
+def _same_status(house: House, subscription: Followed, row: tuple[str, str, str, int]) -> None:
     status, reason, note, since = row
-    expected = (one.status, one.reason, int(one.since.timestamp()))
+    expected = (subscription.status, subscription.reason, int(subscription.since.timestamp()))
     if (status, reason, since) != expected:
-        raise Broken(f"{STATUS}: {one.number} is {row}, not {expected}: {house.holding(one)}")
-    if one.status == "PAUSED" and note != one.note:
-        raise Broken(f"{STATUS}: {one.number} shows {note!r}, not {one.note!r}")
+        raise Broken(
+            f"{STATUS}: {subscription.number} is {row}, not {expected}: "
+            f"{house.holding(subscription)}"
+        )
+    if subscription.status == "PAUSED" and note != subscription.note:
+        raise Broken(f"{STATUS}: {subscription.number} shows {note!r}, not {subscription.note!r}")
 
 
 def _lawful_bills(house: House, world: World, seen: Seen) -> None:
     """No invoice but for months that began, and none of those began under a hold."""
     numbers = {key: number for number, key in world.subscriptions.items()}
     due = house.due()
-    found = [(numbers[key], first, after) for key, first, after in seen.invoices]
-    assert len(found) == len(set(found)), "a month was invoiced twice"
-    for number, first, after in found:
-        one = house.followed[number]
-        if one.held_all_day(first):
-            raise Broken(f"{BILLED}: {number} from {first}: {one.spells}")
-        if not one.live and first > day_of(one.since):
+    invoiced = [(numbers[key], first, after) for key, first, after in seen.invoices]
+    assert len(invoiced) == len(set(invoiced)), "a month was invoiced twice"
+    for number, first, after in invoiced:
+        subscription = house.followed[number]
+        if subscription.held_all_day(first):
+            raise Broken(f"{BILLED}: {number} from {first}: {subscription.spells}")
+        if not subscription.live and first > day_of(subscription.since):
             raise Broken(f"{LEAVES}: {number} is billed from {first}")
         if (number, first, after) not in due:
-            raise Broken(f"{BILLED}: {number} from {first} to {after}: {one.months}")
+            raise Broken(f"{BILLED}: {number} from {first} to {after}: {subscription.months}")
 
 
 def _lawful_stops(house: House, world: World, seen: Seen) -> None:
@@ -77,16 +82,20 @@ def _lawful_stops(house: House, world: World, seen: Seen) -> None:
     for key in seen.unbilled:
         raise Broken(f"{UNBILLED}: {numbers[key]}")
     for key, anchor, count, last in seen.stopped:
-        one = house.followed[numbers[key]]
-        begun = {first for first, _ in one.months}
+        subscription = house.followed[numbers[key]]
+        begun = {first for first, _ in subscription.months}
         while (first := months_on(anchor, count)) <= last:
             if first not in begun:
-                raise Broken(f"{BILLED}: {one.number} would be, from {first}: {one.months}")
+                raise Broken(
+                    f"{BILLED}: {subscription.number} would be, from {first}: {subscription.months}"
+                )
             count += 1
 
 
 def _same_armed(house: House, world: World, seen: Seen) -> None:
-    armed = {(world.subscriptions[one], world.accounts[account]) for one, account in house.armed}
+    armed = {
+        (world.subscriptions[number], world.accounts[account]) for number, account in house.armed
+    }
     if seen.armed != armed:
         raise Broken(f"{TRADES}: {seen.armed} are armed, not {armed}")
 
@@ -98,12 +107,12 @@ def judge_entry(house: House, world: World) -> list[tuple[int, int]]:
     accounts = {key: number for number, key in world.accounts.items()}
     entering = sorted((keys[key], accounts[account]) for key, account in world.entering(house.now))
     for number, account in entering:
-        one = house.followed[number]
-        if not one.live:
+        subscription = house.followed[number]
+        if not subscription.live:
             raise Broken(f"{LEAVES}: {number} trades, and is cancelled")
-        if holds := house.holding(one):
+        if holds := house.holding(subscription):
             raise Broken(f"{TRADES}: {number}: {holds}")
-        if house.is_held(account) or house.offers[one.offer].stopped:
+        if house.is_held(account) or house.offers[subscription.offer].stopped:
             raise Broken(f"{TRADES}: {number} in account {account}")
     assert entering == sorted(house.entering()), f"{entering} enter, not {house.entering()}"
     pinned = {world.templates[name]: version for name, version in house.pinned.items()}
@@ -117,9 +126,9 @@ def judge_bills(house: House, world: World) -> None:
     seen = world.look(house.now)
     due = {(world.subscriptions[number], first, after) for number, first, after in house.due()}
     assert set(seen.invoices) == due, f"due, and not billed: {due - set(seen.invoices)}"
-    back = {
-        (world.subscriptions[one.number], one.given_back[0]): one.given_back[1]
-        for one in house.followed.values()
-        if one.given_back is not None
+    expected = {
+        (world.subscriptions[s.number], s.given_back[0]): s.given_back[1]
+        for s in house.followed.values()
+        if s.given_back is not None
     }
-    assert world.given_back() == back, f"{world.given_back()} was given back, not {back}"
+    assert world.given_back() == expected, f"{world.given_back()} was given back, not {expected}"

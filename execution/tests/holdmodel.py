@@ -48,8 +48,8 @@ class House:
     def __init__(
         self, people: list[Person], offers: list[Offer], is_trading_day: Callable[[dt.date], bool]
     ) -> None:
-        self.people = {one.name: one for one in people}
-        self.offers = {one.name: one for one in offers}
+        self.people = {person.name: person for person in people}
+        self.offers = {offer.name: offer for offer in offers}
         self.is_trading_day = is_trading_day
         self.now = instant(dt.date.min, dt.time())
         self.followed: dict[int, Followed] = {}
@@ -74,67 +74,73 @@ class House:
         if day_of(now) != self.today:
             self.pinned, self.armed, self.stopped, self.left = {}, set(), set(), set()
         self.now = now
-        for one in self.followed.values():
-            if one.status == "ACTIVE" and one.ends is None:
-                self._begin_months(one)
+        for subscription in self.followed.values():
+            if subscription.status == "ACTIVE" and subscription.ends is None:
+                self._begin_months(subscription)
 
-    def _last_day(self, one: Followed) -> dt.date:
+    def _last_day(self, subscription: Followed) -> dt.date:
         """The last one on which a month of it may begin."""
-        plan = self.suspended.get(one.person.partner)
+        plan = self.suspended.get(subscription.person.partner)
         return self.today if plan is None or plan.until is None else min(plan.until, self.today)
 
-    def run_is_over(self, one: Followed) -> bool:
+    def run_is_over(self, subscription: Followed) -> bool:
         """The day until which its suspended partner's customers trade is over."""
-        plan = self.suspended.get(one.person.partner)
+        plan = self.suspended.get(subscription.person.partner)
         return plan is not None and plan.until is not None and plan.until < self.today
 
-    def _begin_months(self, one: Followed) -> None:
-        while (first := one.until) <= self._last_day(one):
-            count = next(n for n in itertools.count(1) if months_on(one.anchor, n) >= first)
-            assert first == months_on(one.anchor, count)
-            one.months.append((first, months_on(one.anchor, count + 1)))
+    def _begin_months(self, subscription: Followed) -> None:
+        while (first := subscription.until) <= self._last_day(subscription):
+            count = next(
+                n for n in itertools.count(1) if months_on(subscription.anchor, n) >= first
+            )
+            assert first == months_on(subscription.anchor, count)
+            subscription.months.append((first, months_on(subscription.anchor, count + 1)))
 
     # -- who holds what --------------------------------------------------------------------------
     def standing(self) -> Iterator[Hold]:
-        return (one for one in self.holds.values() if not one.lifted)
+        return (hold for hold in self.holds.values() if not hold.lifted)
 
-    def holding(self, one: Followed) -> list[Hold]:
+    def holding(self, subscription: Followed) -> list[Hold]:
         """Everybody's hold that keeps it from trading, the newest first.
 
         A held account keeps it from trading where it has no other one that is free; one that was
         removed is no way out. A suspension until a day holds from the next one on.
         """
         held = {hold.target for hold in self.standing() if hold.scope == "ACCOUNT"}
-        free = any(trades and number not in held for number, trades in one.on.items())
+        free = any(trades and number not in held for number, trades in subscription.on.items())
         targets: list[tuple[str, Any]] = [
-            ("SUBSCRIPTION", one.number),
-            ("CUSTOMER", one.person.name),
-            ("PARTNER", (one.person.partner, one.person.environment)),
+            ("SUBSCRIPTION", subscription.number),
+            ("CUSTOMER", subscription.person.name),
+            ("PARTNER", (subscription.person.partner, subscription.person.environment)),
         ]
         if not free:
-            targets += [("ACCOUNT", number) for number in one.on]
-        found = [hold for hold in self.standing() if (hold.scope, hold.target) in targets]
-        found.sort(key=lambda hold: -hold.number)
-        if self.run_is_over(one) and all(hold.holder != "PARTNER_SUSPENDED" for hold in found):
-            target = (one.person.partner, one.person.environment)
-            found.append(Hold(0, "PARTNER", target, "PARTNER_SUSPENDED", SUSPENDED))
-        return found
+            targets += [("ACCOUNT", number) for number in subscription.on]
+        holds = [hold for hold in self.standing() if (hold.scope, hold.target) in targets]
+        holds.sort(key=lambda hold: -hold.number)
+        if self.run_is_over(subscription) and all(
+            hold.holder != "PARTNER_SUSPENDED" for hold in holds
+        ):
+            target = (subscription.person.partner, subscription.person.environment)
+            holds.append(Hold(0, "PARTNER", target, "PARTNER_SUSPENDED", SUSPENDED))
+        return holds
 
     def is_held(self, account: int) -> bool:
-        return any(one.scope == "ACCOUNT" and one.target == account for one in self.standing())
+        return any(hold.scope == "ACCOUNT" and hold.target == account for hold in self.standing())
 
     def _under(self, scope: str, target: Any) -> set[int]:
         """What somebody comes by who holds this, or lets it go."""
-        return {one.number for one in self.followed.values() if self._is_under(one, scope, target)}
+        return {s.number for s in self.followed.values() if self._is_under(s, scope, target)}
 
-    def _is_under(self, one: Followed, scope: str, target: Any) -> bool:
+    def _is_under(self, subscription: Followed, scope: str, target: Any) -> bool:
         if scope == "ACCOUNT":
-            others = (number for number, trades in one.on.items() if trades and number != target)
+            others = (
+                number for number, trades in subscription.on.items() if trades and number != target
+            )
             free = any(not self.is_held(number) for number in others)
-            return target in one.on and (one.on[target] or not free)
-        person = one.person
+            return target in subscription.on and (subscription.on[target] or not free)
+        person = subscription.person
         own = {
-            "SUBSCRIPTION": one.number,
+            "SUBSCRIPTION": subscription.number,
             "CUSTOMER": person.name,
             "PARTNER": (person.partner, person.environment),
         }
@@ -142,33 +148,37 @@ class House:
 
     def settle(self, numbers: set[int]) -> None:
         """PAUSED while anybody holds it, ACTIVE when nobody does; the strongest is shown."""
-        for one in (self.followed[number] for number in sorted(numbers)):
-            if not one.live:
+        for subscription in (self.followed[number] for number in sorted(numbers)):
+            if not subscription.live:
                 continue
-            holds = self.holding(one)
+            holds = self.holding(subscription)
             shown = max(holds, key=lambda hold: HANDS.index(hold.holder), default=None)
-            if shown is not None and one.status == "ACTIVE":
-                one.status, one.since = "PAUSED", self.now
-                one.spells.append((self.now, None))
-                self._leaves(one)
-            elif shown is None and one.ends is not None and one.ends <= self.today:
+            if shown is not None and subscription.status == "ACTIVE":
+                subscription.status, subscription.since = "PAUSED", self.now
+                subscription.spells.append((self.now, None))
+                self._leaves(subscription)
+            elif (
+                shown is None and subscription.ends is not None and subscription.ends <= self.today
+            ):
                 continue  # it ends as soon as somebody comes by
-            elif shown is None and one.status == "PAUSED":
-                one.status, one.since = "ACTIVE", self.now
-                one.spells[-1] = (one.spells[-1][0], self.now)
-                self._again(one)
-            one.reason, one.note = (shown.holder, shown.note) if shown else ("", "")
+            elif shown is None and subscription.status == "PAUSED":
+                subscription.status, subscription.since = "ACTIVE", self.now
+                subscription.spells[-1] = (subscription.spells[-1][0], self.now)
+                self._again(subscription)
+            subscription.reason, subscription.note = (
+                (shown.holder, shown.note) if shown else ("", "")
+            )
 
-    def _again(self, one: Followed) -> None:
+    def _again(self, subscription: Followed) -> None:
         """The paid month runs on; when it is over a new one begins today, and counts anew."""
-        if one.until <= self.today:
-            one.anchor = self.today
-            one.months.append((self.today, months_on(self.today, 1)))
+        if subscription.until <= self.today:
+            subscription.anchor = self.today
+            subscription.months.append((self.today, months_on(self.today, 1)))
 
-    def _leaves(self, one: Followed) -> None:
-        gone = {part for part in self.armed if part[0] == one.number}
-        self.armed -= gone
-        self.left |= gone
+    def _leaves(self, subscription: Followed) -> None:
+        leaving = {part for part in self.armed if part[0] == subscription.number}
+        self.armed -= leaving
+        self.left |= leaving
 
     def _hold(self, scope: str, target: Any, holder: str, note: str) -> str:
         if not self._write(scope, target, holder, note):
@@ -178,7 +188,7 @@ class House:
 
     def _write(self, scope: str, target: Any, holder: str, note: str) -> bool:
         same = (scope, target, holder)
-        if any((one.scope, one.target, one.holder) == same for one in self.standing()):
+        if any((hold.scope, hold.target, hold.holder) == same for hold in self.standing()):
             return False
         number = len(self.holds) + 1
         self.holds[number] = Hold(number, scope, target, holder, note)
@@ -190,30 +200,30 @@ class House:
         return self._hold("SUBSCRIPTION", number, who, note)
 
     def resume(self, number: int, who: str, note: str) -> str:
-        one = self.followed[number]
-        self._refuse_cancelled(one)
-        if one.status == "ACTIVE":
+        subscription = self.followed[number]
+        self._refuse_cancelled(subscription)
+        if subscription.status == "ACTIVE":
             return SAME
         mine = [hold for hold in self._own(number) if self._may_lift(hold, who, note)]
         if not mine:
-            raise Refused("invalid_transition", status="PAUSED", status_reason=one.reason)
+            raise Refused("invalid_transition", status="PAUSED", status_reason=subscription.reason)
         self._lift(mine)
         return CHANGED
 
     def cancel(self, number: int, who: str) -> str:
         """Whoever asks, and whatever holds it."""
-        one = self.followed[number]
-        if not one.live:
+        subscription = self.followed[number]
+        if not subscription.live:
             return SAME
-        self._end(one, who)
+        self._end(subscription, who)
         return CHANGED
 
-    def _end(self, one: Followed, who: str) -> None:
-        if one.status == "PAUSED":
-            one.spells[-1] = (one.spells[-1][0], self.now)
-        one.status, one.reason, one.since = "CANCELLED", who, self.now
-        self._leaves(one)
-        self._lift([hold for hold in self._own(one.number) if hold.holder not in STAYS])
+    def _end(self, subscription: Followed, who: str) -> None:
+        if subscription.status == "PAUSED":
+            subscription.spells[-1] = (subscription.spells[-1][0], self.now)
+        subscription.status, subscription.reason, subscription.since = "CANCELLED", who, self.now
+        self._leaves(subscription)
+        self._lift([hold for hold in self._own(subscription.number) if hold.holder not in STAYS])
 
     def _own(self, number: int) -> list[Hold]:
         own = ("SUBSCRIPTION", number)
@@ -232,9 +242,11 @@ class House:
         for hold in holds:
             self.settle(self._under(hold.scope, hold.target))
 
-    def _refuse_cancelled(self, one: Followed) -> None:
-        if not one.live:
-            raise Refused("invalid_transition", status="CANCELLED", status_reason=one.reason)
+    def _refuse_cancelled(self, subscription: Followed) -> None:
+        if not subscription.live:
+            raise Refused(
+                "invalid_transition", status="CANCELLED", status_reason=subscription.reason
+            )
 
     def place(self, scope: str, target: Any, holder: str, note: str) -> str:
         """Also where it is there already: whoever comes by settles what is under it."""
@@ -253,12 +265,12 @@ class House:
 
     def subscribe(self, name: str, offer: str, clients: tuple[str, ...]) -> str:
         person, template = self.people[name], self.offers[offer]
-        mine = [one for one in self.followed.values() if (one.person, one.offer) == (person, offer)]
+        mine = [s for s in self.followed.values() if (s.person, s.offer) == (person, offer)]
         if template.state != "LISTED":
             raise Refused("not_found")
-        if any(one.live for one in mine):
+        if any(s.live for s in mine):
             raise Refused("duplicate_subscription")
-        if any(self._owes(one) for one in mine):
+        if any(self._owes(s) for s in mine):
             raise Refused("payment_due")
         if person.partner in self.suspended:
             raise Refused("partner_suspended")
@@ -268,26 +280,33 @@ class House:
             raise Refused("held", hold_reason=worst.holder, hold_scope=worst.scope)
         number = len(self.followed) + 1
         on = {self.connection(client).number: True for client in clients}
-        one = Followed(number, person, offer, on, self.now, self.today)
-        one.billed = person.environment == "live" and bool(template.fee)
+        subscription = Followed(number, person, offer, on, self.now, self.today)
+        subscription.billed = person.environment == "live" and bool(template.fee)
         running = next((past for past in mine if self._runs(past)), None)
         if running is not None:
-            one.anchor, one.begun = running.anchor, (running.number, running.months[-1])
+            subscription.anchor, subscription.begun = (
+                running.anchor,
+                (running.number, running.months[-1]),
+            )
         else:
-            one.months.append((self.today, months_on(self.today, 1)))
-        self.followed[number] = one
+            subscription.months.append((self.today, months_on(self.today, 1)))
+        self.followed[number] = subscription
         return CHANGED
 
-    def _runs(self, one: Followed) -> bool:
+    def _runs(self, subscription: Followed) -> bool:
         """A month that it began itself, and that is billed, is not over."""
-        return one.billed and bool(one.months) and one.months[-1][1] > self.today
+        return (
+            subscription.billed
+            and bool(subscription.months)
+            and subscription.months[-1][1] > self.today
+        )
 
-    def _owes(self, one: Followed) -> bool:
+    def _owes(self, subscription: Followed) -> bool:
         """A month of it is not paid that was invoiced, or that is over."""
-        return one.billed and any(
-            (one.number, first) not in self.paid
-            and ((one.number, first) in self.invoiced or after <= self.today)
-            for first, after in one.months
+        return subscription.billed and any(
+            (subscription.number, first) not in self.paid
+            and ((subscription.number, first) in self.invoiced or after <= self.today)
+            for first, after in subscription.months
         )
 
     def _against(
@@ -295,8 +314,8 @@ class House:
     ) -> list[Hold]:
         """What stands against a new subscription: a hold of the customer, the partner, an account
         that was ever connected under that client id, or what outlived an earlier one."""
-        accounts = {one.number for one in self.accounts.values() if one.client in clients}
-        numbers = {one.number for one in mine}
+        accounts = {a.number for a in self.accounts.values() if a.client in clients}
+        numbers = {s.number for s in mine}
         return [
             hold
             for hold in self.standing()
@@ -308,16 +327,16 @@ class House:
 
     # -- accounts --------------------------------------------------------------------------------
     def connected(self, client: str) -> Account | None:
-        mine = (one for one in self.accounts.values() if one.client == client and not one.gone)
+        mine = (a for a in self.accounts.values() if a.client == client and not a.gone)
         return next(mine, None)
 
     def connection(self, client: str) -> Account:
         """The account of a client id, connected if it was not."""
-        found = self.connected(client)
-        if found is None:
+        account = self.connected(client)
+        if account is None:
             number = len(self.accounts) + 1
-            found = self.accounts[number] = Account(number, client)
-        return found
+            account = self.accounts[number] = Account(number, client)
+        return account
 
     def switch(self, number: int, enabled: bool) -> None:
         self.accounts[number].enabled = enabled
@@ -325,15 +344,15 @@ class House:
     def disconnect(self, number: int) -> None:
         """Whose last account it was is paused as by the customer, and stays so."""
         self.accounts[number].gone = True
-        gone = {part for part in self.armed if part[1] == number}
-        self.armed -= gone
-        self.left |= gone
-        touched = [one for one in self.followed.values() if one.on.get(number)]
-        for one in touched:
-            one.on[number] = False
-            if one.live and one.accountless:
-                self._write("SUBSCRIPTION", one.number, "USER", NO_ACCOUNT)
-        self.settle({one.number for one in touched})
+        leaving = {part for part in self.armed if part[1] == number}
+        self.armed -= leaving
+        self.left |= leaving
+        touched = [s for s in self.followed.values() if s.on.get(number)]
+        for subscription in touched:
+            subscription.on[number] = False
+            if subscription.live and subscription.accountless:
+                self._write("SUBSCRIPTION", subscription.number, "USER", NO_ACCOUNT)
+        self.settle({s.number for s in touched})
 
     # -- templates -------------------------------------------------------------------------------
     def close(self, offer: str) -> str:
@@ -362,20 +381,20 @@ class House:
         if template.state == "WITHDRAWN":
             return SAME
         template.state = "WITHDRAWN"
-        for one in self.followed.values():
-            if one.offer == offer and one.live:
-                self._give_back(one, template.fee)
-                self._end(one, "TEMPLATE_WITHDRAWN")
+        for subscription in self.followed.values():
+            if subscription.offer == offer and subscription.live:
+                self._give_back(subscription, template.fee)
+                self._end(subscription, "TEMPLATE_WITHDRAWN")
         return CHANGED
 
-    def _give_back(self, one: Followed, fee: Decimal) -> None:
-        if not one.billed or one.until <= self.today:
+    def _give_back(self, subscription: Followed, fee: Decimal) -> None:
+        if not subscription.billed or subscription.until <= self.today:
             return
-        owner, (first, after) = one.running
+        owner, (first, after) = subscription.running
         unused, days = (after - self.today).days - 1, (after - first).days
-        back = (fee * unused / days).quantize(Decimal("0.01"), ROUND_DOWN)
-        if back:
-            self.followed[owner].given_back = (first, back)
+        refund = (fee * unused / days).quantize(Decimal("0.01"), ROUND_DOWN)
+        if refund:
+            self.followed[owner].given_back = (first, refund)
 
     def stop(self, offer: str) -> None:
         """The kill switch: what is armed does not come back that day."""
@@ -394,13 +413,13 @@ class House:
         if plan == "PAUSE_ALL":
             self._hold_all(partner)
         elif plan == "CANCEL_AT_PERIOD_END":
-            for one in self._of(partner):
-                one.ends = max(one.until, self.today)
+            for subscription in self._of(partner):
+                subscription.ends = max(subscription.until, self.today)
             self.carry_out(partner)
         return CHANGED
 
     def _of(self, partner: str) -> list[Followed]:
-        return [one for one in self.followed.values() if one.person.partner == partner and one.live]
+        return [s for s in self.followed.values() if s.person.partner == partner and s.live]
 
     def _hold_all(self, partner: str) -> None:
         self.suspended[partner].done = True
@@ -412,15 +431,15 @@ class House:
         plan = self.suspended[partner]
         if plan.until is not None and plan.until < self.today and not plan.done:
             self._hold_all(partner)
-        for one in self._of(partner):
-            if one.ends is not None and one.ends <= self.today:
-                self._end(one, "PARTNER_SUSPENDED")
+        for subscription in self._of(partner):
+            if subscription.ends is not None and subscription.ends <= self.today:
+                self._end(subscription, "PARTNER_SUSPENDED")
 
     def reinstate(self, partner: str) -> str:
         """What was cancelled stays so; the rest is renewed, and nobody else's hold is lifted."""
         self.carry_out(partner)
-        for one in self._of(partner):
-            one.ends = None
+        for subscription in self._of(partner):
+            subscription.ends = None
         del self.suspended[partner]
         self._lift(
             [
@@ -445,18 +464,23 @@ class House:
             if not self.enters_today(offer):
                 continue
             self.pinned.setdefault(offer.name, offer.version)
-            for one in self.followed.values():
-                if one.offer == offer.name:
-                    self._join(one, offer.stopped)
+            for subscription in self.followed.values():
+                if subscription.offer == offer.name:
+                    self._join(subscription, offer.stopped)
 
-    def _join(self, one: Followed, stopped: bool) -> None:
-        if one.status != "ACTIVE" or one.since >= instant(self.today, ENTRY) - CLOSES:
+    def _join(self, subscription: Followed, stopped: bool) -> None:
+        if (
+            subscription.status != "ACTIVE"
+            or subscription.since >= instant(self.today, ENTRY) - CLOSES
+        ):
             return
-        if self.run_is_over(one):
+        if self.run_is_over(subscription):
             return
-        if one.ends is not None and one.ends <= self.today:
+        if subscription.ends is not None and subscription.ends <= self.today:
             return
-        parts = {(one.number, account) for account, trades in one.on.items() if trades}
+        parts = {
+            (subscription.number, account) for account, trades in subscription.on.items() if trades
+        }
         if stopped:
             self.stopped |= parts - self.armed - self.left
         else:
@@ -477,10 +501,10 @@ class House:
     def due(self) -> set[tuple[int, dt.date, dt.date]]:
         """Every paid month that ever began."""
         return {
-            (one.number, first, after)
-            for one in self.followed.values()
-            if one.billed
-            for first, after in one.months
+            (s.number, first, after)
+            for s in self.followed.values()
+            if s.billed
+            for first, after in s.months
         }
 
 

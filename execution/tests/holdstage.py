@@ -60,5 +60,5 @@ class Stage:
                 if self.house.connected(client) is None:
                     self.world.connects(person, self.house.connection(client), now)
             self.house.subscribe(name, follows, clients)
-            made = self.world.subscribe(person, follows, clients, now)
-            self.world.note(made, self.house.followed[len(self.house.followed)], [])
+            key = self.world.subscribe(person, follows, clients, now)
+            self.world.note(key, self.house.followed[len(self.house.followed)], [])

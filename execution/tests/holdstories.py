@@ -62,17 +62,17 @@ class Told(Broken):
 
 def play(stage: Stage, seed: int) -> Story:
     """One story from its beginning to its end; Broken when a rule broke."""
-    return next(_told(stage, [seed]))
+    return next(_stories(stage, [seed]))
 
 
 def play_all(stage: Stage, seeds: Iterable[int]) -> None:
     """Stories in the order of their seeds: those that begin alike share the beginning."""
     for _, alike in groupby(seeds, lambda seed: seed // ALIKE):
-        for _ in _told(stage, list(alike)):
+        for _ in _stories(stage, list(alike)):
             pass
 
 
-def _told(stage: Stage, seeds: Sequence[int]) -> Iterator[Story]:
+def _stories(stage: Stage, seeds: Sequence[int]) -> Iterator[Story]:
     """Stories with one beginning; everything of them is undone."""
     beginning = Story(stage.house, stage.world, f"beginning {seeds[0] // ALIKE}")
     with _undone(beginning, seeds[0]):
@@ -94,8 +94,8 @@ def _undone(story: Story, seed: int) -> Iterator[None]:
     except Told:
         raise
     except (AssertionError, IntegrityError, KeyError, Refused) as error:
-        told = "\n  ".join(story.told)
-        raise Told(f"story {seed}: {type(error).__name__}: {error}\n  {told}") from error
+        course = "\n  ".join(story.told)
+        raise Told(f"story {seed}: {type(error).__name__}: {error}\n  {course}") from error
     finally:
         transaction.savepoint_rollback(begun)
 
@@ -153,9 +153,9 @@ class Story:
         """To another day: tomorrow, after the weekend, or around the end of a paid month."""
         draw, today = self.random, self.house.today
         days = [today + dt.timedelta(days=many) for many in (1, 1, 3, 10, 31)]
-        for one in self.house.followed.values():
-            if one.live:
-                after = one.until
+        for subscription in self.house.followed.values():
+            if subscription.live:
+                after = subscription.until
                 days += [after + dt.timedelta(days=many) for many in (-1, 0, 1)]
         for plan in self.house.suspended.values():
             if plan.until is not None:
@@ -186,17 +186,17 @@ class Story:
         self.told.append(f"{self.house.now:%a %d %b %H:%M:%S} {what}")
 
     # -- one call, on both sides -------------------------------------------------------------------
-    def _do(self, what: str, rule: str, told: Act, done: Act) -> int | None:
+    def _do(self, what: str, rule: str, model: Act, service: Act) -> int | None:
         """The model's answer and the service's are one. The key of what was made, if any was."""
         self.house.passes(self.house.now + TICK)
         self._tell(what)
-        expected, _ = _answer(told)
-        found, key = _answer(done)
-        self.told[-1] += f": {found}"
-        if found != expected:
-            raise Broken(f"{rule}: {what}: {found}, not {expected}")
+        expected, _ = _answer(model)
+        answer, key = _answer(service)
+        self.told[-1] += f": {answer}"
+        if answer != expected:
+            raise Broken(f"{rule}: {what}: {answer}, not {expected}")
         self._look()
-        return key if found == CHANGED else None
+        return key if answer == CHANGED else None
 
     def _look(self) -> None:
         try:
@@ -211,31 +211,35 @@ class Story:
     # -- who pauses, resumes, cancels, holds, lets go ----------------------------------------------
     def _transition(self) -> None:
         draw, house = self.random, self.house
-        one = draw.choice([one for one in house.followed.values() if one.live or _rarely(draw)])
+        subscription = draw.choice([s for s in house.followed.values() if s.live or _rarely(draw)])
         what = draw.choices(("pause", "resume", "cancel"), (3, 3, 1))[0]
-        self._ask(one, what, draw.choices(WHO, (3, 2, 1, 2))[0], self._note())
+        self._ask(subscription, what, draw.choices(WHO, (3, 2, 1, 2))[0], self._note())
 
-    def _ask(self, one: Followed, what: str, who: str, note: str) -> None:
+    def _ask(self, subscription: Followed, what: str, who: str, note: str) -> None:
         house, world, now = self.house, self.world, self.house.now + TICK
-        told: dict[str, Act] = {
-            "pause": lambda: house.pause(one.number, who, note),
-            "resume": lambda: house.resume(one.number, who, note),
-            "cancel": lambda: house.cancel(one.number, who),
+        in_model: dict[str, Act] = {
+            "pause": lambda: house.pause(subscription.number, who, note),
+            "resume": lambda: house.resume(subscription.number, who, note),
+            "cancel": lambda: house.cancel(subscription.number, who),
         }
         rule = {"cancel": LEAVES, "resume": WEAKER}.get(what, STATUS)
 
         def done() -> tuple[str, int]:
-            answer = world.transition(what, one.number, who, note, now)
+            answer = world.transition(what, subscription.number, who, note, now)
             if what == "pause" and answer == CHANGED:
                 world.holds[len(house.holds)] = world.newest_hold()
             return answer, 0
 
-        words = f"{who} {what}s {_words(one)}" + (f" ({note})" if note else "")
-        self._do(words, rule, told[what], done)
+        words = f"{who} {what}s {_words(subscription)}" + (f" ({note})" if note else "")
+        self._do(words, rule, in_model[what], done)
 
     def _place(self) -> None:
         draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
-        accounts = [one.number for one in house.accounts.values() if not one.gone or _rarely(draw)]
+        accounts = [
+            account.number
+            for account in house.accounts.values()
+            if not account.gone or _rarely(draw)
+        ]
         scope, target = draw.choice(
             [
                 ("SUBSCRIPTION", draw.choice(list(house.followed))),
@@ -262,8 +266,8 @@ class Story:
     def _lift(self) -> None:
         draw, house = self.random, self.house
         # One that began and ended between two beats never had a row.
-        known = [one for one in house.holds.values() if one.number in self.world.holds]
-        holds = [one for one in known if not one.lifted or _rarely(draw)]
+        known = [hold for hold in house.holds.values() if hold.number in self.world.holds]
+        holds = [hold for hold in known if not hold.lifted or _rarely(draw)]
         if not holds:
             return
         hold = draw.choice(holds)
@@ -283,7 +287,7 @@ class Story:
     def _suspend(self) -> None:
         """A partner is suspended with a plan for its customers, or taken back."""
         draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
-        partner = draw.choice(sorted({one.partner for one in house.people.values()}))
+        partner = draw.choice(sorted({person.partner for person in house.people.values()}))
         if partner in house.suspended:
             self._do(
                 f"{partner} is reinstated",
@@ -307,30 +311,32 @@ class Story:
         """Today, some day, or the last day of somebody's month."""
         today = self.house.today
         days = [today + dt.timedelta(days=many) for many in (0, 3, 20)]
-        for one in self.house.followed.values():
-            if one.live and one.person.partner == partner:
-                days.append(one.until - dt.timedelta(days=1))
+        for subscription in self.house.followed.values():
+            if subscription.live and subscription.person.partner == partner:
+                days.append(subscription.until - dt.timedelta(days=1))
         return self.random.choice([day for day in days if day >= today])
 
     def _subscribe(self) -> None:
         draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
         person = draw.choice(list(house.people.values()))
-        live = {one.offer for one in house.followed.values() if one.live and one.person == person}
-        mine = [one.name for one in house.offers.values() if one.environment == person.environment]
+        live = {s.offer for s in house.followed.values() if s.live and s.person == person}
+        mine = [o.name for o in house.offers.values() if o.environment == person.environment]
         offer = draw.choice([name for name in mine if name not in live] or mine)
         clients = tuple(draw.sample(person.clients, draw.randint(1, len(person.clients))))
-        made = self._do(
+        key = self._do(
             f"{person.name} subscribes to {offer} on {' and '.join(clients)}",
             "subscribes",
             lambda: house.subscribe(person.name, offer, clients),
             lambda: self._subscribed(world.subscribe(person, offer, clients, now)),
         )
-        assert made is None or len(house.followed) == len(world.subscriptions)
+        assert key is None or len(house.followed) == len(world.subscriptions)
 
-    def _subscribed(self, made: int) -> tuple[str, int]:
-        one = self.house.followed[len(self.house.followed)]
-        self.world.note(made, one, [self.house.accounts[number] for number in one.on])
-        return CHANGED, made
+    def _subscribed(self, key: int) -> tuple[str, int]:
+        subscription = self.house.followed[len(self.house.followed)]
+        self.world.note(
+            key, subscription, [self.house.accounts[number] for number in subscription.on]
+        )
+        return CHANGED, key
 
     # -- accounts, templates, money ----------------------------------------------------------------
     def _account(self) -> None:
@@ -365,9 +371,9 @@ class Story:
                 disconnects,
             )
 
-    def _simply(self, what: str, told: Callable[[], Any], done: Callable[[], Any]) -> None:
+    def _simply(self, what: str, model: Callable[[], Any], service: Callable[[], Any]) -> None:
         """What nothing refuses."""
-        self._do(what, "answers", _changes(told), _changes(done))
+        self._do(what, "answers", _changes(model), _changes(service))
 
     def _template(self) -> None:
         draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
@@ -381,7 +387,7 @@ class Story:
             real = world.release if offer.stopped else world.stop
             self._simply(f"{word} {name}", lambda: act(name), lambda: real(name, now))
             return
-        told: dict[str, Callable[[str], str]] = {
+        in_model: dict[str, Callable[[str], str]] = {
             "close_to_new": house.close,
             "reopen": house.reopen,
             "publish": house.publish,
@@ -390,7 +396,7 @@ class Story:
         self._do(
             f"{what} {name}",
             "answers",
-            lambda: told[what](name),
+            lambda: in_model[what](name),
             lambda: (world.move(what, name, now), 0),
         )
 
@@ -449,13 +455,13 @@ class Story:
     def _leave(self) -> None:
         """Whatever holds them; and then nothing of theirs trades, or is billed, any more."""
         house, draw = self.house, self.random
-        live = [one for one in house.followed.values() if one.live]
-        live.sort(key=lambda one: -len(house.holding(one)))
+        live = [s for s in house.followed.values() if s.live]
+        live.sort(key=lambda s: -len(house.holding(s)))
         everybody = draw.random() < 0.1
-        for one in live if everybody else live[:1]:
-            self._ask(one, "cancel", draw.choice(("USER", "PARTNER")), "")
-            if one.live:
-                raise Broken(f"{LEAVES}: {_words(one)}")
+        for subscription in live if everybody else live[:1]:
+            self._ask(subscription, "cancel", draw.choice(("USER", "PARTNER")), "")
+            if subscription.live:
+                raise Broken(f"{LEAVES}: {_words(subscription)}")
         if everybody or draw.random() < 0.5:
             self._passes(instant(house.today + dt.timedelta(days=40), ENTRY) - ARMS)
             if everybody or draw.random() < 0.4:
@@ -488,5 +494,5 @@ def _rarely(draw: Random) -> bool:
     return draw.random() < 0.1
 
 
-def _words(one: Followed) -> str:
-    return f"{one.number} ({one.person.name}'s {one.offer})"
+def _words(subscription: Followed) -> str:
+    return f"{subscription.number} ({subscription.person.name}'s {subscription.offer})"

@@ -124,14 +124,14 @@ class World:
         ).pk
 
     def offers(self, offer: Offer, now: dt.datetime) -> None:
-        made = make_template(
+        template = make_template(
             name=offer.name,
             fee=offer.fee,
             environment=offer.environment,
             strategy={"weekdays": list(offer.weekdays)},
             now=now,
         )
-        self.templates[offer.name] = made.pk
+        self.templates[offer.name] = template.pk
 
     def connects(self, person: Person, account: Account, now: dt.datetime) -> None:
         """Connects an account and logs in."""
@@ -147,14 +147,14 @@ class World:
         self._logs_in(person, account)
 
     def _logs_in(self, person: Person, account: Account) -> None:
-        found = BrokerAccount.objects.exclude(status="removed").get(
+        row = BrokerAccount.objects.exclude(status="removed").get(
             client_id=account.client, partner_id=self.partners[person.partner]
         )
-        token = sealed_credentials.seal(found, "access_token", f"token-{account.client}")
-        BrokerAccount.objects.filter(pk=found.pk).update(
+        token = sealed_credentials.seal(row, "access_token", f"token-{account.client}")
+        BrokerAccount.objects.filter(pk=row.pk).update(
             status="enabled", access_token=token, token_expires_at=_FOR_EVER
         )
-        self.accounts[account.number] = found.pk
+        self.accounts[account.number] = row.pk
 
     # -- customers, partners, staff, payment -----------------------------------------------------
     def transition(self, what: str, number: int, who: str, note: str, now: dt.datetime) -> str:
@@ -171,25 +171,27 @@ class World:
 
     def subscribe(self, person: Person, offer: str, clients: tuple[str, ...], now: Any) -> int:
         """The key of the new subscription."""
-        made: Subscription = _asked(
+        subscription: Subscription = _asked(
             lambda: services.subscribe(
                 partner_id=self.partners[person.partner],
                 environment=person.environment,
                 template_id=Template.objects.get(pk=self.templates[offer]).public_id,
                 user_email=_email(person),
-                accounts=[services.AccountChoice(client_id=one, broker="zebu") for one in clients],
+                accounts=[
+                    services.AccountChoice(client_id=client, broker="zebu") for client in clients
+                ],
                 actor=SYSTEM,
                 now=now,
             )
         )
-        return made.pk
+        return subscription.pk
 
-    def note(self, made: int, one: Followed, accounts: list[Account]) -> None:
+    def note(self, key: int, subscription: Followed, accounts: list[Account]) -> None:
         """A subscription that was made, and accounts that it may have connected."""
-        self.subscriptions[one.number] = made
+        self.subscriptions[subscription.number] = key
         for account in accounts:
             if account.number not in self.accounts:
-                self._logs_in(one.person, account)
+                self._logs_in(subscription.person, account)
 
     def place(
         self, scope: str, target: Any, holder: str, note: str, now: dt.datetime
@@ -239,16 +241,16 @@ class World:
 
     def note_holds(self, holds: Iterable[ModelHold]) -> None:
         """The keys of holds that a plan, or the removal of the last account, has placed."""
-        for one in holds:
-            if one.number in self.holds:
+        for hold in holds:
+            if hold.number in self.holds:
                 continue
-            found = Hold.objects.filter(scope=one.scope, holder=one.holder, lifted_at=None)
-            if one.scope == "PARTNER":
-                partner, environment = one.target
-                found = found.filter(partner_id=self.partners[partner], environment=environment)
+            rows = Hold.objects.filter(scope=hold.scope, holder=hold.holder, lifted_at=None)
+            if hold.scope == "PARTNER":
+                partner, environment = hold.target
+                rows = rows.filter(partner_id=self.partners[partner], environment=environment)
             else:
-                found = found.filter(subscription_id=self.subscriptions[one.target])
-            self.holds[one.number] = found.values_list("pk", flat=True).first() or 0
+                rows = rows.filter(subscription_id=self.subscriptions[hold.target])
+            self.holds[hold.number] = rows.values_list("pk", flat=True).first() or 0
 
     def newest_hold(self) -> int:
         """The key of the hold that was placed last."""
@@ -316,8 +318,8 @@ class World:
 
     def pinned(self, now: dt.datetime) -> dict[int, int]:
         """Today's runs: the version of each template."""
-        found = Run.objects.filter(trade_date=ist_date(now))
-        return dict(found.values_list("template_id", "version__number"))
+        todays_runs = Run.objects.filter(trade_date=ist_date(now))
+        return dict(todays_runs.values_list("template_id", "version__number"))
 
     def run(self, now: dt.datetime) -> None:
         """The month's run, and what withdrawn templates give back."""
@@ -326,10 +328,10 @@ class World:
 
     def given_back(self) -> dict[tuple[int, dt.date], Decimal]:
         """What was credited before tax, by subscription and first day of the month."""
-        found = CreditNote.objects.values_list(
+        credited = CreditNote.objects.values_list(
             "invoice__subscription_id", "invoice__period_start", "taxable"
         )
-        return {(one, first): taxable for one, first, taxable in found}
+        return {(key, first): taxable for key, first, taxable in credited}
 
     # -- looking ---------------------------------------------------------------------------------
     def look(self, now: dt.datetime) -> Seen:
@@ -337,8 +339,8 @@ class World:
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
             cursor.execute(_LOOK, [ist_date(now)])
-            (found,) = cursor.fetchone()
-        rows: dict[str, list[Any]] = {name: held or [] for name, held in found.items()}
+            (answer,) = cursor.fetchone()
+        rows: dict[str, list[Any]] = {name: held or [] for name, held in answer.items()}
         return Seen(
             subscriptions={key: tuple(rest) for key, *rest in rows["subscriptions"]},
             holds=set(rows["holds"]),

@@ -156,8 +156,8 @@ class Broker:
 
 
 def _client(request: bytes) -> str:
-    found = _UID.search(unquote_to_bytes(request))
-    return "" if found is None else found[1].decode()
+    match = _UID.search(unquote_to_bytes(request))
+    return "" if match is None else match[1].decode()
 
 
 @contextmanager
@@ -175,7 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("manners", nargs="+", help="CLIENT=MANNER")
     os.nice(19)
-    pairs = (one.partition("=") for one in parser.parse_args().manners)
+    pairs = (argument.partition("=") for argument in parser.parse_args().manners)
     with broker({client: Manner(manner) for client, _, manner in pairs}) as running:
         print(running.url, flush=True)  # noqa: T201 - whoever started it reads where it is
         sys.stdin.read()

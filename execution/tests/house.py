@@ -81,8 +81,8 @@ class Control:
 
     def orders(self) -> list[dict[str, Any]]:
         """Every order ever accepted: the oracle."""
-        found: list[dict[str, Any]] = self.ask("GET", "/book")["orders"]
-        return found
+        orders: list[dict[str, Any]] = self.ask("GET", "/book")["orders"]
+        return orders
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -197,8 +197,8 @@ class House:
         self, account: BrokerAccount, symbol: str, side: Side, quantity: int, price: Decimal
     ) -> None:
         """The customer trades in the broker's own app."""
-        found = selectors.trading_accounts([account.pk], clock.now())[account.pk]
-        assert found.session is not None
+        trading_account = selectors.trading_accounts([account.pk], clock.now())[account.pk]
+        assert trading_account.session is not None
         adapter = get_adapter(account.broker)
         order = OrderRequest(
             tag="BYHAND",
@@ -209,7 +209,9 @@ class House:
             price=price,
         )
         base = settings.QUANTLEAP_BROKERS[account.broker]["api"]
-        answer = transport_sync.send(adapter.place_order(found.session, order), base_url=base)
+        answer = transport_sync.send(
+            adapter.place_order(trading_account.session, order), base_url=base
+        )
         placed = adapter.parse_place(answer)
         assert placed.broker_order_id, placed
 
@@ -236,8 +238,8 @@ def runs_closed() -> bool:
 def assert_filled(intents: Iterable[OrderIntent]) -> None:
     """Every entry filled; an exit may have been quoted again while the market moved."""
     for intent in intents:
-        wanted = {"FILLED"} if intent.purpose == "ENTRY" else {"FILLED", "CANCELLED"}
-        assert intent.state in wanted, (intent, intent.cause)
+        allowed = {"FILLED"} if intent.purpose == "ENTRY" else {"FILLED", "CANCELLED"}
+        assert intent.state in allowed, (intent, intent.cause)
 
 
 def open_at_brokers(control: Control) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ class Judge:
     def __init__(self, engine: ToyEngine) -> None:
         self._engine = engine
         #: (contract, sign) -> (when, units that exits of that direction may close), ascending
-        self._there: dict[tuple[int, int], list[tuple[float, int]]] = defaultdict(list)
+        self._history: dict[tuple[int, int], list[tuple[float, int]]] = defaultdict(list)
         #: executions and legs that may not enter any more
         self._decided: set[tuple[int, str]] = set()
         self._contracts = {
@@ -55,8 +55,8 @@ class Judge:
         """What always holds."""
         for contract in self._contracts:
             for sign in (1, -1):
-                found = (self._engine.now, self._closable(contract, sign))
-                self._there[contract, sign].append(found)
+                reading = (self._engine.now, self._closable(contract, sign))
+                self._history[contract, sign].append(reading)
         for execution in self._engine.executions:
             for intent in execution.intents:
                 hold(0 <= intent.filled_quantity <= intent.quantity, "more than was planned")
@@ -102,7 +102,7 @@ class Judge:
             if leg.contract_id == intent.contract_id
             and _direction(execution, leg_key, self._held(execution, leg_key)) == sign
         )
-        history = self._there[intent.contract_id, sign]
+        history = self._history[intent.contract_id, sign]
         history.append((now, self._closable(intent.contract_id, sign)))
         since = [units for at, units in history if at >= now - UNNOTICED]
         before = [units for at, units in history if at < now - UNNOTICED]
@@ -111,7 +111,7 @@ class Judge:
 
     def _pending(self, execution: LiveExecution, leg_key: str) -> int:
         """Units that exits of a leg may still close: on the wire, or open at the broker."""
-        on_wire = {id(one.intent) for one in self._engine.wire if one.order is None}
+        on_wire = {id(sending.intent) for sending in self._engine.wire if sending.order is None}
         total = 0
         for intent in execution.intents:
             if intent.leg_key != leg_key or intent.purpose == lifecycle.ENTRY:
@@ -170,15 +170,15 @@ class Judge:
             if escalated:
                 hold(self._told(execution), "an escalated order, and nobody was told")
                 continue
-            gone = False
+            closed_outside = False
             for leg_key in execution.run.resolved:
                 held = self._held(execution, leg_key)
-                gone = gone or bool(held)
+                closed_outside = closed_outside or bool(held)
                 outside = execution.closed_outside.get(leg_key, 0)
                 hold(not held + outside, f"over, and {held + outside} of {leg_key} is open")
-            if gone:
+            if closed_outside:
                 hold(self._told(execution), "closed outside, and nobody was told")
-            self._profit(execution, gone=gone)
+            self._profit(execution, closed_outside=closed_outside)
 
     def _told(self, execution: LiveExecution) -> bool:
         """Whether somebody was told: at once, or by the clock of what waits too long."""
@@ -189,11 +189,11 @@ class Judge:
         late = execution.status == "COMMITTED" and self._engine.now > ENTERING_LONG
         return bool(self._engine.told[execution.id]) or late or any(waiting)
 
-    def _profit(self, execution: LiveExecution, *, gone: bool) -> None:
+    def _profit(self, execution: LiveExecution, *, closed_outside: bool) -> None:
         said = self._engine.ended[execution.id].profit
         if said is None:
             return
-        hold(not gone, f"a profit of {said} where a part was closed outside")
+        hold(not closed_outside, f"a profit of {said} where a part was closed outside")
         mine = {id(intent) for intent in execution.intents}
         orders = [o for o in self._engine.broker.orders if id(o.intent) in mine]
         true = -sum(order.signed * order.price for order in orders)
@@ -227,20 +227,22 @@ class Judge:
         """What is filled has left, but for what its own exit or the hedging rule keeps, and what
         a person was asked to look up (ESCALATED)."""
         sides = {leg.key: Side(leg.side).sign for leg in execution.run.strategy.legs}
-        kept = set()
+        kept_legs = set()
         for intent in execution.intents:
             if id(intent) not in resting:
                 continue
             if intent.purpose != lifecycle.ENTRY:
-                kept.add(intent.leg_key)
+                kept_legs.add(intent.leg_key)
             if sides[intent.leg_key] < 0:
                 kind = _kind(execution, intent.leg_key)
-                kept |= {leg for leg in sides if _kind(execution, leg) == kind and sides[leg] > 0}
-        kept |= {i.leg_key for i in execution.intents if i.state == lifecycle.ESCALATED}
+                kept_legs |= {
+                    leg for leg in sides if _kind(execution, leg) == kind and sides[leg] > 0
+                }
+        kept_legs |= {i.leg_key for i in execution.intents if i.state == lifecycle.ESCALATED}
         for leg_key in execution.run.resolved:
             open_units = self._held(execution, leg_key)
             open_units += execution.closed_outside.get(leg_key, 0)
-            if leg_key not in kept:
+            if leg_key not in kept_legs:
                 hold(not open_units, f"{open_units} of {leg_key} never left")
 
 

@@ -69,7 +69,7 @@ def traded(shard: int) -> Execution:
         grace_until=T + seconds(30),
         armed_at=T,
     )
-    made: Execution = Execution.objects.create(
+    execution: Execution = Execution.objects.create(
         run=run,
         subscription=subscription,
         allocation=subscription.allocations.get(),
@@ -81,4 +81,4 @@ def traded(shard: int) -> Execution:
         lot_multiplier=1,
         armed_at=T,
     )
-    return made
+    return execution

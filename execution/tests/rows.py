@@ -50,11 +50,11 @@ def strategy_of(run: Run) -> StrategySpec:
 def contracts_for(strategy: StrategySpec, contracts: Sequence[Contract]) -> list[Contract]:
     """A contract of the right type for every leg, each its own."""
     left = list(contracts)
-    found = []
+    chosen = []
     for leg in strategy.legs:
-        found.append(next(c for c in left if c.option_type == leg.option_type))
-        left.remove(found[-1])
-    return found
+        chosen.append(next(c for c in left if c.option_type == leg.option_type))
+        left.remove(chosen[-1])
+    return chosen
 
 
 def decide(run: Run, contracts: Sequence[Contract], last: int = 100) -> None:
@@ -114,8 +114,8 @@ def make_execution(
         "armed_at": run.armed_at,
         "committed_at": run.entry_at - dt.timedelta(seconds=1),
     }
-    made: Execution = Execution.objects.create(**{**values, **fields})
-    return made
+    execution: Execution = Execution.objects.create(**{**values, **fields})
+    return execution
 
 
 def make_alarm(execution: Execution, cause: str = "UNRESOLVED", **fields: Any) -> Alarm:
@@ -186,12 +186,12 @@ def enter(
 ) -> list[OrderIntent]:
     """All entry orders of an execution in one state."""
     strategy = strategy_of(execution.run)
-    made = []
+    orders = []
     chosen = contracts_for(strategy, contracts)
     for index, (leg, contract) in enumerate(zip(strategy.legs, chosen, strict=True)):
         units = int(leg.lots * execution.lot_multiplier) * LOT
         for number, piece in enumerate(slices(units, LOT, freeze, None)):
-            made.append(
+            orders.append(
                 make_order(
                     execution,
                     leg,
@@ -204,7 +204,7 @@ def enter(
                     **fields,
                 )
             )
-    return made
+    return orders
 
 
 def leave(execution: Execution, entry: OrderIntent, price: int = 80, **fields: Any) -> OrderIntent:
@@ -231,9 +231,9 @@ def leave(execution: Execution, entry: OrderIntent, price: int = 80, **fields: A
         "final_at": at + 500 * MS,
         "broker_order_id": f"27{code}",
     }
-    kept = {
+    copied = {
         field.attname: getattr(entry, field.attname)
         for field in OrderIntent._meta.concrete_fields
         if not field.primary_key
     }
-    return OrderIntent.objects.create(**{**kept, **values, **fields})
+    return OrderIntent.objects.create(**{**copied, **values, **fields})

@@ -42,8 +42,8 @@ def play(seed: int) -> None:
     try:
         story.play()
     except (Broken, AssertionError) as error:
-        told = "\n  ".join(story.told)
-        raise Broken(f"story {seed}: {error}\n  {told}") from error
+        course = "\n  ".join(story.told)
+        raise Broken(f"story {seed}: {error}\n  {course}") from error
 
 
 class Story:
@@ -105,7 +105,7 @@ class Story:
                 self.told.append("the book dies")
                 self.broker.book_fails = True
             self._step()
-            if all(one.status in lifecycle.TERMINAL for one in self.engine.executions):
+            if all(execution.status in lifecycle.TERMINAL for execution in self.engine.executions):
                 break
         self._end()
 
@@ -127,15 +127,15 @@ class Story:
         ]
         if engine.queue:
             happenings.append((5, "drain", lambda: engine.drain(draw.choice((1, 2, 9)))))
-        waiting = [one for one in engine.wire if not one.arrived]
-        there = [one for one in engine.wire if one.arrived]
+        waiting = [sending for sending in engine.wire if not sending.arrived]
+        arrived = [sending for sending in engine.wire if sending.arrived]
         if waiting:
             happenings.append((4, "arrive", lambda: self._arrive(draw.choice(waiting))))
             happenings.append(
                 (1, "refuse", lambda: engine.answer(draw.choice(waiting), draw.choice(REFUSALS)))
             )
-        if there:
-            happenings.append((4, "answer", lambda: self._answer(draw.choice(there))))
+        if arrived:
+            happenings.append((4, "answer", lambda: self._answer(draw.choice(arrived))))
         if broker.open_orders():
             happenings.append((4, "fill", self._fill))
             happenings.append((0.4, "ended", self._broker_ends))
@@ -224,19 +224,19 @@ class Story:
     def _change(self) -> None:
         """A change leaves: it is applied, refused, lost before or after, applied late, or never."""
         engine = self.engine
-        one = engine.changes[self.random.randrange(len(engine.changes))]
-        if not engine.change_leaves(one):
+        change = engine.changes[self.random.randrange(len(engine.changes))]
+        if not engine.change_leaves(change):
             return
         how = self.random.choice(("applied", "applied", "refused", "lost", "late", "never"))
-        if how == "refused" or (how == "applied" and not engine.change_arrives(one)):
-            engine.change_answered(one, REFUSALS[0])
+        if how == "refused" or (how == "applied" and not engine.change_arrives(change)):
+            engine.change_answered(change, REFUSALS[0])
             return
         if how == "lost" and self.random.random() < 0.5:
-            engine.change_arrives(one)
+            engine.change_arrives(change)
         if how == "late":
-            engine.late.append(one)
+            engine.late.append(change)
         silent = how == "lost" or self.random.random() < 0.3
-        engine.change_answered(one, REFUSALS[3] if silent else engine.taken(one))
+        engine.change_answered(change, REFUSALS[3] if silent else engine.taken(change))
 
     def _change_late(self) -> None:
         """A change that was taken a while ago, or sent by a process that is dead, is applied."""
@@ -297,10 +297,10 @@ class Story:
             if not sending.arrived:
                 engine.arrive(sending, 0.0, Decimal(100))
             engine.answer(sending, ACCEPTED if sending.order is not None else REFUSALS[0])
-        for one in [*engine.changes]:
-            if one in engine.changes and engine.change_leaves(one):
-                done = engine.change_arrives(one)
-                engine.change_answered(one, engine.taken(one) if done else REFUSALS[0])
+        for change in [*engine.changes]:
+            if change in engine.changes and engine.change_leaves(change):
+                done = engine.change_arrives(change)
+                engine.change_answered(change, engine.taken(change) if done else REFUSALS[0])
         for intent in engine.cancels:
             engine.cancel_arrives(intent, lost=False)
         engine.cancels.clear()
@@ -318,7 +318,7 @@ class Story:
         self.engine.now = max(self.engine.now, T + EXIT)
         self.told.append("the end")
         for _ in range(400):
-            if all(one.status in lifecycle.TERMINAL for one in self.engine.executions):
+            if all(execution.status in lifecycle.TERMINAL for execution in self.engine.executions):
                 break
             self.engine.now += 0.7
             self._all_is_well()

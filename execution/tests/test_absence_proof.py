@@ -12,9 +12,10 @@ gaps = st.lists(st.floats(0, 20, allow_nan=False), min_size=1, max_size=12)
 
 
 @given(gaps=gaps, visibility=st.floats(0, 30), lead=st.floats(0, 10))
-def test_absence_needs_three_reads_five_seconds_and_the_visibility_delay(
+def test_absence_needs_reads_a_span_and_the_delay(
     gaps: list[float], visibility: float, lead: float
 ) -> None:
+    """Three reads over five seconds, and the broker's visibility delay."""
     sent_at = 1000.0
     proof = AbsenceProof(sent_at, visibility)
     at, times = sent_at + lead, []

@@ -63,18 +63,17 @@ def test_an_alarm_is_acknowledged_by_name_and_then_settled(day: Day, staff: Clie
     assert settle not in get(staff, reverse(ATTENTION))
 
 
-def test_alarms_are_narrowed_by_state_and_cause_and_an_empty_list_says_so(
-    day: Day, staff: Client
-) -> None:
+def test_alarms_are_narrowed_by_state_and_cause(day: Day, staff: Client) -> None:
+    """An empty list says so."""
     assert "Nothing needs a person." in get(staff, reverse(ATTENTION))
-    one, two, three = (make_execution(day.run, s, "OPEN") for s in day.subscribers(3))
-    make_alarm(one, "DUPLICATE")
-    make_alarm(two, "PAST_EXIT", acknowledged_at=clock.now(), acknowledged_by="asha")
-    make_alarm(three, "PAST_EXIT", cleared_at=clock.now(), cleared_by="the order is filled")
+    fresh, acknowledged, cleared = (make_execution(day.run, s, "OPEN") for s in day.subscribers(3))
+    make_alarm(fresh, "DUPLICATE")
+    make_alarm(acknowledged, "PAST_EXIT", acknowledged_at=clock.now(), acknowledged_by="asha")
+    make_alarm(cleared, "PAST_EXIT", cleared_at=clock.now(), cleared_by="the order is filled")
 
     def shown(url: str, **query: str) -> list[bool]:
         text = get(staff, url, **query)
-        return [execution.public_id in text for execution in (one, two, three)]
+        return [execution.public_id in text for execution in (fresh, acknowledged, cleared)]
 
     assert shown(reverse(ATTENTION)) == [True, True, False]
     assert shown(reverse(ATTENTION), state="new") == [True, False, False]
@@ -90,9 +89,8 @@ def test_alarms_are_narrowed_by_state_and_cause_and_an_empty_list_says_so(
     assert "No open alarm is like that." in empty
 
 
-def test_the_first_page_counts_alarms_and_names_the_most_frequent_cause(
-    day: Day, staff: Client
-) -> None:
+def test_the_first_page_counts_alarms_and_names_a_cause(day: Day, staff: Client) -> None:
+    """It names the most frequent one."""
     for subscription in day.subscribers(2):
         make_alarm(make_execution(day.run, subscription, "OPEN"), "PAST_EXIT")
     make_alarm(Execution.objects.all()[0], "DUPLICATE")

@@ -18,7 +18,8 @@ from quantleap.core.console import page_of
 pytestmark = pytest.mark.django_db
 
 
-def test_an_execution_shows_its_orders_and_what_was_closed_outside(day: Day, staff: Client) -> None:
+def test_an_execution_shows_its_orders_and_outside_closes(day: Day, staff: Client) -> None:
+    """What was closed outside stands there in units."""
     day.fill(1)
     execution = Execution.objects.get(status="CLOSED")
     entry = execution.intents.order_by("pk")[0]
@@ -31,9 +32,8 @@ def test_an_execution_shows_its_orders_and_what_was_closed_outside(day: Day, sta
     assert execution.subscription.customer.email in text
 
 
-def test_an_orders_page_lists_its_changes_and_escapes_the_brokers_words(
-    day: Day, staff: Client
-) -> None:
+def test_an_orders_page_lists_its_changes(day: Day, staff: Client) -> None:
+    """The changes of its price; the broker's words are escaped."""
     day.fill(1)
     order = OrderIntent.objects.order_by("pk")[0]
     assert "Changes of its price" in get(staff, page_of(order)), "the control: there are none"
@@ -48,11 +48,11 @@ def test_an_orders_page_lists_its_changes_and_escapes_the_brokers_words(
 
 def test_a_tag_finds_its_order_whichever_send_it_names(day: Day, staff: Client) -> None:
     day.fill(1)
-    wanted, other = OrderIntent.objects.order_by("pk")[:2]
-    text = get(staff, list_of(OrderIntent), q=f"Q{wanted.code.lower()}3")
-    assert wanted.tag in text
+    order, other = OrderIntent.objects.order_by("pk")[:2]
+    text = get(staff, list_of(OrderIntent), q=f"Q{order.code.lower()}3")
+    assert order.tag in text
     assert other.tag not in text
-    assert wanted.tag in get(staff, list_of(OrderIntent), q=wanted.broker_order_id)
+    assert order.tag in get(staff, list_of(OrderIntent), q=order.broker_order_id)
 
 
 @pytest.mark.parametrize(

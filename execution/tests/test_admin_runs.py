@@ -30,7 +30,8 @@ def test_the_list_of_runs_begins_with_today(day: Day, staff: Client) -> None:
     assert "1 to look at" in text
 
 
-def test_the_run_page_shows_scorecard_decisions_causes_and_orders(day: Day, staff: Client) -> None:
+def test_the_run_page_shows_decisions_causes_and_orders(day: Day, staff: Client) -> None:
+    """It shows the scorecard, too."""
     day.fill(2)
     text = get(staff, page_of(day.run))
     order = OrderIntent.objects.filter(state="FILLED").order_by("pk")[0]
@@ -88,8 +89,8 @@ def test_pages_of_a_long_list(day: Day, staff: Client) -> None:
 def test_the_charts_count_up_to_everything(day: Day) -> None:
     assert run_report.charts(day.run.pk) == run_report.Charts()
     day.fill(3)
-    found = run_report.charts(day.run.pk)
-    progress, lateness = json.loads(found.progress), json.loads(found.lateness)
+    charts = run_report.charts(day.run.pk)
+    progress, lateness = json.loads(charts.progress), json.loads(charts.lateness)
     sent, answered, filled = (d["data"] for d in progress["datasets"])
     orders = OrderIntent.objects.filter(purpose="ENTRY")
     assert sent[-1] == orders.filter(sent_at__isnull=False).count()

@@ -95,9 +95,9 @@ def test_stop_everything_only_stopped_entries_and_says_so(day: Day, staff: Clien
 def test_the_kill_switch_blocks_what_its_page_told_about(staff: Client, day: Day) -> None:
     """Seen: the page told of one template, the form blocked the whole platform."""
     add = reverse("admin:execution_killswitch_add")
-    told = staff.get(f"{add}?template={day.template.pk}")
-    assert f"{day.template.name}:" in told.content.decode()
-    everything = {"confirm": "yes", "template": "", "reason": "odd quotes", "seal": seal_of(told)}
+    page = staff.get(f"{add}?template={day.template.pk}")
+    assert f"{day.template.name}:" in page.content.decode()
+    everything = {"confirm": "yes", "template": "", "reason": "odd quotes", "seal": seal_of(page)}
     asked = staff.post(add, everything)
     assert asked.status_code == 409
     assert "All templates, the whole platform:" in asked.content.decode()
@@ -111,9 +111,9 @@ def test_a_kill_page_that_was_open_for_two_hours_was_refused(
 ) -> None:
     """In an emergency nobody reads why a page asks again; what it told of is still the same."""
     add = reverse("admin:execution_killswitch_add")
-    told = staff.get(add)
+    page = staff.get(add)
     opened = time.time()
     monkeypatch.setattr("django.core.signing.time.time", lambda: opened + 7200)
-    body = {"confirm": "yes", "template": "", "reason": "odd quotes", "seal": seal_of(told)}
+    body = {"confirm": "yes", "template": "", "reason": "odd quotes", "seal": seal_of(page)}
     assert staff.post(add, body).status_code == 302
     assert KillSwitch.objects.get().target_id is None

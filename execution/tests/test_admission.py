@@ -85,9 +85,10 @@ answers = st.lists(st.sampled_from((0.1, 0.15, 0.7, 3.0, math.inf)), min_size=1,
 
 
 @given(answers, st.integers(1, 12), st.sampled_from((20.0, 80.0, 400.0)))
-def test_everybody_begins_once_within_half_the_grace_whatever_brokers_do(
+def test_everybody_begins_once_within_half_the_grace(
     seconds: list[float], work: int, speed: float
 ) -> None:
+    """Whatever the brokers do."""
     line, waits = Line(WINDOW), dict(enumerate(seconds))
     toy = Toy(line, dict.fromkeys(waits, work), waits, speed)
     line.join(entrants(len(waits), work))
@@ -98,9 +99,8 @@ def test_everybody_begins_once_within_half_the_grace_whatever_brokers_do(
 
 
 @given(st.integers(1, 60), st.integers(1, 30), st.integers(1, 7))
-def test_no_more_are_under_way_than_the_window_but_those_whose_moment_has_come(
-    count: int, work: int, every: int
-) -> None:
+def test_no_more_than_the_window_are_under_way(count: int, work: int, every: int) -> None:
+    """Except those whose moment has come: they begin in any case."""
     line, all_of_them = Line(WINDOW, math.inf), entrants(count, work)
     line.join(all_of_them)
     forced = 0
@@ -113,8 +113,9 @@ def test_no_more_are_under_way_than_the_window_but_those_whose_moment_has_come(
             line.done(number)
 
 
-def test_2500_accounts_of_one_second_waited_two_seconds_for_their_sold_legs() -> None:
-    """Seen: all bought in the first milliseconds, p99 of the sold ones 2 s (0.77 ms an account)."""
+def test_2500_accounts_waited_two_seconds_for_sold_legs() -> None:
+    """Seen where all enter in one second: all bought in the first milliseconds, p99 of the sold
+    ones 2 s (0.77 ms an account)."""
     count = 2500
     numbers, speed = range(count), 4 / 0.00077
 
@@ -144,7 +145,9 @@ def test_the_whole_takes_little_longer() -> None:
     assert last(admission.WINDOW) <= 1.3 * last(10**9)
 
 
-def test_an_account_that_hangs_keeps_its_place_for_a_moment_and_no_longer() -> None:
+def test_an_account_that_hangs_keeps_its_place_only_briefly() -> None:
+    """For a moment (``PATIENCE``) and no longer."""
+
     def followed(patience: float) -> int:
         line = Line(FOUR, patience)  # one account at a time
         waits = {0: math.inf, 1: 0.1, 2: 0.1, 3: 0.1}
@@ -165,7 +168,8 @@ def test_who_waits_for_us_keeps_their_place() -> None:
     assert line.admit(NOW + 3 * PATIENCE, at_broker) == [1]
 
 
-def test_an_entry_larger_than_the_window_begins_when_nothing_is_under_way() -> None:
+def test_an_entry_larger_than_the_window_begins_alone() -> None:
+    """It begins when nothing is under way."""
     line = Line(WINDOW)
     line.join(lined_up([(0, FOUR, math.inf), (1, 100, math.inf)], start=NOW, end=NOW + 1000))
     assert line.admit(NOW, at_broker) == [0]
@@ -199,7 +203,9 @@ def test_a_later_run_does_not_begin_before_its_second() -> None:
     assert line.admit(NOW + 4, at_broker, ahead=1.0) == [0]
 
 
-def test_who_needs_the_grace_for_its_own_pace_does_not_wait_in_line() -> None:
+def test_who_needs_the_grace_does_not_wait_in_line() -> None:
+    """An account whose own pace takes up the grace begins while it can still send all of its
+    orders."""
     slow, quick = lined_up([(0, 1, math.inf), (1, 100, NOW + 2)], start=NOW, end=NOW + 30)[::-1]
     assert slow.by == NOW + 2
     assert quick.by == NOW
@@ -219,7 +225,7 @@ def test_who_is_over_is_forgotten_and_who_has_begun_stays_begun() -> None:
     assert len(line) == 2
 
 
-def test_the_passing_of_time_is_noticed_only_where_somebody_waits() -> None:
+def test_time_passing_is_noticed_only_where_somebody_waits() -> None:
     line = Line(FOUR)
     line.join(entrants(1))
     assert line.admit(NOW, at_broker) == [0]
@@ -263,10 +269,10 @@ def entries(*states: str) -> LiveExecution:
 def test_what_an_entry_waits_for(
     bought: str, sold: str, followed_up: bool, ours: bool, new: bool
 ) -> None:
-    found = entries(bought, sold).intents
-    assert admission.is_followed_up(found) is followed_up
-    assert admission.waits_for_us(found, NOW) is ours
-    assert admission.has_to_stand_in_line(found) is new
+    intents = entries(bought, sold).intents
+    assert admission.is_followed_up(intents) is followed_up
+    assert admission.waits_for_us(intents, NOW) is ours
+    assert admission.has_to_stand_in_line(intents) is new
 
 
 def test_a_sold_leg_that_has_left_waits_for_its_broker_alone() -> None:
@@ -286,11 +292,11 @@ def test_one_that_found_no_connection_waits_for_nobodys_work() -> None:
 class House:
     """What the desk asks for, and whom it asked to be looked at."""
 
-    def __init__(self, *, told: bool = True) -> None:
+    def __init__(self, *, trusted: bool = True) -> None:
         self.asked: list[int] = []
         self.parts = Parts(
             work=SimpleNamespace(ask=lambda numbers: self.asked.extend(numbers)),
-            streams=SimpleNamespace(trusts=lambda actor: told),
+            streams=SimpleNamespace(trusts=lambda actor: trusted),
         )
         self.executions = self.parts.day.executions
         self.adopt = self.parts.day.adopt
@@ -340,28 +346,29 @@ def test_the_window_is_the_executors_and_not_the_runs(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "WINDOW", 6)
-    desk, one, other = house.desk, run_in(1), run_in(1)
-    first, second = plans_of(one, 2), plans_of(other, 2)
-    desk.line_up(one, first)
-    desk.line_up(other, second)
+    desk, run, other_run = house.desk, run_in(1), run_in(1)
+    first, second = plans_of(run, 2), plans_of(other_run, 2)
+    desk.line_up(run, first)
+    desk.line_up(other_run, second)
     assert first_states(first + second) == [lifecycle.SENDING] * 3 + [lifecycle.PLANNED]
 
 
-def test_runs_below_the_window_and_runs_of_one_group_are_fired_as_ever(house: Any) -> None:
+def test_small_runs_and_runs_of_one_group_fire_as_ever(house: Any) -> None:
+    """Runs below the window, and runs whose orders are all of one group."""
     desk = house.desk
     small, single = run_in(1), run_in(1, strategy_spec([leg_spec("SELL", "CE", key="ce")]))
-    plans, ones = plans_of(small, 500), plans_of(single, 2000)
+    plans, single_plans = plans_of(small, 500), plans_of(single, 2000)
     desk.line_up(small, plans)
-    desk.line_up(single, ones)
-    assert set(first_states(plans + ones)) == {lifecycle.SENDING}
+    desk.line_up(single, single_plans)
+    assert set(first_states(plans + single_plans)) == {lifecycle.SENDING}
     assert not desk.has_news(sent=True)
 
 
 def test_accounts_whose_book_has_to_be_read_are_more_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "WINDOW", 16)
     states = []
-    for told in (True, False):
-        house: Any = House(told=told)
+    for trusted in (True, False):
+        house: Any = House(trusted=trusted)
         plans = plans_of(run := run_in(1), 8)
         house.desk.line_up(run, plans)
         states.append(first_states(plans).count(lifecycle.SENDING))
@@ -373,18 +380,18 @@ def test_who_takes_over_puts_what_was_never_sent_in_line(
 ) -> None:
     monkeypatch.setattr(admission, "WINDOW", 2)
     desk, run = house.desk, run_in(-1)
-    found = [entries(lifecycle.PLANNED, lifecycle.PLANNED) for _ in range(2)]
+    unsent = [entries(lifecycle.PLANNED, lifecycle.PLANNED) for _ in range(2)]
     begun = entries(lifecycle.FILLED, lifecycle.PLANNED)
-    for execution in (*found, begun):
+    for execution in (*unsent, begun):
         execution.run = run
         house.adopt([execution])
     assert desk.may_start(begun), "its bought leg stands alone"
-    assert [desk.may_start(execution) for execution in found] == [False, False]
+    assert [desk.may_start(execution) for execution in unsent] == [False, False]
     assert desk.has_news(sent=False)
-    assert desk.begin() == [found[0].id]
-    found[0].intents[0].state = lifecycle.REJECTED
-    desk.look(found[0])
-    assert desk.begin() == [found[1].id]
+    assert desk.begin() == [unsent[0].id]
+    unsent[0].intents[0].state = lifecycle.REJECTED
+    desk.look(unsent[0])
+    assert desk.begin() == [unsent[1].id]
 
 
 def test_a_commit_that_failed_keeps_no_place(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,10 +405,11 @@ def test_a_commit_that_failed_keeps_no_place(house: Any, monkeypatch: pytest.Mon
     assert first_states(again) == [lifecycle.SENDING]
 
 
-def test_what_can_wait_does_while_many_are_followed_up_and_no_longer(
+def test_what_can_wait_waits_while_many_are_followed_up(
     house: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen: a quarter of the interpreter's time was spent on collecting garbage."""
+    """It waits no longer than that. Seen: a quarter of the interpreter's time was spent on
+    collecting garbage."""
     few, desk = House().desk, house.desk
     run, single = run_in(1), run_in(1, strategy_spec([leg_spec("SELL", "CE", key="ce")]))
     few.expect(run, MANY - 1)

@@ -50,13 +50,15 @@ def aimed_and_shot(**fields: Any) -> tuple[int, int, bool]:
     return asyncio.run(main())
 
 
-def test_what_only_its_second_keeps_back_is_aimed_and_leaves_when_shot() -> None:
+def test_what_waits_for_its_second_is_aimed_and_then_shot() -> None:
+    """What only its second keeps back is aimed, and leaves when it is shot."""
     assert aimed_and_shot() == (0, 1, False)
     assert aimed_and_shot(_why_not_send=lambda intent, now: EARLY) == (0, 1, False)
 
 
-def test_the_order_of_a_run_that_enters_a_second_later_is_not_aimed_for_this_one() -> None:
-    """It stood first in the account's queue, and would have left at this run's second."""
+def test_an_order_of_a_later_run_is_not_aimed_for_this_one() -> None:
+    """That run enters a second later. Its order stood first in the account's queue, and would have
+    left at this run's second."""
 
     async def main() -> tuple[bool, bool]:
         async with wire.broker(taking) as (url, _):
@@ -94,14 +96,15 @@ def test_an_exit_that_waits_goes_first_so_no_entry_is_aimed() -> None:
     assert asyncio.run(main())
 
 
-def test_one_persons_accounts_at_two_partners_aimed_together_keep_their_one_pace() -> None:
-    """Both found room for one order; the second waits for its channel to say when."""
+def test_one_persons_aimed_accounts_keep_one_pace() -> None:
+    """At two partners, and aimed together: both found room for one order; the second waits for its
+    channel to say when."""
 
     async def main() -> tuple[list[int], list[bool]]:
         async with wire.broker(taking) as (url, _):
             pacer = Pacer([Window(60.0, 2, ALL_CALLS)])
-            told = [wire.Told(), wire.Told(), wire.Told()]
-            channels: list[Channel] = [wire.channel(url, one) for one in told]
+            listeners = [wire.Told(), wire.Told(), wire.Told()]
+            channels: list[Channel] = [wire.channel(url, listener) for listener in listeners]
             shots = []
             for channel in channels:
                 channel.pacer = pacer
@@ -115,7 +118,7 @@ def test_one_persons_accounts_at_two_partners_aimed_together_keep_their_one_pace
             waiting = [channel.is_waiting for channel in channels]
             for channel in channels:
                 channel.close()
-            return [len(one.sent) for one in told], waiting
+            return [len(listener.sent) for listener in listeners], waiting
 
     assert asyncio.run(main()) == ([1, 1, 0], [False, False, True])
 
@@ -128,7 +131,7 @@ def asked_again(run: LiveRun, *, owned: bool = True, **given: Any) -> str:
     return sender.why_no_longer(live_intent(), run, clock.monotonic())
 
 
-def test_the_lease_the_clock_and_the_switch_are_asked_once_more_as_it_is_shot() -> None:
+def test_lease_clock_and_switch_are_asked_again_at_the_shot() -> None:
     now, minute = clock.now(), dt.timedelta(minutes=1)
     due = live_run(entry_at=now - minute, grace_until=now + minute)
     thrown = SimpleNamespace(current=Control(clock.monotonic(), platform=True))

@@ -112,17 +112,20 @@ def test_unknown_for_600_seconds_with_a_dead_book_raised_nothing(
     assert (row.execution_id, row.words) == (unknown.execution_id, "504 Gateway Timeout")
     assert (row.leg_key, row.order_tag) == (unknown.leg_key, unknown.tag)
     assert Alarm.objects.get(cause="BOOK_UNREAD").account_id == unknown.account_id
-    found = Execution.objects.get()
-    assert (found.needs_attention, found.cause) == (True, ""), "a customer's page says no more"
+    execution = Execution.objects.get()
+    assert (execution.needs_attention, execution.cause) == (True, ""), (
+        "a customer's page says no more"
+    )
     for _ in range(3):
         tick(executor)
     assert Alarm.objects.count() == 3
 
 
-def test_a_dead_book_is_named_while_an_order_that_was_given_up_may_turn_up(
+def test_a_dead_book_is_named_while_an_order_may_turn_up(
     unknown: OrderIntent, begin: Callable[[str], Executor]
 ) -> None:
-    """Seen in a story: everything final, held for what might turn up, and nobody was told."""
+    """An order that was given up. Seen in a story: everything final, held for what might turn up,
+    and nobody was told."""
     OrderIntent.objects.update(state="MISSED", cause="BROKER_DOWN")
     Run.objects.update(grace_until=ago(-20))
     executor = begin("one")
@@ -144,9 +147,10 @@ def test_the_control_an_order_of_a_moment_ago_raises_nothing(
     assert alarms() == {}
 
 
-def test_what_was_settled_while_it_lasts_is_not_raised_again_not_even_by_the_next_executor(
+def test_what_was_settled_is_not_raised_again_while_it_lasts(
     unknown: OrderIntent, begin: Callable[[str], Executor]
 ) -> None:
+    """The next executor does not raise it either."""
     first = begin("one")
     tick(first)
     for row in Alarm.objects.all():
@@ -158,9 +162,10 @@ def test_what_was_settled_while_it_lasts_is_not_raised_again_not_even_by_the_nex
     assert Alarm.objects.count() == 3
 
 
-def test_the_fact_that_ends_a_wait_clears_it_also_for_the_next_executor(
+def test_the_fact_that_ends_a_wait_clears_its_alarms(
     unknown: OrderIntent, begin: Callable[[str], Executor]
 ) -> None:
+    """It clears them also for the next executor."""
     tick(begin("one"))
     OrderIntent.objects.update(state="FILLED", filled_quantity=unknown.quantity)
     executor = begin("two")
@@ -179,11 +184,11 @@ def test_an_alarm_is_not_lost_with_the_database(
     executor = begin("one")
     answers = executor.db.run
 
-    async def away(function: Any, *args: Any, **fields: Any) -> Any:
+    async def fail(function: Any, *args: Any, **fields: Any) -> Any:
         raise DatabaseDown("server closed the connection")
 
     asyncio.run(executor.alarm_clock.once())
-    monkeypatch.setattr(executor.db, "run", away)
+    monkeypatch.setattr(executor.db, "run", fail)
     with pytest.raises(DatabaseDown):
         asyncio.run(executor.rounds.once())
     assert alarms() == {}
@@ -228,9 +233,10 @@ def test_what_is_told_and_calmed_may_be_told_again(
     assert Alarm.objects.count() == 2, "over before anybody was told"
 
 
-def test_one_row_that_the_database_refuses_keeps_no_other_alarm_from_being_raised(
+def test_a_refused_row_keeps_no_other_alarm_back(
     unknown: OrderIntent, begin: Callable[[str], Executor]
 ) -> None:
+    """One row that the database refuses: the other alarms are raised all the same."""
     executor = begin("one")
     execution = held(executor)
     (intent,) = execution.intents

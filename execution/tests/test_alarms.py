@@ -52,7 +52,7 @@ def open_causes() -> list[str]:
     return sorted(AlarmRow.objects.filter(AlarmRow.OPEN).values_list("cause", flat=True))
 
 
-def test_the_same_alarm_is_raised_once_and_another_cause_is_another_row(
+def test_an_alarm_is_raised_once_and_each_cause_has_its_row(
     execution: LiveExecution, tokens: dict[int, int]
 ) -> None:
     """Seen: a flag with one cause, so that the second thing to go wrong was never told."""
@@ -68,7 +68,7 @@ def test_the_same_alarm_is_raised_once_and_another_cause_is_another_row(
 
 
 @pytest.mark.parametrize("status", ["OPEN", "EXITING", "CLOSED"])
-def test_an_alarm_of_closed_outside_was_erased_by_the_next_snapshot(
+def test_the_next_snapshot_erased_a_closed_outside_alarm(
     execution: LiveExecution, tokens: dict[int, int], status: str
 ) -> None:
     put(tokens, on(execution, "CLOSED_OUTSIDE", "ce"))
@@ -114,9 +114,10 @@ def test_what_ended_an_alarm_is_kept_with_it_settled_or_not(
     assert Execution.objects.get().needs_attention, "it came back"
 
 
-def test_who_is_over_waits_for_nothing_and_still_asks_for_a_person(
+def test_an_ended_execution_may_still_ask_for_a_person(
     execution: LiveExecution, tokens: dict[int, int]
 ) -> None:
+    """It waits for nothing any more, so that alarms about waiting are cleared."""
     put(
         tokens,
         on(execution, "PAST_EXIT"),
@@ -140,7 +141,7 @@ def test_a_failed_execution_keeps_the_alarms_of_its_exits(
     assert open_causes() == ["PRICE_BAND"]
 
 
-def test_the_next_executor_knows_what_was_said_and_what_was_settled(
+def test_the_next_executor_knows_what_was_said_and_settled(
     execution: LiveExecution, tokens: dict[int, int]
 ) -> None:
     """Without that a restart would raise again what somebody has settled."""
@@ -183,19 +184,20 @@ def test_the_shard_of_another_is_not_ours_to_raise_about(
 
 
 # -- the database refuses one --------------------------------------------------------------------
-def test_one_alarm_that_the_database_refuses_is_named_and_the_others_are_raised(
+def test_a_refused_alarm_is_named_and_the_others_are_raised(
     executions: list[LiveExecution], many_tokens: dict[int, int]
 ) -> None:
+    """One that the database refuses, in the batch's first, middle and last place."""
     for poisoned in (0, 24, MANY - 1):
         AlarmRow.objects.all().delete()
         raised = [
-            on(one, "X" * 31 if number == poisoned else "PAST_EXIT")
-            for number, one in enumerate(executions)
+            on(e, "X" * 31 if number == poisoned else "PAST_EXIT")
+            for number, e in enumerate(executions)
         ]
         written = put(many_tokens, *raised)
         assert len(written.raised) == MANY - 1
         assert open_causes() == ["PAST_EXIT"] * (MANY - 1) + ["UNWRITABLE"]
-        assert [one.execution_id for one in written.refused] == [executions[poisoned].id]
+        assert [refused.execution_id for refused in written.refused] == [executions[poisoned].id]
 
 
 def test_whatever_a_broker_says_an_alarm_is_not_refused_for_it(
@@ -230,13 +232,14 @@ def raise_in_parallel(run: Run, leg: str, *, waits: bool) -> list[int]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_executors_that_raise_the_same_in_parallel_raise_it_once(run: Run) -> None:
+def test_two_executors_in_parallel_raise_the_same_once(run: Run) -> None:
     assert raise_in_parallel(run, "", waits=True) == [1, 0]
     assert AlarmRow.objects.get().raised_by == "a"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_control_of_the_race_two_different_alarms_are_two_rows(run: Run) -> None:
+def test_control_two_different_alarms_are_two_rows(run: Run) -> None:
+    """The control of the race above."""
     assert raise_in_parallel(run, "ce", waits=False) == [1, 1]
 
 
@@ -264,10 +267,10 @@ def test_an_acknowledged_alarm_stays_open_and_says_who_is_at_it(alarm: AlarmRow)
 def test_what_people_do_about_an_alarm_stands_in_the_audit(alarm: AlarmRow) -> None:
     acknowledge(alarm_id=alarm.pk, actor=SYSTEM, now=T)
     settle(alarm_id=alarm.pk, note="closed by hand", actor=SYSTEM, now=T)
-    told = {entry.action: entry.data for entry in AuditEntry.objects.filter(target_type="alarm")}
+    audited = {entry.action: entry.data for entry in AuditEntry.objects.filter(target_type="alarm")}
     assert alarm.execution is not None
     about = {"cause": "DUPLICATE", "about": alarm.execution.public_id}
-    assert told == {
+    assert audited == {
         "alarm.acknowledged": about,
         "alarm.settled": about | {"note": "closed by hand"},
     }

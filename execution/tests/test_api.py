@@ -63,15 +63,15 @@ class Scene:
     def url(self, what: str, surface: str = "partner") -> str:
         return f"/{surface}/subscriptions/{self.subscription.public_id}/{what}"
 
-    def day(self, back: int = 0, status: str = "CLOSED", **fields: Any) -> Execution:
-        """An execution ``back`` days ago, both legs filled; sold out again when CLOSED."""
-        run = make_run(self.template, TEST_DAY - dt.timedelta(days=back))
+    def day(self, days_ago: int = 0, status: str = "CLOSED", **fields: Any) -> Execution:
+        """An execution ``days_ago`` days ago, both legs filled; sold out again when CLOSED."""
+        run = make_run(self.template, TEST_DAY - dt.timedelta(days=days_ago))
         decide(run, self.contracts)
-        made = make_execution(run, self.subscription, status, **fields)
-        for entry in enter(made, self.contracts):
+        execution = make_execution(run, self.subscription, status, **fields)
+        for entry in enter(execution, self.contracts):
             if status == "CLOSED":
-                leave(made, entry)
-        return made
+                leave(execution, entry)
+        return execution
 
 
 @pytest.fixture
@@ -89,15 +89,15 @@ def ask(request: pytest.FixtureRequest, scene: Scene) -> Callable[..., Any]:
 
 # -- executions ---------------------------------------------------------------------------------
 def test_an_execution_says_what_was_traded(scene: Scene, ask: Callable[..., Any]) -> None:
-    made = scene.day(realised_pnl=Decimal("5330.00"), exit_reason="EXIT_TIME")
+    execution = scene.day(realised_pnl=Decimal("5330.00"), exit_reason="EXIT_TIME")
     answer = ask("executions")
     assert answer.status_code == 200, answer.json()
     body = answer.json()
     assert body["subscription_id"] == scene.subscription.public_id
     assert body["next_cursor"] is None
     (row,) = body["executions"]
-    assert row["execution_id"] == made.public_id
-    assert (row["run"], row["trade_date"]) == (made.run.public_id, TEST_DAY.isoformat())
+    assert row["execution_id"] == execution.public_id
+    assert (row["run"], row["trade_date"]) == (execution.run.public_id, TEST_DAY.isoformat())
     assert (row["status"], row["pnl"], row["currency"]) == ("CLOSED", 5330.0, "INR")
     assert (row["exit_reason"], row["failure"]) == ("EXIT_TIME", None)
     assert row["entry_at"].endswith("Z")
@@ -117,10 +117,10 @@ def test_a_failure_has_its_cause_in_words_and_the_brokers_own(
     scene: Scene, ask: Callable[..., Any]
 ) -> None:
     run = make_run(scene.template)
-    made = make_execution(
+    execution = make_execution(
         run, scene.subscription, "FAILED", cause="MARGIN", message="RMS:Margin Exceeds"
     )
-    enter(made, scene.contracts, OrderIntent.State.REJECTED, cause="MARGIN", message="RMS")
+    enter(execution, scene.contracts, OrderIntent.State.REJECTED, cause="MARGIN", message="RMS")
     (row,) = ask("executions").json()["executions"]
     assert row["failure"] == {
         "cause": "MARGIN",
@@ -132,7 +132,7 @@ def test_a_failure_has_its_cause_in_words_and_the_brokers_own(
 
 
 def test_pages_follow_the_cursor_newest_first(scene: Scene, ask: Callable[..., Any]) -> None:
-    made = [scene.day(back).public_id for back in range(5, 0, -1)]
+    public_ids = [scene.day(days_ago).public_id for days_ago in range(5, 0, -1)]
     seen: list[str] = []
     query: dict[str, Any] = {"per_page": 2}
     while True:
@@ -143,12 +143,12 @@ def test_pages_follow_the_cursor_newest_first(scene: Scene, ask: Callable[..., A
         query["cursor"] = body["next_cursor"]
         scene_size = len(body["executions"])
         assert scene_size == 2
-    assert seen == made[::-1]
+    assert seen == public_ids[::-1]
 
 
 def test_a_page_does_not_move_when_rows_are_added(scene: Scene, ask: Callable[..., Any]) -> None:
-    for back in range(4, 1, -1):
-        scene.day(back)
+    for days_ago in range(4, 1, -1):
+        scene.day(days_ago)
     first = ask("executions", per_page=2).json()
     scene.day(1)
     second = ask("executions", per_page=2, cursor=first["next_cursor"]).json()
@@ -185,17 +185,17 @@ def test_another_subscriptions_execution_is_no_cursor(
 
 
 def count_queries(ask: Callable[..., Any], what: str) -> int:
-    with CaptureQueriesContext(connection) as found:
+    with CaptureQueriesContext(connection) as queries:
         assert ask(what).status_code == 200
-    return len(found)
+    return len(queries)
 
 
 def test_the_query_count_does_not_grow(scene: Scene, ask: Callable[..., Any]) -> None:
     scene.day(1, "OPEN")
     ask("executions")  # the first request of a key notes that it was used
     counts = {what: count_queries(ask, what) for what in ("executions", "positions")}
-    for back in range(2, 8):
-        scene.day(back, "OPEN")
+    for days_ago in range(2, 8):
+        scene.day(days_ago, "OPEN")
     for what, count in counts.items():
         assert count_queries(ask, what) == count
         assert count <= 7
@@ -232,14 +232,14 @@ def quotes(monkeypatch: pytest.MonkeyPatch) -> FixedQuotes:
 def test_open_legs_at_the_last_price(
     scene: Scene, ask: Callable[..., Any], quotes: FixedQuotes
 ) -> None:
-    made = scene.day(status="OPEN")
+    execution = scene.day(status="OPEN")
     call, put = scene.contracts
     quotes.last = {call.pk: Decimal("90.50"), put.pk: Decimal("112.00")}
     body = ask("positions").json()
     assert body["as_of"].endswith("Z")
     rows = {row["contract"][-2:]: row for row in body["positions"]}
     assert set(rows) == {"CE", "PE"}
-    assert rows["CE"]["execution_id"] == made.public_id
+    assert rows["CE"]["execution_id"] == execution.public_id
     assert (rows["CE"]["quantity"], rows["CE"]["average_price"]) == (-130, 100.5)
     assert (rows["CE"]["last_price"], rows["CE"]["mtm"]) == (90.5, 1300.0)
     assert (rows["PE"]["mtm"], body["total_mtm"]) == (-1495.0, -195.0)
@@ -279,11 +279,11 @@ def test_what_is_closed_is_not_open(
     scene: Scene, ask: Callable[..., Any], quotes: FixedQuotes
 ) -> None:
     scene.day(1, "CLOSED")
-    made = scene.day(0, "EXITING")
-    call, put = made.intents.order_by("leg_index")
-    leave(made, call, reason="STOP")
-    made.closed_outside = {put.leg_key: 65}
-    made.save()
+    execution = scene.day(0, "EXITING")
+    call, put = execution.intents.order_by("leg_index")
+    leave(execution, call, reason="STOP")
+    execution.closed_outside = {put.leg_key: 65}
+    execution.save()
     body = ask("positions").json()
     (row,) = body["positions"]
     assert row["contract"].endswith("PE")
@@ -300,8 +300,8 @@ def test_nothing_open_is_an_empty_list_and_a_zero(
 def test_a_level_that_no_price_reaches_is_not_shown(
     scene: Scene, ask: Callable[..., Any], quotes: FixedQuotes
 ) -> None:
-    made = scene.day(status="OPEN")
-    made.run.watches.update(stop_price=Decimal("-5.00"), target_price=Decimal(0))
+    execution = scene.day(status="OPEN")
+    execution.run.watches.update(stop_price=Decimal("-5.00"), target_price=Decimal(0))
     assert {row["stop_price"] for row in ask("positions").json()["positions"]} == {None}
 
 
@@ -337,9 +337,9 @@ def test_the_keys_permission_is_asked(scene: Scene, what: str) -> None:
 
 
 def test_last_executions_of_a_subscription_are_the_same_rows(scene: Scene) -> None:
-    made = scene.day()
+    execution = scene.day()
     url = f"/partner/subscriptions/{scene.subscription.public_id}"
     body = scene.tenant.client.get(url).json()
     listed = scene.tenant.client.get(scene.url("executions")).json()
-    assert [row["execution_id"] for row in body["last_executions"]] == [made.public_id]
-    assert [row["execution_id"] for row in listed["executions"]] == [made.public_id]
+    assert [row["execution_id"] for row in body["last_executions"]] == [execution.public_id]
+    assert [row["execution_id"] for row in listed["executions"]] == [execution.public_id]

@@ -61,20 +61,20 @@ class Broker:
             return None
         return [
             dataclasses.replace(
-                report(one, BookState.FILLED, one.quantity),
+                report(intent, BookState.FILLED, intent.quantity),
                 symbol=NAME.symbol,
                 exchange=NAME.exchange,
                 product=Product.INTRADAY,
             )
-            for one in self._execution.intents
+            for intent in self._execution.intents
         ]
 
 
 @pytest.fixture
 def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
-    one = Feed()
-    monkeypatch.setattr(QUOTES, "_implementation", one)
-    return one
+    source = Feed()
+    monkeypatch.setattr(QUOTES, "_implementation", source)
+    return source
 
 
 async def _done(*_: Any) -> None:
@@ -98,7 +98,7 @@ def parts_of(execution: LiveExecution, broker: Broker, write: Callable[..., Any]
     return parts
 
 
-def test_an_exit_that_nobody_speaks_of_used_up_the_feed_of_everybody(feed: Feed) -> None:
+def test_an_exit_nobody_speaks_of_used_up_everybodys_feed(feed: Feed) -> None:
     """Seen beside accounts whose books drip: everybody else's exits left 0.9 s later, because a
     Kite feed answers once a second and was asked by those that could not leave anyway."""
     execution = bought()

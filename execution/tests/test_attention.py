@@ -31,9 +31,7 @@ def listed() -> list[Matter]:
     return matters(list(newest_of_each()))
 
 
-def test_an_alarm_and_the_order_that_it_tells_of_were_rows_of_their_own(
-    day: Day, staff: Client
-) -> None:
+def test_an_alarm_and_its_order_were_two_rows(day: Day, staff: Client) -> None:
     """Seen: an execution's alarm above, its orders at the end of the list, as if they were two
     things to do."""
     other = execution_of(day, "UNKNOWN")  # listed between them, by its orders
@@ -60,13 +58,13 @@ def test_an_alarm_and_the_order_that_it_tells_of_were_rows_of_their_own(
 
 
 def test_the_first_page_and_the_list_count_the_same_alarms(day: Day, staff: Client) -> None:
-    one, two = execution_of(day), execution_of(day)
-    for execution, causes in ((one, ("PAST_EXIT", "DUPLICATE")), (two, ("PAST_EXIT",))):
+    first, second = execution_of(day), execution_of(day)
+    for execution, causes in ((first, ("PAST_EXIT", "DUPLICATE")), (second, ("PAST_EXIT",))):
         for cause in causes:
             make_alarm(execution, cause)
-    make_alarm(two, "EXIT_RESTING", cleared_at=clock.now(), cleared_by="it is filled")
+    make_alarm(second, "EXIT_RESTING", cleared_at=clock.now(), cleared_by="it is filled")
     Alarm.objects.create(run=day.run, cause="NO_PRICE")
-    Alarm.objects.create(account=one.account, cause="BOOK_UNREAD")
+    Alarm.objects.create(account=first.account, cause="BOOK_UNREAD")
     assert [len(matter.alarms) for matter in listed()] == [1, 1, 1, 2]
     page = get(staff, reverse(ATTENTION))
     for text in (get(staff, reverse("admin:index")), page):
@@ -76,7 +74,7 @@ def test_the_first_page_and_the_list_count_the_same_alarms(day: Day, staff: Clie
     narrowed = get(staff, reverse(ATTENTION), cause="PAST_EXIT")
     assert narrowed.count("/settle/") == 2
     assert "alarms are open" not in narrowed
-    assert f"/execution/{one.pk}/settle" not in narrowed, "it would settle what is not shown"
+    assert f"/execution/{first.pk}/settle" not in narrowed, "it would settle what is not shown"
 
 
 def test_what_is_only_asked_is_no_work_for_a_person(day: Day, staff: Client) -> None:

@@ -34,9 +34,7 @@ NUL = {"leg\0": 65}
     count=st.integers(1, 200),
     poisoned=st.sets(st.integers(0, 199), max_size=4),
 )
-def test_everything_but_the_culprits_is_written_once_and_in_order(
-    count: int, poisoned: set[int]
-) -> None:
+def test_all_but_the_culprits_are_written_once_in_order(count: int, poisoned: set[int]) -> None:
     tries: list[Sequence[int]] = []
 
     def attempt(part: Sequence[int]) -> list[int]:
@@ -46,10 +44,10 @@ def test_everything_but_the_culprits_is_written_once_and_in_order(
         return list(part)
 
     apart = write_apart(range(count), attempt)
-    written = [one for part in apart.results for one in part]
+    written = [number for part in apart.results for number in part]
     bad = sorted(poisoned & set(range(count)))
-    assert written == [one for one in range(count) if one not in poisoned]
-    assert apart.culprits == [(one, "numeric field overflow") for one in bad]
+    assert written == [number for number in range(count) if number not in poisoned]
+    assert apart.culprits == [(number, "numeric field overflow") for number in bad]
     assert len(tries) <= 1 + 2 * len(bad) * count.bit_length()
 
 
@@ -103,19 +101,19 @@ def commit(
 ) -> frozenset[int]:
     """The commit before T; one plan has a slice that no smallint holds."""
     plans = [
-        EntryPlan(one, [planned(one, slice=32_768 if number == poisoned else 0)])
-        for number, one in enumerate(executions)
+        EntryPlan(execution, [planned(execution, slice=32_768 if number == poisoned else 0)])
+        for number, execution in enumerate(executions)
     ]
     return commit_entries(plans, owner=OWNER, tokens=tokens, now=T)
 
 
-def alarmed() -> list[int]:
+def unwritable() -> list[int]:
     """Executions that need a person because of what could not be stored."""
-    found = Execution.objects.filter(needs_attention=True, cause="UNWRITABLE")
-    return list(found.values_list("id", flat=True))
+    executions = Execution.objects.filter(needs_attention=True, cause="UNWRITABLE")
+    return list(executions.values_list("id", flat=True))
 
 
-def calm() -> None:
+def clear_attention() -> None:
     """As if nobody had ever needed attention."""
     Alarm.objects.all().delete()
     Execution.objects.update(cause="", message="")
@@ -127,7 +125,7 @@ def test_slice_32768_of_one_subscriber_and_nobodys_run_commits(
 ) -> None:
     culprit = executions[poisoned]
     committed = commit(executions, tokens, poisoned)
-    others = {one.id for one in executions} - {culprit.id}
+    others = {execution.id for execution in executions} - {culprit.id}
     assert committed == others
     assert set(OrderIntent.objects.values_list("execution_id", flat=True)) == others
     row = Execution.objects.get(pk=culprit.id)
@@ -135,62 +133,63 @@ def test_slice_32768_of_one_subscriber_and_nobodys_run_commits(
     assert "smallint" in row.message
 
 
-def test_one_book_row_with_average_price_1e8_and_nobodys_fills_are_written(
+def test_one_price_of_1e8_and_nobodys_fills_are_written(
     executions: list[LiveExecution], tokens: dict[int, int]
 ) -> None:
-    """In each position of the batch."""
+    """An average price in one row of a book, in each position of the batch."""
     commit(executions, tokens)
     for poisoned in range(MANY):
-        calm()
+        clear_attention()
         price = Decimal(100 + poisoned)
         OrderIntent.objects.update(state="ACCEPTED", filled_quantity=0)
         fills = [
-            planned(one, state=lifecycle.FILLED, filled_quantity=65, average_price=price)
-            for one in executions
+            planned(execution, state=lifecycle.FILLED, filled_quantity=65, average_price=price)
+            for execution in executions
         ]
         fills[poisoned].average_price = ABSURD
         written = write(Batch(results=fills), owner=OWNER, tokens=tokens, now=T)
         filled = OrderIntent.objects.filter(state="FILLED", average_price=price)
         assert filled.count() == MANY - 1
-        assert [(one.what, one.execution_id) for one in written.refused] == [
+        assert [(refused.what, refused.execution_id) for refused in written.refused] == [
             ("result", executions[poisoned].id)
         ]
-        assert alarmed() == [executions[poisoned].id]
+        assert unwritable() == [executions[poisoned].id]
 
 
-def test_one_poisoned_thing_of_each_kind_and_the_rest_of_the_batch_is_granted(
+def test_one_poisoned_thing_of_each_kind_spares_the_batch(
     executions: list[LiveExecution], tokens: dict[int, int]
 ) -> None:
+    """The rest of the batch is granted."""
     commit(executions, tokens)
     for poisoned in range(0, MANY, 7):
-        calm()
+        clear_attention()
         OrderIntent.objects.filter(purpose="EXIT").delete()
         Execution.objects.update(status="COMMITTED")
-        mine = [copy.copy(one) for one in executions]
+        copies = [copy.copy(execution) for execution in executions]
         exits = [
             planned(
-                one,
-                code=f"E{one.id:011d}",
+                execution,
+                code=f"E{execution.id:011d}",
                 purpose=lifecycle.EXIT,
                 price=ABSURD * 100 if number == (poisoned + 1) % MANY else Decimal(10),
             )
-            for number, one in enumerate(mine)
+            for number, execution in enumerate(copies)
         ]
         batch = Batch(
-            inserts=list(zip(mine, exits, strict=True)),
+            inserts=list(zip(copies, exits, strict=True)),
             statuses=[
-                StatusChange(one, "OPEN", closed_outside=NUL if number == poisoned else None)
-                for number, one in enumerate(mine)
+                StatusChange(execution, "OPEN", closed_outside=NUL if number == poisoned else None)
+                for number, execution in enumerate(copies)
             ],
         )
         written = write(batch, owner=OWNER, tokens=tokens, now=T)
         assert len(written.inserted) == len(written.statuses) == MANY - 1
-        assert {(one.what, one.execution_id) for one in written.refused} == {
-            ("insert", mine[(poisoned + 1) % MANY].id),
-            ("status", mine[poisoned].id),
+        assert {(refused.what, refused.execution_id) for refused in written.refused} == {
+            ("insert", copies[(poisoned + 1) % MANY].id),
+            ("status", copies[poisoned].id),
         }
         assert Execution.objects.filter(status="OPEN").count() == MANY - 1
-        assert set(alarmed()) == {mine[poisoned].id, mine[(poisoned + 1) % MANY].id}
+        assert set(unwritable()) == {copies[poisoned].id, copies[(poisoned + 1) % MANY].id}
 
 
 def test_who_is_missed_is_written_without_the_one_that_cannot_be(
@@ -201,7 +200,7 @@ def test_who_is_missed_is_written_without_the_one_that_cannot_be(
         executions[0].run.id, executions, "GRACE_OVER", owner=OWNER, tokens=tokens, now=T
     )
     assert len(missed) == MANY - 1
-    assert alarmed() == [executions[17].id]
+    assert unwritable() == [executions[17].id]
 
 
 def test_a_batch_in_order_is_one_transaction(
@@ -211,7 +210,9 @@ def test_a_batch_in_order_is_one_transaction(
 ) -> None:
     """The control: nothing is cut where nothing is refused (savepoint, lock, update, release)."""
     commit(executions, tokens)
-    fills = [planned(one, state=lifecycle.FILLED, filled_quantity=65) for one in executions]
+    fills = [
+        planned(execution, state=lifecycle.FILLED, filled_quantity=65) for execution in executions
+    ]
     with django_assert_num_queries(4):  # type: ignore[operator]
         written = write(Batch(results=fills), owner=OWNER, tokens=tokens, now=T)
     assert written.refused == ()

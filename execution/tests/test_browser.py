@@ -41,9 +41,9 @@ def page(
 
 @pytest.fixture
 def day() -> Day:
-    made = Day()
-    made.fill(12)
-    return made
+    trading_day = Day()
+    trading_day.fill(12)
+    return trading_day
 
 
 def test_the_run_page_draws_and_stays_fresh(page: Page, day: Day) -> None:

@@ -46,7 +46,9 @@ def test_the_last_few_end_nobodys_quiet_later() -> None:
     asyncio.run(story())
 
 
-def test_many_accounts_whose_orders_leave_with_the_answers_are_waited_for() -> None:
+def test_many_accounts_with_orders_waiting_are_waited_for() -> None:
+    """Their orders leave with the answers."""
+
     async def story() -> None:
         accounts = [Account(is_waiting=True) for _ in range(200)]
         waiting = wait_with(accounts)

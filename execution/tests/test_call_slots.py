@@ -10,7 +10,7 @@ from execution.engine.runtime import call_slots
 from execution.engine.runtime.call_slots import CallSlots
 
 
-async def carried(bound: CallSlots, calls: int) -> int:
+async def most_at_once(bound: CallSlots, calls: int) -> int:
     """The most of ``calls`` that were under way at once."""
     under_way = most = 0
 
@@ -31,9 +31,9 @@ def test_48_reads_at_once_were_all_that_5000_accounts_had(monkeypatch: pytest.Mo
 
     async def main() -> tuple[int, int]:
         bound = CallSlots(*call_slots.READS)
-        begun = await carried(bound, 50)
+        begun = await most_at_once(bound, 50)
         for _ in range(20):
-            await carried(bound, 100)
+            await most_at_once(bound, 100)
         return begun, bound.bound
 
     begun, after = asyncio.run(main())
@@ -44,7 +44,7 @@ def test_48_reads_at_once_were_all_that_5000_accounts_had(monkeypatch: pytest.Mo
 def test_a_fixed_bound_stays() -> None:
     async def main() -> tuple[int, int]:
         bound = CallSlots(4)
-        return await carried(bound, 50), bound.bound
+        return await most_at_once(bound, 50), bound.bound
 
     assert asyncio.run(main()) == (4, 4)
 
@@ -55,7 +55,7 @@ def test_a_loop_that_is_late_begins_less(monkeypatch: pytest.MonkeyPatch) -> Non
 
     async def main() -> int:
         bound = CallSlots(*call_slots.READS)
-        await carried(bound, 100)
+        await most_at_once(bound, 100)
         return bound.bound
 
     assert asyncio.run(main()) == call_slots.READS[0]
@@ -96,6 +96,6 @@ def test_who_gives_up_while_waiting_keeps_no_place() -> None:
         await asyncio.gather(given_up, return_exceptions=True)
         free.set()
         await first
-        return await carried(bound, 3)
+        return await most_at_once(bound, 3)
 
     assert asyncio.run(main()) == 1

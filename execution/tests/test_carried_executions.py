@@ -51,7 +51,7 @@ def end(execution: Execution, now: dt.datetime = CLOSED, note: str = NOTE) -> No
     end_carried(execution_id=execution.pk, note=note, actor=SYSTEM, now=now)
 
 
-def at(monkeypatch: pytest.MonkeyPatch, now: dt.datetime) -> None:
+def set_clock(monkeypatch: pytest.MonkeyPatch, now: dt.datetime) -> None:
     monkeypatch.setattr(clock, "_offset", now.timestamp() - clock.real_now().timestamp())
 
 
@@ -71,9 +71,9 @@ def test_a_carried_execution_had_no_page_to_end_it(carried: Execution) -> None:
     assert states == {("FILLED", ""), ("ESCALATED", "UNRESOLVED")}
     alarm = Alarm.objects.get()
     assert (alarm.settled_by, alarm.note) == (SYSTEM.id, NOTE)
-    told = OutboxEvent.objects.get(type="execution.completed")
-    assert (told.payload["status"], told.payload["cause"]) == ("CLOSED", "SESSION_OVER")
-    assert "pnl" not in told.payload
+    event = OutboxEvent.objects.get(type="execution.completed")
+    assert (event.payload["status"], event.payload["cause"]) == ("CLOSED", "SESSION_OVER")
+    assert "pnl" not in event.payload
     entry = AuditEntry.objects.get(action="execution.ended")
     assert (entry.target_id, entry.data["note"]) == (carried.public_id, NOTE)
 
@@ -99,7 +99,7 @@ def test_before_the_close_an_exit_is_asked_for_instead(carried: Execution) -> No
 def test_staff_end_it_in_the_console_with_a_note(
     carried: Execution, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at(monkeypatch, CLOSED + dt.timedelta(minutes=1))
+    set_clock(monkeypatch, CLOSED + dt.timedelta(minutes=1))
     client.force_login(StaffUser.objects.create_superuser("asha", "asha@example.com", "secret"))
     page = reverse("admin:execution_execution_end", args=[carried.pk])
     assert "sends nothing" in client.get(page).content.decode()
@@ -118,7 +118,7 @@ def test_staff_end_it_in_the_console_with_a_note(
     ],
     ids=["before-the-close", "over"],
 )
-def test_end_it_offered_a_form_and_a_button_where_nothing_is_carried(
+def test_end_it_was_offered_where_nothing_is_carried(
     carried: Execution,
     client: Client,
     monkeypatch: pytest.MonkeyPatch,
@@ -126,7 +126,8 @@ def test_end_it_offered_a_form_and_a_button_where_nothing_is_carried(
     now: dt.datetime,
     said: str,
 ) -> None:
-    at(monkeypatch, now)
+    """Its page had a form and a button."""
+    set_clock(monkeypatch, now)
     Execution.objects.update(status=status)
     client.force_login(StaffUser.objects.create_superuser("asha", "asha@example.com", "secret"))
     page = reverse("admin:execution_execution_end", args=[carried.pk])
@@ -144,7 +145,7 @@ def test_the_page_of_a_carried_execution_had_no_way_to_end_it(
     carried: Execution, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The alarm says *End it*, and no page led there."""
-    at(monkeypatch, CLOSED + dt.timedelta(minutes=1))
+    set_clock(monkeypatch, CLOSED + dt.timedelta(minutes=1))
     client.force_login(StaffUser.objects.create_superuser("asha", "asha@example.com", "secret"))
     page = reverse("admin:execution_execution_end", args=[carried.pk])
     assert page in client.get(page_of(carried)).content.decode()

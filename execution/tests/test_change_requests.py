@@ -17,7 +17,7 @@ CUSTOMERS = 2
 NOT_NOW = "Order cannot be cancelled or modified as it is being processed"
 
 
-def rest(house: House, **fault: Any) -> None:
+def let_exits_rest(house: House, **fault: Any) -> None:
     """Exits (all of them, or ``count``) are accepted and do not fill until they are changed."""
     match = {"side": "BUY"}
     house.control.ask("POST", "/faults", kind="partial_fill", fraction=0, match=match, **fault)
@@ -37,11 +37,12 @@ def day(house: House, executor: Callable[[], Any]) -> list[OrderIntent]:
     return list(OrderIntent.objects.filter(purpose="EXIT").order_by("id"))
 
 
-def test_exits_that_rested_while_cancels_were_refused_and_changes_taken_never_left(
+def test_exits_never_left_where_only_changes_were_taken(
     house: House, executor: Callable[[], Any]
 ) -> None:
-    """Seen (a4b): open for ever at a broker that would have taken another price."""
-    rest(house)
+    """Seen (a4b) where exits rested and cancels were refused: open for ever at a broker that would
+    have taken another price."""
+    let_exits_rest(house)
     refuse(house, "cancel")
     exits = day(house, executor)
     assert [i.attempt_group for i in exits] == [0] * len(exits) == [0] * 2 * CUSTOMERS
@@ -56,15 +57,16 @@ def test_exits_that_rested_while_cancels_were_refused_and_changes_taken_never_le
         assert int(orders[intent.tag]["quantity"]) == intent.quantity
 
 
-def test_where_changes_are_refused_exits_are_withdrawn_and_quoted_anew(
+def test_exits_are_quoted_anew_where_changes_are_refused(
     house: House, executor: Callable[[], Any]
 ) -> None:
-    rest(house, count=2 * CUSTOMERS)
+    """They are withdrawn first."""
+    let_exits_rest(house, count=2 * CUSTOMERS)
     refuse(house, "modify")
     exits = day(house, executor)
     first = [i for i in exits if i.attempt_group == 0]
     assert {(i.state, i.cause) for i in first} == {("CANCELLED", "NOT_FILLED")}
     # Kite says it with an error that proves nothing: its change is unknown, and never seen.
-    told = {(c["state"], c["message"]) for i in first for c in i.changes}
-    assert told == {("REFUSED", NOT_NOW), ("UNKNOWN", NOT_NOW)}
+    outcomes = {(c["state"], c["message"]) for i in first for c in i.changes}
+    assert outcomes == {("REFUSED", NOT_NOW), ("UNKNOWN", NOT_NOW)}
     assert {i.state for i in exits if i.attempt_group == 1} == {"FILLED"}

@@ -34,14 +34,14 @@ def test_complete_65_of_our_130_is_final_with_65(purpose: str, state: str) -> No
     """Seen: PARTIAL for ever, no alarm."""
     filled = LOT if state == lifecycle.PARTIAL else 0
     intent = at_broker(state=state, purpose=purpose, filled_quantity=filled)
-    told = row(intent, BookState.FILLED, LOT, LOT)
-    assert transitions.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
+    book_row = row(intent, BookState.FILLED, LOT, LOT)
+    assert transitions.apply_report(intent, book_row, at=ENTRY_AT, now_mono=NOW)
     assert (intent.state, intent.filled_quantity) == (lifecycle.CANCELLED, LOT)
     assert intent.cause == CHANGED_OUTSIDE
     assert intent.final_at == ENTRY_AT
-    assert transitions.is_changed(intent, told)
+    assert transitions.is_changed(intent, book_row)
     assert "changed at the broker" in explain(intent.cause)
-    assert not transitions.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
+    assert not transitions.apply_report(intent, book_row, at=ENTRY_AT, now_mono=NOW)
 
 
 @pytest.mark.parametrize(
@@ -57,15 +57,15 @@ def test_what_is_not_complete_with_its_own_quantity_is_not_final(
     state: BookState, filled: int, quantity: int, changed: bool
 ) -> None:
     intent = at_broker()
-    told = row(intent, state, filled, quantity)
-    transitions.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
+    book_row = row(intent, state, filled, quantity)
+    transitions.apply_report(intent, book_row, at=ENTRY_AT, now_mono=NOW)
     assert intent.state == lifecycle.PARTIAL
-    assert transitions.is_changed(intent, told) == changed
+    assert transitions.is_changed(intent, book_row) == changed
 
 
 def test_an_order_made_larger_is_filled_and_told() -> None:
     intent = at_broker()
-    told = row(intent, BookState.FILLED, 3 * LOT, 3 * LOT)
-    assert transitions.apply_report(intent, told, at=ENTRY_AT, now_mono=NOW)
+    book_row = row(intent, BookState.FILLED, 3 * LOT, 3 * LOT)
+    assert transitions.apply_report(intent, book_row, at=ENTRY_AT, now_mono=NOW)
     assert (intent.state, intent.filled_quantity) == (lifecycle.FILLED, 2 * LOT)
-    assert transitions.is_changed(intent, told)
+    assert transitions.is_changed(intent, book_row)

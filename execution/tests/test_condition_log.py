@@ -42,19 +42,19 @@ class Feed:
         need: Need = Need.PAGE,
     ) -> Market:
         """As the platform's feed answers."""
-        found = {}
+        quotes = {}
         for pk in contract_ids:
             if kind := self.has.get(pk, ""):
                 traded = now if kind == "fresh" else now - OLD
-                found[pk] = Quote(Decimal(100), Decimal(99), None, now, "main", traded)
-        return Market({}, found, now, "main did not answer")
+                quotes[pk] = Quote(Decimal(100), Decimal(99), None, now, "main", traded)
+        return Market({}, quotes, now, "main did not answer")
 
 
 @pytest.fixture
 def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
-    made = Feed()
-    monkeypatch.setattr(QUOTES, "_implementation", made)
-    return made
+    source = Feed()
+    monkeypatch.setattr(QUOTES, "_implementation", source)
+    return source
 
 
 @pytest.fixture
@@ -68,13 +68,13 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.fixture
 def executor() -> Iterator[Executor]:
     """It holds one short straddle, and is driven by hand."""
-    made = Executor(from_settings(), name="spells")
+    instance = Executor(from_settings(), name="spells")
     run = held(STRADDLE)
-    made.day.runs[run.id] = run
-    made.day.adopt([live_execution(run, status="OPEN")])
-    yield made
-    made.db.close()
-    made.feeds.close()
+    instance.day.runs[run.id] = run
+    instance.day.adopt([live_execution(run, status="OPEN")])
+    yield instance
+    instance.db.close()
+    instance.feeds.close()
 
 
 def held(strategy: StrategySpec) -> LiveRun:
@@ -115,7 +115,7 @@ def test_a_dead_feed_wrote_a_line_each_second(
     (line,) = look(executor, seconds, 60)
     assert line == {"event": "risk_with_quotes_again", "log_level": "info", "seconds": 65}
     feed.has = {}
-    assert [one["event"] for one in look(executor, seconds, 5)] == ["risk_without_quotes"]
+    assert [entry["event"] for entry in look(executor, seconds, 5)] == ["risk_without_quotes"]
 
 
 def test_a_leg_without_a_price_wrote_a_line_each_second(
@@ -132,7 +132,7 @@ def test_a_leg_without_a_price_wrote_a_line_each_second(
         "leg": "ce",
     }
     feed.has = {pe: "fresh"}
-    assert [one["event"] for one in look(executor, seconds, 10)] == ["risk_without_quotes"], (
+    assert [entry["event"] for entry in look(executor, seconds, 10)] == ["risk_without_quotes"], (
         "no price has come with it"
     )
     feed.has = {ce: "fresh", pe: "fresh"}
@@ -165,13 +165,13 @@ def test_what_is_no_longer_held_is_not_waited_for(
 
 def test_a_spell_is_about_one_thing(seconds: list[float]) -> None:
     spells = ConditionLog(30, "away", "back")
-    one, two = (("leg", "ce"),), (("leg", "pe"),)
+    ce, pe = (("leg", "ce"),), (("leg", "pe"),)
     with structlog.testing.capture_logs() as lines:
-        spells.begin(one)
+        spells.begin(ce)
         seconds[0] += 2.4
-        spells.begin(two)
-        spells.begin(one)
-        spells.end(one)
-        spells.end(one)
-    told = [(line["event"], line["leg"], line.get("seconds")) for line in lines]
-    assert told == [("away", "ce", None), ("away", "pe", None), ("back", "ce", 2)]
+        spells.begin(pe)
+        spells.begin(ce)
+        spells.end(ce)
+        spells.end(ce)
+    events = [(line["event"], line["leg"], line.get("seconds")) for line in lines]
+    assert events == [("away", "ce", None), ("away", "pe", None), ("back", "ce", 2)]

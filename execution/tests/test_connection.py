@@ -134,8 +134,8 @@ def test_an_interim_answer_is_skipped(interim: bytes, apart: bool) -> None:
             await writer.drain()
 
     answers = play(hesitant, requests=2)
-    found = [(a.response.status, a.response.body, a.error) for a in answers if a.response]
-    assert found == [(200, b"1", ""), (200, b"2", "")]
+    verdicts = [(a.response.status, a.response.body, a.error) for a in answers if a.response]
+    assert verdicts == [(200, b"1", ""), (200, b"2", "")]
     assert "link" not in (answers[0].response.headers if answers[0].response else {})
 
 
@@ -150,8 +150,8 @@ def test_an_interim_answer_is_skipped(interim: bytes, apart: bool) -> None:
     ],
     ids=["two answers", "an answer and a half", "an answer and rubbish", "101", "100 only"],
 )
-def test_data_beyond_an_answer_closes_the_connection_and_tells_no_verdict(written: bytes) -> None:
-    """Order 2 was told order 1's verdict."""
+def test_data_beyond_an_answer_closes_and_tells_no_verdict(written: bytes) -> None:
+    """The connection is closed: order 2 was told order 1's verdict."""
 
     async def talkative(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -182,7 +182,9 @@ def test_silence_ends_at_the_timeout() -> None:
     assert (answer.response, answer.error) == (None, "timeout")
 
 
-def test_connection_close_is_obeyed_and_the_next_request_provably_not_sent() -> None:
+def test_connection_close_is_obeyed() -> None:
+    """The next request is provably not sent."""
+
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")

@@ -116,5 +116,5 @@ def test_staff_read_why_a_run_was_missed_and_partners_the_cause(
         "message": CAUSES["CONTRACT_LIST"],
         "broker_message": "",
     }
-    told = OutboxEvent.objects.get(type="execution.missed").payload
-    assert told["broker_response"] == {"code": "CONTRACT_LIST", "message": ""}
+    payload = OutboxEvent.objects.get(type="execution.missed").payload
+    assert payload["broker_response"] == {"code": "CONTRACT_LIST", "message": ""}

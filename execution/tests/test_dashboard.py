@@ -41,9 +41,8 @@ def test_the_day_stands_on_the_page_today(day: Day, staff: Client) -> None:
     assert "Runs of today" not in get(login("view_template"), index)
 
 
-def test_a_run_that_everybody_missed_stood_there_as_armed_and_green(
-    day: Day, staff: Client
-) -> None:
+def test_a_run_that_everybody_missed_was_armed_and_green(day: Day, staff: Client) -> None:
+    """Seen on the first page."""
     missed_by_all(day, clock.now())
     index = get(staff, reverse("admin:index"))
     for expected in (
@@ -60,9 +59,10 @@ def test_a_run_that_everybody_missed_stood_there_as_armed_and_green(
         assert "No fresh quote was available at the entry second." in page
 
 
-def test_a_position_left_open_overnight_was_not_on_the_next_days_first_page(
+def test_an_overnight_position_was_not_on_the_first_page(
     day: Day, staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Left open, and not on the next day's first page."""
     held, waiting, closed = day.subscribers(3)
     enter(make_execution(day.run, held, "OPEN"), day.contracts)
     make_execution(day.run, waiting, "ARMED")
@@ -71,7 +71,7 @@ def test_a_position_left_open_overnight_was_not_on_the_next_days_first_page(
     monkeypatch.setattr(clock, "now", lambda: tomorrow)
     index = reverse("admin:index")
     get(staff, index)
-    with CaptureQueriesContext(connection) as one:
+    with CaptureQueriesContext(connection) as first_queries:
         page = get(staff, index)
     assert "left open" in page
     assert "Executions that are not over: 2 of 3; with a position: 1." in page
@@ -79,11 +79,11 @@ def test_a_position_left_open_overnight_was_not_on_the_next_days_first_page(
     assert "nothing here needs a person" not in page
     earlier = make_run(day.template, day.run.trade_date - dt.timedelta(days=1))
     make_execution(earlier, held, "EXITING")
-    with CaptureQueriesContext(connection) as two:
+    with CaptureQueriesContext(connection) as second_queries:
         both = get(staff, index)
     assert page_of(day.run) in both
     assert page_of(earlier) in both
-    assert len(one) == len(two)
+    assert len(first_queries) == len(second_queries)
     Execution.objects.update(status="CLOSED")
     assert "left open" not in get(staff, index)
 

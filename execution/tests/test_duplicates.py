@@ -48,25 +48,25 @@ def opened(*legs: Any) -> LiveExecution:
 
 def read(intent: LiveIntent, *orders: tuple[int, OrderReport]) -> None:
     """The book as it is now, as the poller takes it over."""
-    found = duplicates.find(intent, orders)
-    if found.own is not None:
-        transitions.apply_report(intent, found.own, at=ENTRY_AT, now_mono=NOW)
-        duplicates.note(intent, found)
+    matches = duplicates.find(intent, orders)
+    if matches.own is not None:
+        transitions.apply_report(intent, matches.own, at=ENTRY_AT, now_mono=NOW)
+        duplicates.note(intent, matches)
 
 
-def carry_out(execution: LiveExecution, wanted: ExitOrder) -> LiveIntent:
+def carry_out(execution: LiveExecution, exit_order: ExitOrder) -> LiveIntent:
     """The order of a step, filled."""
     return live_intent(
         execution,
-        leg_key=wanted.leg_key,
-        side=wanted.side,
-        quantity=wanted.quantity,
-        purpose=wanted.purpose,
-        reason=wanted.reason,
-        attempt_group=wanted.attempt_group,
+        leg_key=exit_order.leg_key,
+        side=exit_order.side,
+        quantity=exit_order.quantity,
+        purpose=exit_order.purpose,
+        reason=exit_order.reason,
+        attempt_group=exit_order.attempt_group,
         state=lifecycle.FILLED,
         sends=1,
-        filled_quantity=wanted.quantity,
+        filled_quantity=exit_order.quantity,
         average_price=Decimal(101),
     )
 
@@ -109,13 +109,13 @@ def test_which_order_of_an_intent_is_its_own(
     known: str, rows: list[tuple[int, OrderReport]], own: str | None, others: list[str]
 ) -> None:
     intent = live_intent(state=lifecycle.UNKNOWN, sends=2, broker_order_id=known)
-    found = duplicates.find(intent, rows)
-    assert (found.own.broker_order_id if found.own else None) == own
-    assert [one.broker_order_id for one in found.others] == others
+    matches = duplicates.find(intent, rows)
+    assert (matches.own.broker_order_id if matches.own else None) == own
+    assert [other.broker_order_id for other in matches.others] == others
 
 
-def test_a_duplicate_that_was_flagged_and_never_closed_is_closed_once() -> None:
-    """Seen: 504 after accepting, the order hidden for 14 s; 24 duplicates stayed open."""
+def test_a_duplicate_that_was_never_closed_is_closed_once() -> None:
+    """Seen: 504 after accepting, the order hidden for 14 s; 24 flagged duplicates stayed open."""
     execution = opened()
     short = execution.intents[0]
     both = [(1, order("A")), (2, order("B0"))]
@@ -132,31 +132,35 @@ def test_a_duplicate_that_was_flagged_and_never_closed_is_closed_once() -> None:
         assert execution.open_legs() == {"ce": -LOT, "pe": -LOT}
         assert not next_steps(execution, at())
     leaving = next_steps(execution, at(exit_due=True)).exits
-    assert [(one.leg_key, one.quantity) for one in leaving] == [("ce", LOT), ("pe", LOT)]
+    assert [(exit_order.leg_key, exit_order.quantity) for exit_order in leaving] == [
+        ("ce", LOT),
+        ("pe", LOT),
+    ]
 
 
 def test_what_a_duplicate_filled_counts_as_profit_and_loss() -> None:
     execution = opened(CE)
     read(execution.intents[0], (1, order("B0")), (1, dataclasses.replace(order("A"))))
-    for wanted in next_steps(execution, at()).exits:
-        carry_out(execution, wanted)
-    for wanted in next_steps(execution, at(exit_due=True)).exits:
-        carry_out(execution, wanted)
+    for exit_order in next_steps(execution, at()).exits:
+        carry_out(execution, exit_order)
+    for exit_order in next_steps(execution, at(exit_due=True)).exits:
+        carry_out(execution, exit_order)
     assert execution.realised_pnl() == Decimal(-2 * LOT)
 
 
 def test_the_exit_of_a_leg_takes_its_surplus_along() -> None:
     execution = opened(CE)
     read(execution.intents[0], (1, order("B0")), (1, order("A")))
-    (wanted,) = next_steps(execution, at(exit_due=True)).exits
-    assert (wanted.quantity, wanted.reason) == (2 * LOT, "EXIT_TIME")
-    carry_out(execution, wanted)
+    (exit_order,) = next_steps(execution, at(exit_due=True)).exits
+    assert (exit_order.quantity, exit_order.reason) == (2 * LOT, "EXIT_TIME")
+    carry_out(execution, exit_order)
     assert duplicates.surplus(execution) == {}
     assert next_steps(execution, at(exit_due=True)).exits == []
 
 
-def test_an_exit_that_turned_up_after_its_successor_opened_a_reverse_position() -> None:
-    """Two exits of one leg, each with a code of its own: the first was given up, and filled."""
+def test_a_late_exit_opened_a_reverse_position() -> None:
+    """It turned up after its successor: two exits of one leg, each with a code of its own; the
+    first was given up, and filled."""
     execution = opened(CE)
     (first,) = next_steps(execution, at(exit_due=True)).exits
     given_up = carry_out(execution, first)
@@ -178,8 +182,8 @@ def test_surplus_is_closed_while_other_legs_are_still_entering() -> None:
     execution.status = "COMMITTED"
     short.state, short.filled_quantity = lifecycle.UNKNOWN, 0
     read(wing, (1, order("B0")), (1, order("A")))
-    (wanted,) = next_steps(execution, at(grace_over=False)).exits
-    assert (wanted.leg_key, wanted.side, wanted.quantity) == ("wing", Side.SELL, LOT)
+    (exit_order,) = next_steps(execution, at(grace_over=False)).exits
+    assert (exit_order.leg_key, exit_order.side, exit_order.quantity) == ("wing", Side.SELL, LOT)
 
 
 def test_sold_surplus_leaves_before_bought_surplus() -> None:
@@ -187,12 +191,13 @@ def test_sold_surplus_leaves_before_bought_surplus() -> None:
     for intent in execution.intents:
         read(intent, (1, order(intent.broker_order_id)), (1, order(f"A{intent.leg_key}")))
     steps: Steps = next_steps(execution, at())
-    assert [one.leg_key for one in steps.exits] == ["ce"]
+    assert [exit_order.leg_key for exit_order in steps.exits] == ["ce"]
     carry_out(execution, steps.exits[0])
-    assert [one.leg_key for one in next_steps(execution, at()).exits] == ["wing"]
+    assert [exit_order.leg_key for exit_order in next_steps(execution, at()).exits] == ["wing"]
 
 
-def test_surplus_that_rests_is_a_stray_and_keeps_the_execution_from_ending() -> None:
+def test_resting_surplus_keeps_the_execution_from_ending() -> None:
+    """Surplus that rests is a stray."""
     execution = opened(CE)
     read(execution.intents[0], (1, order("B0")), (1, order("A", OPEN, 0)))
     assert execution.intents[0].strays == ("A",)
@@ -208,8 +213,8 @@ def test_an_order_that_was_given_up_and_rests_is_a_stray() -> None:
     assert (intent.state, intent.strays) == (lifecycle.MISSED, ("A",))
 
 
-def test_beside_an_exit_that_was_given_up_and_turned_up_resting_another_one_was_sent() -> None:
-    """Seen (stories 19406, 20595): both filled, and the leg was turned over."""
+def test_beside_a_given_up_exit_that_rests_another_was_sent() -> None:
+    """Seen (stories 19406, 20595) when it turned up: both filled, and the leg was turned over."""
     execution = opened(CE)
     closing = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=lifecycle.EXIT)
     closing.sends, closing.filled_quantity = MAX_SENDS, 0
@@ -234,7 +239,7 @@ def test_beside_an_exit_that_was_given_up_and_turned_up_resting_another_one_was_
 
 
 @pytest.mark.parametrize("ends", [BookState.REJECTED, BookState.CANCELLED], ids=str)
-def test_an_order_that_was_given_up_was_rejected_at_last_and_its_execution_never_ended(
+def test_an_order_rejected_late_kept_its_execution_open(
     ends: BookState,
 ) -> None:
     """Seen (story 6865): the first send turned up after the second was given up, rested, and was
@@ -272,7 +277,7 @@ def absent(intent: LiveIntent, visibility: float = 10.0) -> None:
         )
 
 
-def test_an_entry_given_up_had_filled_and_its_book_died_before_it_was_shown() -> None:
+def test_an_entry_given_up_had_filled_and_its_book_died() -> None:
     """Seen (story 16372): the positions showed 65, the book was never read again, and nobody left.
     What is out of sight is asked of the positions, like any order of which the book is silent."""
     execution = opened(CE)
@@ -285,12 +290,12 @@ def test_an_entry_given_up_had_filled_and_its_book_died_before_it_was_shown() ->
     assert duplicates.lose_sight(entry, NOW + 60)
     assert not duplicates.lose_sight(entry, NOW + 61), "no news"
     steps = next_steps(execution, at(now_mono=NOW + 61, exit_due=True))
-    (wanted,) = steps.exits
-    assert (wanted.quantity, wanted.perhaps, wanted.side) == (0, LOT, Side.BUY)
+    (exit_order,) = steps.exits
+    assert (exit_order.quantity, exit_order.perhaps, exit_order.side) == (0, LOT, Side.BUY)
     assert [alarm.cause for alarm in steps.alarms] == ["UNRESOLVED"]
     settled = Witnesses(-LOT, None, settled=True)
     assert share([tracked_leg(0, execution, "ce", NOW)], settled) == {0: Grant(LOT)}
-    carry_out(execution, dataclasses.replace(wanted, quantity=LOT))
+    carry_out(execution, dataclasses.replace(exit_order, quantity=LOT))
     assert execution.open_legs() == {}
     assert not next_steps(execution, at(now_mono=NOW + 62, exit_due=True)).exits, "once"
     assert duplicates.looked(entry, NOW + 70), "the book is there again, and shows it"
@@ -299,7 +304,8 @@ def test_an_entry_given_up_had_filled_and_its_book_died_before_it_was_shown() ->
     assert next_steps(execution, at(now_mono=NOW + 70, exit_due=True)).status == "CLOSED"
 
 
-def test_of_an_entry_out_of_sight_the_positions_may_say_that_nothing_is_there() -> None:
+def test_the_positions_may_clear_an_entry_out_of_sight() -> None:
+    """They say that nothing is there."""
     execution = opened(CE)
     (entry,) = execution.intents
     entry.filled_quantity, entry.sends = 0, MAX_SENDS
@@ -313,7 +319,8 @@ def test_of_an_entry_out_of_sight_the_positions_may_say_that_nothing_is_there() 
     assert not steps.status, "but not over: it may turn up all the same"
 
 
-def test_an_exit_out_of_sight_keeps_no_other_exit_of_its_leg_back() -> None:
+def test_an_exit_out_of_sight_keeps_no_other_exit_back() -> None:
+    """No other exit of its leg."""
     execution = opened(CE)
     closing = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=lifecycle.EXIT)
     closing.sends = MAX_SENDS
@@ -323,8 +330,9 @@ def test_an_exit_out_of_sight_keeps_no_other_exit_of_its_leg_back() -> None:
     assert share([tracked_leg(0, execution, "ce", NOW)], Witnesses(-LOT, None)) == {0: Grant(LOT)}
 
 
-def test_what_an_exit_given_up_may_have_closed_is_remembered_while_it_is_looked_for() -> None:
-    """(Story 18387.) A book that dies makes nobody wait for much longer than the watch."""
+def test_what_a_given_up_exit_may_have_closed_is_remembered() -> None:
+    """It is remembered while it is looked for. (Story 18387.) A book that dies makes nobody wait
+    for much longer than the watch."""
     execution = opened(CE)
     closing = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=lifecycle.EXIT)
     closing.sends = 1
@@ -342,7 +350,8 @@ def test_what_an_exit_given_up_may_have_closed_is_remembered_while_it_is_looked_
     assert lost_units(closing, NOW + 10) == 0, "the book has said that it is not there"
 
 
-def test_of_an_entry_sent_again_the_first_send_may_have_filled_unseen() -> None:
+def test_the_first_send_of_an_entry_may_have_filled_unseen() -> None:
+    """Of an entry that was sent again."""
     execution = opened(CE)
     (entry,) = execution.intents
     entry.filled_quantity, entry.sends = 0, 1
@@ -354,8 +363,9 @@ def test_of_an_entry_sent_again_the_first_send_may_have_filled_unseen() -> None:
     assert lost_units(entry, NOW + 10) == 0, "found"
 
 
-def test_the_first_send_hidden_and_the_second_refused_left_naked_shorts() -> None:
-    """Seen: FAILED without an alarm, −65 and −65 open. The first had taken the margin."""
+def test_a_hidden_first_send_left_naked_shorts() -> None:
+    """Seen when the second was refused: FAILED without an alarm, −65 and −65 open. The first had
+    taken the margin."""
     execution = opened()
     execution.status = "COMMITTED"
     call = execution.intents[0]
@@ -366,7 +376,9 @@ def test_the_first_send_hidden_and_the_second_refused_left_naked_shorts() -> Non
     call.cause = "MARGIN"
     transitions.finish(call, lifecycle.REJECTED, ENTRY_AT, NOW + 11)
     steps = next_steps(execution, at(now_mono=NOW + 11))
-    assert [(one.leg_key, one.reason) for one in steps.exits] == [("pe", "UNWIND")]
+    assert [(exit_order.leg_key, exit_order.reason) for exit_order in steps.exits] == [
+        ("pe", "UNWIND")
+    ]
     carry_out(execution, steps.exits[0])
     assert not next_steps(execution, at(now_mono=NOW + 12)), "not over: it may turn up"
     read(call, (1, order("A")), (2, order("B", REFUSED, 0)))
@@ -378,7 +390,8 @@ def test_the_first_send_hidden_and_the_second_refused_left_naked_shorts() -> Non
     assert (ended.status, execution.open_legs()) == ("FAILED", {})
 
 
-def test_a_single_leg_that_turns_up_late_is_the_position_that_was_wanted() -> None:
+def test_a_single_leg_that_turns_up_late_is_the_position() -> None:
+    """It is the one that was wanted."""
     execution = opened(CE)
     execution.status = "COMMITTED"
     (only,) = execution.intents
@@ -444,7 +457,8 @@ def test_whom_a_restarted_process_watches(fields: dict[str, Any], watched: bool)
     assert not duplicates.is_watched(intent)
 
 
-def test_a_book_that_failed_until_the_watch_was_over_left_a_late_order_to_nobody() -> None:
+def test_a_book_that_failed_left_a_late_order_to_nobody() -> None:
+    """It had failed until the watch was over."""
     intent = live_intent(state=lifecycle.MISSED, sends=1, cause="BROKER_DOWN")
     execution = opened(CE)
     execution.intents = [intent]
@@ -455,7 +469,7 @@ def test_a_book_that_failed_until_the_watch_was_over_left_a_late_order_to_nobody
     assert not duplicates.may_appear(execution)
 
 
-def test_an_older_send_that_was_alive_and_then_refused_left_its_intent_accepted_for_ever() -> None:
+def test_a_refused_older_send_left_its_intent_accepted() -> None:
     """Found by a story: the second send never arrived, and the first ended after it had spoken."""
     from brokers.base import BookState
     from execution.duplicates import find

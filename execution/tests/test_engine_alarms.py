@@ -18,14 +18,14 @@ pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 def causes(account: Any) -> set[str]:
     """Causes of the open alarms of an account and its executions."""
     mine = Alarm.objects.filter(Alarm.OPEN)
-    found = mine.filter(execution__account=account) | mine.filter(account=account)
-    return set(found.values_list("cause", flat=True))
+    alarms = mine.filter(execution__account=account) | mine.filter(account=account)
+    return set(alarms.values_list("cause", flat=True))
 
 
-def test_a_book_that_never_answers_after_a_504_was_a_silence_for_ever(
+def test_a_book_that_never_answers_was_a_silence_for_ever(
     house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen: UNKNOWN for ten minutes, no alarm. The neighbour is the control."""
+    """Seen after a 504: UNKNOWN for ten minutes, no alarm. The neighbour is the control."""
     for cause in ("ENTRY_UNKNOWN", "BOOK_UNREAD"):
         monkeypatch.setitem(PROMISES, cause, 2.0)
     accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 12)), 2)
@@ -50,10 +50,11 @@ def test_a_book_that_never_answers_after_a_504_was_a_silence_for_ever(
     assert all(fact.startswith("order ") for fact in facts)
 
 
-def test_a_position_past_its_exit_time_with_no_witness_is_named_and_over_when_it_is_closed(
+def test_a_position_past_its_exit_with_no_witness_is_named(
     house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen: 48 and 120 positions open past the exit time, silently."""
+    """Its alarm is over when it is closed. Seen: 48 and 120 positions open past the exit time,
+    silently."""
     monkeypatch.setitem(PROMISES, "PAST_EXIT", 2.0)
     (account,) = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 6)), 1)
     executor()

@@ -32,8 +32,8 @@ def test_an_iron_condor_is_entered_and_left(house: House, executor: Callable[[],
     # the oracle: our intents and the broker's book are the same set, and everybody is flat
     assert {o["tag"] for o in house.control.orders()} == {i.tag for i in intents}
     assert open_at_brokers(house.control) == []
-    told = OutboxEvent.objects.filter(type="execution.completed").count()
-    assert told == 12  # entry and exit of six
+    events = OutboxEvent.objects.filter(type="execution.completed").count()
+    assert events == 12  # entry and exit of six
 
 
 def test_a_stop_moves_the_other_leg_to_cost(house: House, executor: Callable[[], Any]) -> None:

@@ -27,12 +27,12 @@ NAMED = (
 )
 
 
-def flat(house: House) -> bool:
+def is_flat(house: House) -> bool:
     positions = house.control.ask("GET", "/positions")["positions"]
     return all(position["quantity"] == 0 for position in positions)
 
 
-def test_a_book_with_each_orders_history_raises_no_false_duplicate(
+def test_a_book_with_orders_histories_raises_no_duplicate(
     house: House, executor: Callable[[], Any]
 ) -> None:
     """Seen: the same id three times was DUPLICATE, half stuck, 24 positions open."""
@@ -42,9 +42,9 @@ def test_a_book_with_each_orders_history_raises_no_false_duplicate(
     executor()
     wait_until(runs_closed, 60)
     assert_filled(OrderIntent.objects.all())
-    ended = {(one.status, one.needs_attention, one.cause) for one in Execution.objects.all()}
+    ended = {(e.status, e.needs_attention, e.cause) for e in Execution.objects.all()}
     assert ended == {("CLOSED", False, "")}
-    assert flat(house)
+    assert is_flat(house)
 
 
 class BrokersApp:
@@ -67,10 +67,11 @@ class BrokersApp:
         ).raise_for_status()
 
 
-def test_an_order_cut_down_in_the_brokers_app_is_final_and_alarms(
+def test_an_order_cut_down_in_the_app_is_final_and_alarms(
     house: House, executor: Callable[[], Any]
 ) -> None:
-    """Seen: COMPLETE 65 of our 130 was PARTIAL for ever, and nobody was told."""
+    """Seen with the broker's own app: COMPLETE 65 of our 130 was PARTIAL for ever, and nobody was
+    told."""
     template = make_short_straddle(strategy=house.entry_in(9, 30))
     (account,) = accounts = make_accounts(1, partner=make_partner(), brokers=("zerodha",))
     log_in(accounts, house.control.token, clock.now())
@@ -86,14 +87,14 @@ def test_an_order_cut_down_in_the_brokers_app_is_final_and_alarms(
     partial.refresh_from_db()
     assert (partial.state, partial.filled_quantity) == ("CANCELLED", LOT)
     assert partial.cause == "CHANGED_OUTSIDE"
-    wait_until(lambda: flat(house), 40)
+    wait_until(lambda: is_flat(house), 40)
 
 
 @pytest.mark.parametrize("broker", ["zerodha", "zebu"])
-def test_an_exit_refused_for_its_price_is_priced_inside_the_band_that_was_named(
+def test_an_exit_refused_for_its_price_is_priced_in_the_band(
     house: House, executor: Callable[[], Any], broker: str
 ) -> None:
-    """Seen: 1,728 attempts at refused prices."""
+    """In the band that the refusal named. Seen: 1,728 attempts at refused prices."""
     house.control.ask("POST", "/market", noise=0)
     template = make_short_straddle(strategy=house.entry_in(9, 8))
     accounts = make_accounts(1, partner=make_partner(), brokers=(broker,))
@@ -110,7 +111,7 @@ def test_an_exit_refused_for_its_price_is_priced_inside_the_band_that_was_named(
         match = {"side": "BUY", "symbol": order["symbol"]}
         house.control.ask("POST", "/faults", **fault, match=match, message=NAMED.format(high))
     wait_until(runs_closed, 60)
-    assert flat(house)
+    assert is_flat(house)
     left = [order for order in house.control.orders() if order["side"] == "BUY"]
     for symbol, high in highest.items():
         tries = [order for order in left if order["symbol"] == symbol]

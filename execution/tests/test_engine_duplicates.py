@@ -46,10 +46,11 @@ def closings() -> Any:
     return OrderIntent.objects.filter(purpose="UNWIND", reason="DUPLICATE")
 
 
-def test_a_504_after_accepting_and_a_hidden_order_left_duplicates_open(
+def test_a_504_and_a_hidden_order_left_duplicates_open(
     house: House, executor: Callable[[], Any]
 ) -> None:
-    """Seen: 24 duplicates, flagged and never closed. And a restart closes nothing twice."""
+    """Seen with a 504 after accepting: 24 duplicates, flagged and never closed. And a restart
+    closes nothing twice."""
     accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 55)), 2)
     for account in accounts:
         hide(house, account, "SELL")
@@ -100,10 +101,9 @@ def test_an_exit_that_was_hidden_opened_a_reverse_position(
     assert Execution.objects.filter(status="CLOSED", needs_attention=True).count() == 2
 
 
-def test_the_first_send_hidden_and_the_second_refused_for_margin_left_naked_shorts(
-    house: House, executor: Callable[[], Any]
-) -> None:
-    """Seen: FAILED, no alarm, −65 and −65 open. The first order had taken the margin."""
+def test_a_hidden_first_send_left_naked_shorts(house: House, executor: Callable[[], Any]) -> None:
+    """Seen when the second was refused for margin: FAILED, no alarm, −65 and −65 open. The first
+    order had taken it."""
     accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 60)), 2)
     for account in accounts:
         hide(house, account, "SELL")  # one leg; the other is filled at once
@@ -126,7 +126,7 @@ def test_the_first_send_hidden_and_the_second_refused_for_margin_left_naked_shor
     assert {i.reason for i in OrderIntent.objects.filter(purpose="UNWIND")} == {"UNWIND"}
 
 
-def test_an_entry_given_up_turned_up_in_a_book_that_could_not_be_read_any_more(
+def test_an_entry_given_up_turned_up_in_an_unreadable_book(
     house: House, executor: Callable[[], Any]
 ) -> None:
     """Seen in a story: what the positions showed for the rest of the day nobody closed."""

@@ -34,10 +34,11 @@ def square_off(house: House, account: BrokerAccount) -> None:
         house.trade_by_hand(account, intent.symbol, Side.BUY, intent.filled_quantity, price)
 
 
-def test_customers_who_squared_off_while_positions_failed_were_turned_over(
+def test_customers_who_squared_off_were_turned_over(
     house: House, executor: Callable[[], Any]
 ) -> None:
-    """Seen: 96 exits opened 96 reverse positions. The order book knows what was traded by hand."""
+    """Seen while positions failed: 96 exits opened 96 reverse positions. The order book knows what
+    was traded by hand."""
     accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 10)), 4)
     executor()
     wait_until(all_open(4), 40)
@@ -46,16 +47,15 @@ def test_customers_who_squared_off_while_positions_failed_were_turned_over(
         square_off(house, account)
     wait_until(runs_closed, 60)
     assert open_at_brokers(house.control) == []
-    told = Execution.objects.filter(account__in=accounts[:2])
-    assert {(e.status, e.cause, e.needs_attention, e.realised_pnl) for e in told} == {
+    squared_off = Execution.objects.filter(account__in=accounts[:2])
+    assert {(e.status, e.cause, e.needs_attention, e.realised_pnl) for e in squared_off} == {
         ("CLOSED", "CLOSED_OUTSIDE", True, None)
     }
     assert not OrderIntent.objects.filter(account__in=accounts[:2], purpose="EXIT").exists()
 
 
-def test_without_any_witness_nobody_is_turned_over_and_a_person_is_told(
-    house: House, executor: Callable[[], Any]
-) -> None:
+def test_without_a_witness_nobody_is_turned_over(house: House, executor: Callable[[], Any]) -> None:
+    """A person is told instead."""
     accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 14)), 3)
     executor()
     wait_until(all_open(3), 40)
@@ -72,10 +72,10 @@ def test_without_any_witness_nobody_is_turned_over_and_a_person_is_told(
     assert open_at_brokers(house.control) == []
 
 
-def test_one_account_whose_positions_hung_kept_everybodys_exits_back(
+def test_one_account_that_hung_kept_everybodys_exits_back(
     house: House, executor: Callable[[], Any]
 ) -> None:
-    """Seen: the other three left 17.6 s late."""
+    """Its positions hung. Seen: the other three left 17.6 s late."""
     accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 24)), 4)
     executor()
     wait_until(all_open(4), 40)
@@ -91,10 +91,11 @@ def test_one_account_whose_positions_hung_kept_everybodys_exits_back(
 
 
 @pytest.mark.parametrize("lag", [1, 3])
-def test_a_leg_refused_for_margin_and_positions_behind_the_fills_left_naked_shorts(
+def test_a_leg_refused_for_margin_left_naked_shorts(
     house: House, executor: Callable[[], Any], lag: int
 ) -> None:
-    """Seen: the unwinding read "no position", sent nothing, and left 24 and 72 open, silently."""
+    """Seen with positions behind the fills: the unwinding read "no position", sent nothing, and
+    left 24 and 72 open, silently."""
     accounts = house.subscribe(make_iron_condor(strategy=house.entry_in(9, 60)), 4)
     for account in accounts:
         house.strike(account, "lag", op="positions", seconds=lag)

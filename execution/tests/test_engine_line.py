@@ -78,17 +78,18 @@ def ids(accounts: list[BrokerAccount]) -> set[str]:
 
 def orders_of(house: House, accounts: list[BrokerAccount]) -> Counter[tuple[str, str]]:
     """What reached the broker: how often, by account and side."""
-    wanted = ids(accounts)
+    client_ids = ids(accounts)
     return Counter(
         (order["client_id"], order["side"])
         for order in house.control.orders()
-        if order["client_id"] in wanted
+        if order["client_id"] in client_ids
     )
 
 
-def test_one_account_that_hangs_keeps_nobody_from_their_sold_legs(
+def test_an_account_that_hangs_keeps_no_sold_legs_back(
     house: House, executor: Callable[[], Any]
 ) -> None:
+    """Everybody else gets their sold legs."""
     first, *others = subscribed(house)
     hang(house, first)
     executor()
@@ -98,7 +99,7 @@ def test_one_account_that_hangs_keeps_nobody_from_their_sold_legs(
     assert not OrderIntent.objects.filter(cause="GRACE_OVER").exists()
 
 
-def test_who_could_not_be_committed_before_t_is_committed_after_it(
+def test_who_is_not_committed_before_t_is_committed_after_it(
     house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen: 2,500 accounts in one commit, and the first order left 1.1 s after T."""
@@ -109,10 +110,10 @@ def test_who_could_not_be_committed_before_t_is_committed_after_it(
     grant = EntryFlows._grant
 
     async def granted(desk: EntryFlows, plans: Sequence[EntryPlan]) -> frozenset[int]:
-        found = await grant(desk, plans)
+        execution_ids = await grant(desk, plans)
         run = plans[0].execution.run
-        committed.append((len(found), clock.now() >= run.entry_at))
-        return found
+        committed.append((len(execution_ids), clock.now() >= run.entry_at))
+        return execution_ids
 
     monkeypatch.setattr(EntryFlows, "_grant", granted)
     executor()
@@ -124,9 +125,10 @@ def test_who_could_not_be_committed_before_t_is_committed_after_it(
     assert [account_id for (account_id,) in sent] == [account.pk for account in accounts]
 
 
-def test_the_control_a_window_that_counts_who_hangs_holds_everybody_back(
+def test_control_counting_who_hangs_holds_everybody_back(
     house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The control: a window that counts who hangs, and nobody has a moment of their own."""
     count_who_hangs(monkeypatch)
     nobody_has_a_moment(monkeypatch)
     first, *others = subscribed(house)
@@ -138,7 +140,7 @@ def test_the_control_a_window_that_counts_who_hangs_holds_everybody_back(
     assert not orders_of(house, others)
 
 
-def test_even_a_window_that_is_never_free_costs_nobody_their_entry(
+def test_a_window_that_is_never_free_costs_nobody_the_entry(
     house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everybody has a moment of their own, in the first half of the grace."""

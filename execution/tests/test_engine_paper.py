@@ -25,10 +25,11 @@ def subscribe(house: House, hold: float) -> None:
     subscribe_accounts(template, accounts)
 
 
-def test_a_paper_day_entered_killed_in_its_last_second_had_no_reader_for_what_was_unknown(
+def test_a_killed_paper_days_exits_were_unknown_for_ever(
     house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its exits had left and nobody had noted what became of them: UNKNOWN for ever."""
+    """It was killed in its last second: its exits had left and nobody had noted what became of
+    them."""
     subscribe(house, 6)
     place = PaperChannel._place
 

@@ -50,16 +50,17 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return heard
 
 
-def test_one_average_price_of_1e8_and_the_others_fills_are_written(
+def test_one_average_price_of_1e8_spoils_no_others_fills(
     house: House, executor: Callable[[], Any], poisoned: set[int], refusals: list[str]
 ) -> None:
+    """The others' fills are written."""
     accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 8)), 6)
     poisoned.add(accounts[2].pk)
     executor()
     others = Execution.objects.exclude(account=accounts[2])
     wait_until(lambda: others.filter(status="CLOSED").count() == 5, 60)
     entries = OrderIntent.objects.filter(purpose="ENTRY").exclude(account=accounts[2])
-    assert {one.state for one in entries} == {"FILLED"}
+    assert {entry.state for entry in entries} == {"FILLED"}
     culprit = Execution.objects.get(account=accounts[2])
     assert culprit.needs_attention
     assert not others.filter(needs_attention=True).exists()

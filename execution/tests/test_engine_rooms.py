@@ -25,14 +25,14 @@ KINDS: Final[dict[str, type[Contract]]] = {"layers": LayersContract, "protected"
 def contracts() -> list[Contract]:
     """Those of pyproject.toml about this room alone."""
     options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
-    ours = [one for one in options["contracts"] if is_ours(one)]
+    ours = [contract for contract in options["contracts"] if is_ours(contract)]
     return [
-        KINDS[one["type"]](
-            name=one["name"],
+        KINDS[contract["type"]](
+            name=contract["name"],
             session_options={"root_packages": ["execution"]},
-            contract_options={key: in_words(value) for key, value in one.items()},
+            contract_options={key: in_words(value) for key, value in contract.items()},
         )
-        for one in ours
+        for contract in ours
     ]
 
 
@@ -56,7 +56,9 @@ def graph() -> grimp.ImportGraph:
 def broken(graph: grimp.ImportGraph) -> list[str]:
     """Names of the contracts that do not hold."""
     return [
-        each.name for each in contracts() if not each.check(deepcopy(graph), verbose=False).kept
+        contract.name
+        for contract in contracts()
+        if not contract.check(deepcopy(graph), verbose=False).kept
     ]
 
 
@@ -107,8 +109,8 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
 
 def names_of(tree: ast.Module) -> set[str]:
     """Names and attributes that a module uses."""
-    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return found | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return names | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
 def test_the_channel_factory_alone_knows_the_test_environment() -> None:

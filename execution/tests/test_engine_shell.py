@@ -45,10 +45,11 @@ def yesterday(house: House) -> Execution:
     return execution
 
 
-def test_an_execution_of_yesterday_was_adopted_by_nobody_and_open_for_ever(
+def test_an_execution_of_yesterday_was_adopted_by_nobody(
     house: House, executor: Callable[[], Any]
 ) -> None:
-    """Seen after a restart at 00:10: no alarm. Its session is over, so that a person is told."""
+    """Seen after a restart at 00:10: open for ever, no alarm. Its session is over, so that a person
+    is told."""
     execution = yesterday(house)
     executor()
     wait_until(lambda: Execution.objects.get(pk=execution.pk).needs_attention, 20)
@@ -57,7 +58,7 @@ def test_an_execution_of_yesterday_was_adopted_by_nobody_and_open_for_ever(
     assert house.control.orders() == [], "nothing of yesterday is sent today"
 
 
-def test_an_exit_of_yesterdays_run_was_asked_for_and_nothing_happened_ever(
+def test_an_exit_of_yesterdays_run_was_asked_for_in_vain(
     house: House, executor: Callable[[], Any]
 ) -> None:
     """Seen: 202, attention 0, and today's run traded beside it. Today's enters as ever; of the old
@@ -111,10 +112,11 @@ def test_who_logged_in_again_failed_with_the_session_of_before(
     assert {e.status for e in Execution.objects.all()} == {"CLOSED"}
 
 
-def test_a_session_that_dies_is_told_asked_no_more_and_resumes_after_the_next_login(
+def test_a_dead_session_is_told_and_resumes_after_a_login(
     house: House, executor: Callable[[], Any]
 ) -> None:
-    """Seen: 20,823 reads with a dead token, and an open position behind a FAILED."""
+    """It is asked no more. Seen: 20,823 reads with a dead token, and an open position behind a
+    FAILED."""
     accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 7)), 2)
     executor()
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 2, 40)
@@ -138,8 +140,8 @@ def test_who_logged_in_again_at_noon_left_late_and_with_an_alarm(
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 2, 40)
     log_in_again(house, accounts)
     wait_until(runs_closed, 60)
-    found = [(one.status, one.cause, one.needs_attention) for one in Execution.objects.all()]
-    assert found == [("CLOSED", "", False)] * 2
+    outcomes = [(e.status, e.cause, e.needs_attention) for e in Execution.objects.all()]
+    assert outcomes == [("CLOSED", "", False)] * 2
     assert open_at_brokers(house.control) == []
 
 
@@ -158,10 +160,11 @@ def test_the_exits_of_a_disabled_account_were_missed(
     assert {e.status for e in Execution.objects.all()} == {"CLOSED"}
 
 
-def test_the_exits_of_an_account_that_was_removed_with_exit_now_were_missed(
+def test_the_exits_of_a_removed_account_were_missed(
     house: House, executor: Callable[[], Any]
 ) -> None:
-    """Seen after a restart: REMOVED, and -65/-65 stayed. It is erased once it is flat."""
+    """Removed with "exit now". Seen after a restart: REMOVED, and -65/-65 stayed. It is erased once
+    it is flat."""
     accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 60)), 2)
     first = executor()
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 2, 40)
@@ -175,7 +178,7 @@ def test_the_exits_of_an_account_that_was_removed_with_exit_now_were_missed(
     assert finish_removals(now=clock.now()) == 1
 
 
-def test_what_changed_about_accounts_between_two_entries_was_not_looked_at(
+def test_account_changes_between_two_entries_were_overlooked(
     house: House, executor: Callable[[], Any]
 ) -> None:
     """Seen with an executor that had sent for them before: a disabled account traded, and a new
@@ -200,7 +203,7 @@ def test_what_changed_about_accounts_between_two_entries_was_not_looked_at(
     assert ways == {moved.pk: ("127.0.0.9", "ALGO9"), same.pk: ("", "")}
 
 
-def test_an_egress_that_cannot_be_used_keeps_a_position_open_and_a_person_is_told_why(
+def test_an_unusable_egress_leaves_a_position_open_and_told(
     house: House, executor: Callable[[], Any]
 ) -> None:
     """After a restart nobody knows another way to the broker. Told was NO_WITNESS, and every few
@@ -223,10 +226,11 @@ def test_an_egress_that_cannot_be_used_keeps_a_position_open_and_a_person_is_tol
 
 
 # -- stops ---------------------------------------------------------------------------------------
-def test_a_stop_just_before_the_second_fires_first_and_hands_over_at_once(
+def test_a_stop_just_before_the_second_fires_first(
     house: House, executor: Callable[[], Any]
 ) -> None:
-    """Seen: SIGTERM at T-0.6 s, and orders that left at T+11.9 s and T+20.8 s."""
+    """It hands over at once. Seen: SIGTERM at T-0.6 s, and orders that left at T+11.9 s and
+    T+20.8 s."""
     template = make_iron_condor(strategy=house.entry_in(10, 8))
     house.subscribe(template, 6)
     first = executor()

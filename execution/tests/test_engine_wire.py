@@ -67,13 +67,13 @@ class Pieces:
             self._upstream.hostname, self._upstream.port
         )
 
-        async def there() -> None:
+        async def to_broker() -> None:
             while data := await reader.read(65536):
                 for token in _TOKEN.findall(data):
                     self.peers[token.decode()].add(peer)
                 up_writer.write(data)
 
-        async def back() -> None:
+        async def to_client() -> None:
             while data := await up_reader.read(65536):
                 for start in range(0, min(len(data), APART * PIECE), PIECE):
                     writer.write(data[start : start + PIECE])
@@ -82,16 +82,16 @@ class Pieces:
                 writer.write(data[APART * PIECE :])
                 await writer.drain()
 
-        ways = {asyncio.create_task(there()), asyncio.create_task(back())}
+        ways = {asyncio.create_task(to_broker()), asyncio.create_task(to_client())}
         self._ways |= ways
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         for way in ways:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
-        for each in (writer, up_writer):
-            each.close()
+        for stream in (writer, up_writer):
+            stream.close()
             with contextlib.suppress(OSError):
-                await each.wait_closed()
+                await stream.wait_closed()
 
 
 @pytest.fixture
@@ -101,19 +101,19 @@ def lines(
     """A line to each broker, in use from here on, of an authority that SSL_CERT_FILE names."""
     authority = Authority(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
-    made = {
+    pieces = {
         kind: Pieces(urls["api"], authority.server())
         for kind, urls in settings.QUANTLEAP_BROKERS.items()
     }
     settings.QUANTLEAP_BROKERS = {
-        kind: {**urls, "api": made[kind].url} for kind, urls in settings.QUANTLEAP_BROKERS.items()
+        kind: {**urls, "api": pieces[kind].url} for kind, urls in settings.QUANTLEAP_BROKERS.items()
     }
-    yield made
-    for line in made.values():
+    yield pieces
+    for line in pieces.values():
         line.stop()
 
 
-def test_tls_of_a_private_authority_books_in_pieces_and_an_egress_each_end_flat(
+def test_private_tls_books_in_pieces_and_egresses_end_flat(
     house: House, lines: dict[str, Pieces], executor: Callable[[], Any]
 ) -> None:
     """With the first piece of each book read the entries were MISSED or COMMITTED for ever; books,
@@ -121,14 +121,14 @@ def test_tls_of_a_private_authority_books_in_pieces_and_an_egress_each_end_flat(
     so that a private one ended in NO_QUOTE."""
     template = make_iron_condor(strategy=house.entry_in(9, 8))
     accounts = house.subscribe(template, 4)
-    wanted = {}
+    expected = {}
     for number, account in enumerate(accounts, start=5):
         address = f"127.0.0.{number}"
         BrokerAccount.objects.filter(pk=account.pk).update(
             egress=sealed_credentials.seal(account, "egress", address)
         )
         account.refresh_from_db()
-        wanted[sealed_credentials.session_of(account).access_token] = {address}
+        expected[sealed_credentials.session_of(account).access_token] = {address}
     executor()
     wait_until(runs_closed, 60)
     ends = {(e.status, e.cause, e.message) for e in Execution.objects.all()}
@@ -136,8 +136,8 @@ def test_tls_of_a_private_authority_books_in_pieces_and_an_egress_each_end_flat(
     assert_filled(OrderIntent.objects.all())
     positions = house.control.ask("GET", "/positions")["positions"]
     assert all(row["quantity"] == 0 for row in positions)
-    seen = {t: peers for line in lines.values() for t, peers in line.peers.items() if t in wanted}
-    assert seen == wanted
+    seen = {t: peers for line in lines.values() for t, peers in line.peers.items() if t in expected}
+    assert seen == expected
 
 
 def test_a_broker_that_swallows_syns_delays_nobody_else(

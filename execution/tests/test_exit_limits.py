@@ -82,8 +82,8 @@ def test_foreign_reduces_only_what_it_opposes(positions: list[Tracked], foreign:
         if position not in opposed:
             assert allowed[position.key] == abs(position.quantity)
     held = sum(abs(position.quantity) for position in opposed)
-    kept = sum(allowed[position.key] for position in opposed)
-    assert held - kept == min(held, abs(foreign))
+    closable = sum(allowed[position.key] for position in opposed)
+    assert held - closable == min(held, abs(foreign))
 
 
 @given(positions=books, broker_net=nets)
@@ -140,14 +140,14 @@ def test_whom_to_believe(what: str, witnesses: Witnesses, granted: Grant | None)
     assert share([Tracked(1, 65)], witnesses) == {1: granted}, what
 
 
-def test_what_was_converted_stands_in_the_book_and_closes_nobody_elses_leg() -> None:
-    """One long was converted; another strategy's short in the contract is still there."""
+def test_what_was_converted_closes_nobody_elses_leg() -> None:
+    """It stands in the book: one long was converted, another strategy's short is still there."""
     short = [Tracked(1, 0, sign=1), Tracked(2, -65)]
     assert share(short, Witnesses(-65, 0)) == {1: Grant(0), 2: Grant(0, 65)}
     assert share(short, Witnesses(-65, 0, settled=True))[2] == Grant(65)
 
 
-def test_a_hand_trade_in_the_book_hid_that_an_exit_given_up_had_filled() -> None:
+def test_a_hand_trade_hid_that_an_exit_given_up_had_filled() -> None:
     """Seen (story 3171): one strategy short 1, another long 65 in a contract. The exit of the long
     filled, but the book did not show it, and it was given up as absent; 64 had been sold by hand.
     The book's word, "64 of 65 are gone", was believed, and 1 more was sold than anybody held."""
@@ -157,7 +157,7 @@ def test_a_hand_trade_in_the_book_hid_that_an_exit_given_up_had_filled() -> None
     assert share(legs, Witnesses(0, 0)) == {1: Grant(1), 2: Grant(1, 64)}, "the control"
 
 
-def test_an_exit_given_up_was_closed_twice_because_another_strategys_exit_made_up_for_it() -> None:
+def test_an_exit_given_up_was_closed_twice() -> None:
     """Seen (story 18387): long 129 and short 65 in one contract, an exit of 65 of each hidden and
     filled. The short's was given up as absent; in the net nothing had changed, so it left again."""
     agreed = Witnesses(64, 64)
@@ -171,7 +171,8 @@ def test_an_exit_given_up_was_closed_twice_because_another_strategys_exit_made_u
     assert share([long, larger], Witnesses(-66, -66))[2] == Grant(130), "the rest waits for nobody"
 
 
-def test_which_of_two_exits_of_a_leg_has_filled_when_one_was_given_up() -> None:
+def test_which_of_two_exits_of_a_leg_has_filled() -> None:
+    """One of the two was given up."""
     leg = Tracked(1, 130, selling=65, lost_selling=65)
     assert share([leg], Witnesses(65, 130))[1] is None, "the one that rests may fill as well"
     assert share([leg], Witnesses(130, 130))[1] == Grant(65), "none of them has"
@@ -182,8 +183,9 @@ LONG = Tracked(1, 65)
 RESTING_BUY = Tracked(2, 0, sign=1, buying=65)
 
 
-def test_a_long_closed_outside_was_sold_again_because_another_strategys_buy_rested() -> None:
-    """Seen: net 0, 65 in flight, "explained"; a SELL of 65 would have opened the reverse."""
+def test_a_long_closed_outside_was_sold_again() -> None:
+    """Seen where another strategy's buy rested: net 0, 65 in flight, "explained"; a SELL of 65
+    would have opened the reverse."""
     legs = [LONG, RESTING_BUY]
     for book in (65, None):
         assert share(legs, Witnesses(0, book))[1] is None, "wait: it may be a delay"
@@ -250,7 +252,7 @@ def test_what_may_leave_while_the_book_is_silent(
     assert share(legs, witnesses)[legs[-1].key] == granted, what
 
 
-def test_of_two_strategies_one_may_close_what_one_of_them_has_filled() -> None:
+def test_one_of_two_strategies_may_close_what_one_has_filled() -> None:
     legs = [Tracked(1, 0, sign=1, buying=65), Tracked(2, 0, sign=1, buying=65)]
     shared = share(legs, Witnesses(65, None, True))
     assert shared == {1: Grant(65), 2: Grant(0)}
@@ -279,11 +281,12 @@ def doubtful(key: int, sign: int, held: int, untold: int, entry: bool) -> Tracke
     hand=st.sampled_from([0, 0, 65, -65, -130, 130]),
     traded=st.lists(st.booleans(), min_size=4, max_size=4),
 )
-def test_without_a_book_no_mixture_of_hand_trades_and_silent_orders_turns_an_account_over(
+def test_without_a_book_no_account_is_turned_over(
     drawn: list[tuple[int, int, int, bool]], hand: int, traded: list[bool]
 ) -> None:
-    """Whatever the truth behind the positions: what each direction really holds, less what its
-    exits under way may still close, and less what was closed by hand, covers what is granted."""
+    """By no mixture of hand trades and silent orders, whatever the truth behind the positions: what
+    each direction really holds, less what its exits under way may still close, and less what was
+    closed by hand, covers what is granted."""
     legs = [doubtful(key, *leg) for key, leg in enumerate(drawn)]
     truth, pending = {}, {}
     for leg, (sign, _, _, entry), done in zip(legs, drawn, traded, strict=False):
@@ -295,9 +298,9 @@ def test_without_a_book_no_mixture_of_hand_trades_and_silent_orders_turns_an_acc
     for sign in (1, -1):
         mine = [leg for leg in legs if leg.direction == sign]
         closing = sum(grant.units for leg in mine if (grant := shared[leg.key]) is not None)
-        there = sum(truth[leg.key] - pending[leg.key] for leg in mine) + min(0, sign * hand)
+        closable = sum(truth[leg.key] - pending[leg.key] for leg in mine) + min(0, sign * hand)
         spare = max(0, sign * hand)
-        assert closing <= max(0, there) + spare
+        assert closing <= max(0, closable) + spare
 
 
 @dataclass(frozen=True)
@@ -319,7 +322,7 @@ class Doubt:
         )
 
     @property
-    def there(self) -> int:
+    def surely_held(self) -> int:
         """What the leg holds in truth, less what its exit under way may still close."""
         return self.held - self.closed - min(self.under_way, self.held - self.given_up)
 
@@ -358,23 +361,23 @@ def doubts(draw: st.DrawFn) -> Doubt:
     hand=-1,
     settled=False,
 )
-def test_what_a_book_hides_of_exits_given_up_is_closed_by_nobody_twice(
+def test_what_a_book_hides_of_exits_is_never_closed_twice(
     drawn: list[Doubt], hand: int, settled: bool
 ) -> None:
     """Exits that were given up, or are under way, have filled, and the book shows them as little as
     we know of them; beside them the customer trades by hand, which it does show. The positions tell
     of everything."""
-    legs = [one.leg(key) for key, one in enumerate(drawn)]
+    legs = [doubt.leg(key) for key, doubt in enumerate(drawn)]
     book = hand + sum(leg.quantity for leg in legs)
-    positions = book - sum(one.sign * one.unseen for one in drawn)
+    positions = book - sum(doubt.sign * doubt.unseen for doubt in drawn)
     shared = share(legs, Witnesses(positions, book, settled))
     for sign in (1, -1):
-        mine = [key for key, one in enumerate(drawn) if one.sign == sign]
+        mine = [key for key, doubt in enumerate(drawn) if doubt.sign == sign]
         closing = sum(grant.units for key in mine if (grant := shared[key]) is not None)
-        there = sum(drawn[key].there for key in mine)
+        surely_held = sum(drawn[key].surely_held for key in mine)
         by_hand = sign * hand
-        assert closing <= max(0, there + min(0, by_hand)) + max(0, by_hand)
-    if not any(one.given_up for one in drawn) and positions == book and not hand:
+        assert closing <= max(0, surely_held + min(0, by_hand)) + max(0, by_hand)
+    if not any(doubt.given_up for doubt in drawn) and positions == book and not hand:
         # ... and who is not in doubt waits for nobody.
         assert all(grant is not None for grant in shared.values())
 

@@ -39,7 +39,7 @@ def enter(house: House) -> dt.datetime:
     return closes
 
 
-def test_an_exit_that_comes_after_the_close_is_not_sent_but_named(
+def test_an_exit_after_the_close_is_not_sent_but_named(
     house: House, executor: Callable[[], Any]
 ) -> None:
     """The executor was away from before the exit until after the close."""
@@ -52,8 +52,8 @@ def test_an_exit_that_comes_after_the_close_is_not_sent_but_named(
         time.sleep(0.1)
     executor()
     wait_until(lambda: Execution.objects.filter(cause="SESSION_OVER").count() == 3, 40)
-    assert all(one.needs_attention for one in Execution.objects.all())
-    assert {one.status for one in Execution.objects.all()} <= {"OPEN", "EXITING"}
+    assert all(e.needs_attention for e in Execution.objects.all())
+    assert {e.status for e in Execution.objects.all()} <= {"OPEN", "EXITING"}
     assert not OrderIntent.objects.filter(purpose="EXIT").exists()
     assert len(house.control.orders()) == sent
 

@@ -60,23 +60,23 @@ EVERYTHING: dict[str, Any] = {
 )
 def test_the_next_best_witness(lost: list[str], source: str, price: str, age: str | None) -> None:
     known = Known(Decimal(98), **{k: v for k, v in EVERYTHING.items() if k not in lost})
-    found = reference(known, now=NOW, oldest=OLDEST, tick=TICK)
-    assert (found.source, found.price) == (source, Decimal(price))
-    assert found.age == (None if age is None else Decimal(age))
+    ref = reference(known, now=NOW, oldest=OLDEST, tick=TICK)
+    assert (ref.source, ref.price) == (source, Decimal(price))
+    assert ref.age == (None if age is None else Decimal(age))
 
 
 def test_a_quote_that_is_no_price_leaves_its_book() -> None:
     """Bid 5, ask 80, traded on Friday: what the position shows is younger than our own fill."""
     known = Known(Decimal(98), feed=UNTRADED, position=Decimal(60), fill=Decimal(100))
-    found = reference(known, now=NOW, oldest=OLDEST, tick=TICK)
-    assert (found.source, found.book) == (POSITION, UNTRADED)
+    ref = reference(known, now=NOW, oldest=OLDEST, tick=TICK)
+    assert (ref.source, ref.book) == (POSITION, UNTRADED)
 
 
 def blind(source: str = FILL, price: int = 100) -> Reference:
     return Reference(source, Decimal(price), None, None)
 
 
-def after(rounds: int) -> Tries:
+def tries_after(rounds: int) -> Tries:
     return Tries(unfilled=[Decimal(1)] * rounds, rounds=rounds)
 
 
@@ -91,16 +91,17 @@ def test_blind_tries_stayed_within_a_few_percent_of_the_entry(
     side: Side, limits: list[str]
 ) -> None:
     """Seen: the price had moved by 60 %, and half of the legs were open after five tries."""
-    asked = [limit(side, blind(), after(rounds), TICK) for rounds in range(6)]
+    asked = [limit(side, blind(), tries_after(rounds), TICK) for rounds in range(6)]
     assert asked == [Decimal(price) for price in limits]
 
 
-def test_a_positions_last_price_is_followed_closely_first_and_from_afar_then() -> None:
-    prices = [limit(Side.BUY, blind(POSITION), after(rounds), TICK) for rounds in range(3)]
+def test_a_positions_last_price_is_followed_closely_at_first() -> None:
+    """It is followed from afar then."""
+    prices = [limit(Side.BUY, blind(POSITION), tries_after(rounds), TICK) for rounds in range(3)]
     assert prices == [Decimal(104), Decimal(115), Decimal(150)]
 
 
-def test_between_what_did_not_fill_and_what_was_refused_it_is_halved() -> None:
+def test_the_gap_between_unfilled_and_refused_is_halved() -> None:
     tries = Tries(unfilled=[Decimal(115)], refused=[Decimal(150)], last_refused=True, rounds=1)
     assert limit(Side.BUY, blind(), tries, TICK) == Decimal("132.50")
     tries = Tries(unfilled=[Decimal(85)], refused=[Decimal(60)], last_refused=True, rounds=1)

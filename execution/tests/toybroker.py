@@ -133,20 +133,20 @@ class ToyBroker:
         """Its list of positions as of :attr:`lag` seconds ago; None when it does not answer."""
         if self.positions_fail:
             return None
-        found = []
+        positions = []
         for name, nets in self._nets.items():
             known = [net for at, net in nets if at <= now - self.lag]
-            found.append(NetPosition("NFO", name, Product.INTRADAY, known[-1] if known else 0))
-        return found
+            positions.append(NetPosition("NFO", name, Product.INTRADAY, known[-1] if known else 0))
+        return positions
 
     def book(self, now: float) -> list[OrderReport] | None:
         """Its order book; None when it does not answer."""
         if self.book_fails:
             return None
-        there = [(n, order) for n, order in enumerate(self.orders) if order.visible_from <= now]
-        for _, order in there:
+        visible = [(n, order) for n, order in enumerate(self.orders) if order.visible_from <= now]
+        for _, order in visible:
             order.shown = True
-        return [report(order, number) for number, order in there]
+        return [report(order, number) for number, order in visible]
 
 
 def report(order: ToyOrder, number: int) -> OrderReport:
@@ -174,9 +174,9 @@ def symbol(contract: int) -> str:
 
 def by_code(rows: Iterable[OrderReport]) -> dict[str, list[tuple[int, OrderReport]]]:
     """Rows with a tag of ours, by the intent's code, each with the number of its send."""
-    found: dict[str, list[tuple[int, OrderReport]]] = {}
+    by_intent: dict[str, list[tuple[int, OrderReport]]] = {}
     for row in rows:
         tag = parse_tag(row.tag)
         if tag is not None:
-            found.setdefault(tag.code, []).append((tag.attempt, row))
-    return found
+            by_intent.setdefault(tag.code, []).append((tag.attempt, row))
+    return by_intent

@@ -173,34 +173,36 @@ class ToyEngine:
         price_changes.note_asked(intent, Change(intent.price, price, ENTRY_AT), self.now)
         self.changes.append(Changing(intent, len(intent.changes) - 1, price))
 
-    def change_leaves(self, one: Changing) -> bool:
+    def change_leaves(self, change: Changing) -> bool:
         """Whether its turn has come and the gate lets it go."""
-        self.changes.remove(one)
-        intent = one.intent
-        kept = why_not_change(self.owner(intent), intent, self.now)
-        if not kept:
+        self.changes.remove(change)
+        intent = change.intent
+        reason = why_not_change(self.owner(intent), intent, self.now)
+        if not reason:
             self.leaves(intent)
             return True
-        price_changes.note_kept(intent, one.number, kept, ENTRY_AT)
+        price_changes.note_kept(intent, change.number, reason, ENTRY_AT)
         self.rounds()
         return False
 
-    def change_arrives(self, one: Changing) -> bool:
+    def change_arrives(self, change: Changing) -> bool:
         """The broker applies it; False where the order is final."""
         return any(
-            self.broker.change(order, one.price)
-            for order in self.broker.of(one.intent)
+            self.broker.change(order, change.price)
+            for order in self.broker.of(change.intent)
             if order.is_open
         )
 
-    def change_answered(self, one: Changing, result: SendResult) -> None:
+    def change_answered(self, change: Changing, result: SendResult) -> None:
         """The broker's answer to a change, or its absence."""
-        price_changes.note_answer(one.intent, one.number, result, at=ENTRY_AT, now_mono=self.now)
+        price_changes.note_answer(
+            change.intent, change.number, result, at=ENTRY_AT, now_mono=self.now
+        )
         self.rounds()
 
-    def taken(self, one: Changing) -> SendResult:
+    def taken(self, change: Changing) -> SendResult:
         """The answer that says that a change was taken."""
-        return SendResult(Outcome.ACCEPTED, broker_order_id=one.intent.broker_order_id)
+        return SendResult(Outcome.ACCEPTED, broker_order_id=change.intent.broker_order_id)
 
     # -- exits ---------------------------------------------------------------------------------
     def _granted(
@@ -212,7 +214,7 @@ class ToyEngine:
             return None
         name = BrokerInstrument("NFO", symbol(contract_id), "")
         return grants(
-            [one for one in self.executions if one.status not in lifecycle.TERMINAL],
+            [e for e in self.executions if e.status not in lifecycle.TERMINAL],
             contract_id,
             positions=None if positions is None else net_of_positions(positions, name),
             book=None if rows is None else net_of_orders(rows, name),
@@ -237,8 +239,8 @@ class ToyEngine:
                 self.told[execution.id].add("NO_WITNESS")  # after seconds, in the engine
             return
         if closing.outside:
-            gone = with_outside(execution.closed_outside, order, closing.outside)
-            note_outside(execution, gone)
+            outside = with_outside(execution.closed_outside, order, closing.outside)
+            note_outside(execution, outside)
             self.told[execution.id].add(execution.cause)
         lot = leg.lot_size if closing.units % leg.lot_size == 0 else 1
         pieces = slices(closing.units, lot, leg.freeze_quantity, execution.max_lots_per_order)
@@ -290,7 +292,9 @@ class ToyEngine:
 
     def owner(self, intent: LiveIntent) -> LiveExecution:
         """Whose intent it is."""
-        return next(one for one in self.executions if one.id == intent.execution_id)
+        return next(
+            execution for execution in self.executions if execution.id == intent.execution_id
+        )
 
     def arrive(self, sending: Sending, hidden: float, price: Decimal) -> None:
         """The bytes reach the broker."""
@@ -329,10 +333,10 @@ class ToyEngine:
         for intent in self._intents():
             if intent.sends == 0:
                 continue
-            found = duplicates.find(intent, mine.get(intent.code, ()))
-            if found.own is not None:
-                transitions.apply_report(intent, found.own, at=ENTRY_AT, now_mono=self.now)
-                duplicates.note(intent, found)
+            matches = duplicates.find(intent, mine.get(intent.code, ()))
+            if matches.own is not None:
+                transitions.apply_report(intent, matches.own, at=ENTRY_AT, now_mono=self.now)
+                duplicates.note(intent, matches)
             else:
                 transitions.apply_absence(
                     intent,
@@ -356,9 +360,9 @@ class ToyEngine:
                 self.arrive(sending, 0.0, Decimal(100))
         for intent in self.cancels:
             self.cancel_arrives(intent, lost=self.random.random() < 0.5)
-        for one in self.changes:
+        for change in self.changes:
             if self.random.random() < 0.5:
-                self.late.append(one)  # it had left, and arrives some time
+                self.late.append(change)  # it had left, and arrives some time
         self.queue, self.wire, self.cancels, self.changes = [], [], [], []
         self.settling, self.ask_again = Settling(), {}
         self.now += away

@@ -39,5 +39,5 @@ def live_of(row: OrderIntent) -> LiveExecution:
     """The intent's execution as an executor holds it, read once and never again."""
     execution = row.execution
     held_run = loader.live_run(execution.run)
-    found = loader.load_executions({held_run.id: held_run}, range(8), statuses=("COMMITTED",))
-    return found[0]
+    executions = loader.load_executions({held_run.id: held_run}, range(8), statuses=("COMMITTED",))
+    return executions[0]

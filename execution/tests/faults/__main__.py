@@ -37,9 +37,9 @@ def main() -> int:
             scenarios = catalogue.chosen(options.scenario)
         except ValueError as error:
             parser.error(str(error))
-        with ground(options.limit) as made:
+        with ground(options.limit) as playground:
             rows = play(
-                made,
+                playground,
                 scenarios,
                 together=options.together,
                 accounts=options.accounts,

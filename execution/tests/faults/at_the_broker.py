@@ -228,13 +228,13 @@ def feed_falls_back(stage: Stage) -> Iterator[Wait]:
 
 def own_ways(stage: Stage) -> Iterator[Wait]:
     """Everything that an account sends leaves by its egress address."""
-    wanted = stage.egress()
+    expected = stage.egress()
     yield stage.scenario.hold + 3
     peers = stage.control.ask("GET", "/peers")
     for account in stage.everybody:
         token = stage.tokens[account.client_id]
         seen = set(peers.get(token, ()))
-        if seen != {wanted[account.client_id]}:
+        if seen != {expected[account.client_id]}:
             stage.problems[account.broker].append(f"{account.client_id} by {sorted(seen)}")
 
 

@@ -21,9 +21,9 @@ EVERYTHING: Final[Sequence[Scenario]] = sorted(
 
 def chosen(names: str) -> list[Scenario]:
     """Those of a comma-separated list of names; everything for an empty one. Raises ValueError."""
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    requested = [name.strip() for name in names.split(",") if name.strip()]
     known = {scenario.name: scenario for scenario in EVERYTHING}
-    unknown = [name for name in wanted if name not in known]
+    unknown = [name for name in requested if name not in known]
     if unknown:
         raise ValueError(f"no scenario {', '.join(unknown)}; there are {', '.join(known)}")
-    return [known[name] for name in wanted] or list(EVERYTHING)
+    return [known[name] for name in requested] or list(EVERYTHING)

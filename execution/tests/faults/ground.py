@@ -60,13 +60,13 @@ class Ground:
         role = FeedAccount.Role.SPARE if spare else FeedAccount.Role.PRIMARY
         if not spare:
             FeedAccount.objects.filter(pk=self.primary.pk).update(is_active=False)
-        made = make_feed(f"{broker}-{self._started}", broker, role, now=clock.now())
-        made.api_key = sealed_credentials.seal(made, "api_key", API_KEY)
-        token = self.control.token(broker, made.client_id)
-        made.access_token = sealed_credentials.seal(made, "access_token", token)
-        made.save()
+        feed = make_feed(f"{broker}-{self._started}", broker, role, now=clock.now())
+        feed.api_key = sealed_credentials.seal(feed, "api_key", API_KEY)
+        token = self.control.token(broker, feed.client_id)
+        feed.access_token = sealed_credentials.seal(feed, "access_token", token)
+        feed.save()
         if not spare:
-            self.feed = made
+            self.feed = feed
 
     def clear(self) -> None:
         """Forget every run, at the stand-in and here; contracts, calendar and feed stay."""
@@ -149,7 +149,7 @@ def ground(limits: Sequence[str] = ()) -> Iterator[Ground]:
     changed: dict[str, Any] = {}
     with moved_clock() as environment, standin(environment, limits) as ports:
         kite, noren = (f"http://127.0.0.1:{ports[name]}" for name in ("zerodha", "zebu"))
-        wanted: dict[str, Any] = TIMING | {
+        overrides: dict[str, Any] = TIMING | {
             "QUANTLEAP_BROKERS": {
                 "zerodha": {"api": kite, "login": kite, "instruments": f"{kite}/instruments/NFO"},
                 "zebu": {
@@ -159,15 +159,15 @@ def ground(limits: Sequence[str] = ()) -> Iterator[Ground]:
                 },
             }
         }
-        for name, value in wanted.items():
+        for name, value in overrides.items():
             changed[name] = getattr(settings, name)
             setattr(settings, name, value)
         try:
-            made = Ground(ports)
+            playground = Ground(ports)
             try:
-                yield made
+                yield playground
             finally:
-                made.close()
+                playground.close()
         finally:
             for name, value in changed.items():
                 setattr(settings, name, value)

@@ -156,11 +156,11 @@ def judge(
 
 
 def _by_code(orders: Iterable[Order]) -> dict[str, list[Order]]:
-    found: dict[str, list[Order]] = defaultdict(list)
+    by_code: dict[str, list[Order]] = defaultdict(list)
     for order in orders:
         if order.code:
-            found[order.code].append(order)
-    return found
+            by_code[order.code].append(order)
+    return by_code
 
 
 def _orders(seen: Seen, right: Right, verdict: Verdict) -> None:
@@ -246,12 +246,12 @@ def _positions(
 
 def _names(seen: Seen, right: Right, verdict: Verdict) -> None:
     """Whoever is not plainly closed has an alarm, or ended with a cause."""
-    told: dict[str, list[Execution]] = defaultdict(list)
+    by_client: dict[str, list[Execution]] = defaultdict(list)
     for execution in seen.executions:
-        told[execution.client].append(execution)
+        by_client[execution.client].append(execution)
     open_clients = {client for (client, _), quantity in seen.positions.items() if quantity}
     for client in seen.clients:
-        mine = told[client]
+        mine = by_client[client]
         alarmed = client in seen.alarms or any(e.attention for e in mine)
         unfinished = [e for e in mine if e.status not in TERMINAL]
         if client in open_clients or unfinished:

@@ -64,8 +64,8 @@ class _Way:
             self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     def close(self) -> None:
-        for each in (self.client, self.upstream):
-            each.close()
+        for sock in (self.client, self.upstream):
+            sock.close()
 
 
 class Line:
@@ -147,9 +147,9 @@ class Line:
         if self._accepting is not None:
             self._accepting.cancel()  # before its socket is closed, and the number given away
             self._accepting = None
-        for each in (*self._fillers, self._listener):
-            if each is not None:
-                each.close()
+        for sock in (*self._fillers, self._listener):
+            if sock is not None:
+                sock.close()
         self._fillers, self._listener = [], None
 
     def _fill(self) -> None:
@@ -180,8 +180,8 @@ class Line:
     # -- forwarding --------------------------------------------------------------------------
     async def _serve(self, client: socket.socket, peer: str) -> None:
         upstream = socket.socket()
-        for each in (client, upstream):
-            each.setblocking(False)
+        for sock in (client, upstream):
+            sock.setblocking(False)
         way = _Way(client, upstream, peer, task=asyncio.current_task())
         try:
             await self._passing(None)

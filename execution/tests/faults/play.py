@@ -23,9 +23,9 @@ LOOK_EVERY: Final = 0.1
 
 def waves(scenarios: Iterable[Scenario], together: int) -> list[list[Scenario]]:
     """Who is played beside whom: those with the same settings, at most ``together`` at once."""
-    made: list[list[Scenario]] = []
+    groups: list[list[Scenario]] = []
     for scenario in scenarios:
-        wave = made[-1] if made else []
+        wave = groups[-1] if groups else []
         fits = (
             wave
             and not scenario.alone
@@ -36,8 +36,8 @@ def waves(scenarios: Iterable[Scenario], together: int) -> list[list[Scenario]]:
         if fits:
             wave.append(scenario)
         else:
-            made.append([scenario])
-    return made
+            groups.append([scenario])
+    return groups
 
 
 def play(
@@ -90,10 +90,10 @@ def _play_wave(ground: Ground, wave: Sequence[Scenario]) -> Iterator[Row]:
 
 
 @contextmanager
-def changed_settings(wanted: Any) -> Iterator[None]:
+def changed_settings(overrides: Any) -> Iterator[None]:
     """Django settings for a while."""
-    before = {name: getattr(settings, name) for name in wanted}
-    for name, value in wanted.items():
+    before = {name: getattr(settings, name) for name in overrides}
+    for name, value in overrides.items():
         setattr(settings, name, value)
     try:
         yield

@@ -35,11 +35,11 @@ def logged_in_by_page(stage: Stage) -> Iterator[Wait]:
         started = initiate_login(
             account=account, redirect_uri="", registered=(), actor=SYSTEM, now=clock.now()
         )
-        back = _browse(started.oauth_url, account.client_id)
+        answer = _browse(started.oauth_url, account.client_id)
         try:
             complete_login(
                 account=account,
-                code=back.get("request_token") or back["code"],
+                code=answer.get("request_token") or answer["code"],
                 state=started.state,
                 actor=SYSTEM,
                 now=clock.now(),

@@ -82,8 +82,8 @@ class Scenario:
     @property
     def entries(self) -> int:
         """Entry orders of one account."""
-        each = self.orders or LEGS[self.shape]
-        return each * self.strategies if self.shared else each
+        per_strategy = self.orders or LEGS[self.shape]
+        return per_strategy * self.strategies if self.shared else per_strategy
 
 
 class Stage:
@@ -205,8 +205,8 @@ class Stage:
         log_in(self.everybody if accounts is None else accounts, self._token, clock.now())
 
     def _token(self, broker: str, client_id: str) -> str:
-        found = self.tokens[client_id] = self.control.token(broker, client_id)
-        return found
+        token = self.tokens[client_id] = self.control.token(broker, client_id)
+        return token
 
     def square_off(self, account: BrokerAccount) -> None:
         """The customer closes in the broker's own app what our entries have opened."""
@@ -288,8 +288,8 @@ class Stage:
 
     def all_open(self) -> bool:
         """Whether everybody has entered."""
-        found: int = self.rows().filter(status="OPEN").count()
-        return found == len(self.everybody)
+        entered: int = self.rows().filter(status="OPEN").count()
+        return entered == len(self.everybody)
 
     def look(self) -> None:
         """Note whose alarm is new."""
@@ -320,8 +320,8 @@ class Stage:
             .values_list("code", flat=True)
         )
         book = map(_order, self.control.ask("GET", "/book")["orders"])
-        there = {order.client for order in book if order.code in codes}
-        return there >= {account.client_id for account in self.accounts[dialect]}
+        clients = {order.client for order in book if order.code in codes}
+        return clients >= {account.client_id for account in self.accounts[dialect]}
 
     def entries_sent(self) -> Counter[str]:
         """How many entry orders of each client reached the stand-in's book."""
@@ -408,10 +408,10 @@ class Stage:
 
     def verdicts(self) -> dict[str, judge.Verdict]:
         """By dialect."""
-        found = {}
+        verdicts = {}
         for dialect in self.scenario.dialects:
             seen = self.seen(dialect)
-            found[dialect] = judge.judge(
+            verdicts[dialect] = judge.judge(
                 seen,
                 self.scenario.rights.get(dialect, self.scenario.right),
                 self.scenario.entries,
@@ -419,8 +419,8 @@ class Stage:
                 troubled=[c for c in self.troubled if c in seen.clients],
                 foreign=self.foreign,
             )
-            found[dialect].problems.extend(self.problems[dialect])
-        return found
+            verdicts[dialect].problems.extend(self.problems[dialect])
+        return verdicts
 
 
 def _template(shape: str, number: int, times: dict[str, dt.time]) -> Template:

@@ -96,8 +96,8 @@ class HostileExchange(Exchange):
             width = last * Decimal(str(trick.params["percent"])) / 100
             low, high = last - width, last + width
             if not low <= order.price <= high:
-                told = {"price": order.price, "low": f"{low:.2f}", "high": f"{high:.2f}"}
-                refusal = Refusal(Reason.PRICE_BAND, told)
+                band = {"price": order.price, "low": f"{low:.2f}", "high": f"{high:.2f}"}
+                refusal = Refusal(Reason.PRICE_BAND, band)
         super()._arrive(order, refusal)
 
 
@@ -243,9 +243,9 @@ class HostileControl(ControlWire):
     def _no_tricks(self, arguments: Mapping[str, Any]) -> object:
         """End the tricks on these clients, or all."""
         clients = frozenset(arguments.get("clients", ()))
-        kept = [t for t in self._hostile.tricks if clients and not t.clients & clients]
-        self._hostile.tricks[:] = kept
-        return {"tricks": len(kept)}
+        remaining = [t for t in self._hostile.tricks if clients and not t.clients & clients]
+        self._hostile.tricks[:] = remaining
+        return {"tricks": len(remaining)}
 
     def _calls(self, arguments: Mapping[str, Any]) -> object:
         """How many calls of each kind a client made, and the most in any second."""
@@ -310,7 +310,7 @@ class Standin(Simulator):
         await super().stop()
 
     @property
-    def told(self) -> dict[str, int]:
+    def printed_ports(self) -> dict[str, int]:
         """The ports, as the process prints them."""
         return {
             "control": self.ports.control,
@@ -323,7 +323,7 @@ async def serve(settings: Settings) -> None:
     """Until standard input ends."""
     standin = Standin(settings)
     await standin.start()
-    print(to_json(standin.told).decode(), flush=True)
+    print(to_json(standin.printed_ports).decode(), flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await standin.stop()
 

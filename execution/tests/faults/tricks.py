@@ -116,9 +116,9 @@ def first(
     tricks: Iterable[Trick], operation: str, client_id: str, now: float, kinds: Iterable[Kind]
 ) -> Trick | None:
     """The trick of one of these kinds that takes the call."""
-    wanted = frozenset(kinds)
+    allowed = frozenset(kinds)
     return next(
-        (t for t in tricks if t.kind in wanted and t.takes(operation, client_id, now)), None
+        (t for t in tricks if t.kind in allowed and t.takes(operation, client_id, now)), None
     )
 
 

@@ -110,9 +110,9 @@ def _round(
     _until(lambda: house.owned(victim) == house.owned(other) == 4, 60.0, "shards are shared")
     begun = time.monotonic()
     hold = EXACT_HOLD if before and not late else HOLD
-    made = house.ask("round", lead=LEAD, hold=hold)
-    template: int = made["template"]
-    entry = begun + made["until_entry"]
+    started = house.ask("round", lead=LEAD, hold=hold)
+    template: int = started["template"]
+    entry = begun + started["until_entry"]
     if before:
         _until(lambda: _is_stopped(victim), LEAD + hold + 10.0, "the victim froze")
         when = time.monotonic() - entry
@@ -172,8 +172,8 @@ def _until(condition: Any, seconds: float, what: str) -> None:
 
 def _judge(house: FreezeHouse, templates: list[int], verdict: Verdict) -> None:
     _wait(lambda: not house.positions(), SETTLES)
-    told = house.ask("intents")
-    known = {intent["code"]: intent for intent in told["intents"]}
+    answer = house.ask("intents")
+    known = {intent["code"]: intent for intent in answer["intents"]}
     book = house.book()
     filled: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for order in book:
@@ -195,7 +195,7 @@ def _judge(house: FreezeHouse, templates: list[int], verdict: Verdict) -> None:
         if row["quantity"] != owed:
             verdict.problems.append(f"{owed} units of it left after the end: {row}")
     verdict.problems.extend(f"{owed} units of {of} are not open" for of, owed in left.items())
-    for intent in told["intents"]:
+    for intent in answer["intents"]:
         if intent["state"] not in ("FILLED", "REJECTED", "CANCELLED", "MISSED"):
             verdict.problems.append(f"intent {intent['tag']} ended {intent['state']}")
     verdict.figures |= {
@@ -203,9 +203,9 @@ def _judge(house: FreezeHouse, templates: list[int], verdict: Verdict) -> None:
         "orders_filled": sum(map(len, filled.values())),
         "duplicates": len(duplicates),
         "slowest_close_s": round(slowest, 1),
-        "left_late": sum(LEFT_LATE in i["told"] for i in told["intents"]),
+        "left_late": sum(LEFT_LATE in i["told"] for i in answer["intents"]),
         "open_because_late": len(house.positions()),
-        "executions": dict(Counter(e["status"] for e in told["executions"])),
+        "executions": dict(Counter(e["status"] for e in answer["executions"])),
     }
 
 

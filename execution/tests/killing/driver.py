@@ -87,10 +87,10 @@ class Driver:
 
     @staticmethod
     def _counts(rows: Any, column: str) -> dict[str, int]:
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for value in rows.values_list(column, flat=True):
-            found[value] = found.get(value, 0) + 1
-        return found
+            counts[value] = counts.get(value, 0) + 1
+        return counts
 
     def executors(self) -> dict[str, Any]:
         """Process ids of the executors that live; their owners' names carry them."""

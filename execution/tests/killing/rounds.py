@@ -200,14 +200,14 @@ def play(
     slowest = 0.0
     for number in range(rounds):
         begun = time.monotonic()
-        made = house.ask("round", lead=LEAD, hold=HOLD)
-        templates.append(made["template"])
+        started = house.ask("round", lead=LEAD, hold=HOLD)
+        templates.append(started["template"])
         victim = victims[number % len(victims)]
         # From arming (T-6 s) to the last answer (T+2 s), half of them in the last second and a
         # half around T, where the commit and the orders are.
         span = (-6.0, 2.0) if chance.random() < 0.5 else (-1.2, 0.3)
         when = chance.uniform(*span) if moment is None else moment
-        entry = begun + made["until_entry"]
+        entry = begun + started["until_entry"]
         _sleep_until(entry + when)
         while after_first_order and not house.book():
             time.sleep(0.02)
@@ -215,7 +215,7 @@ def play(
         killed = time.monotonic()
         log(f"round {number + 1}: kill -9 {victim} at T{when:+.3f} s")
         _sleep_until(max(entry + 1.0, killed + 0.5))
-        recovered = _recovery(house, made["template"], killed, min(RECOVERY + 5, patience))
+        recovered = _recovery(house, started["template"], killed, min(RECOVERY + 5, patience))
         slowest = max(slowest, recovered)
         if recovered > RECOVERY:
             verdict.problems.append(f"round {number + 1}: unfinished {recovered:.0f} s after kill")
@@ -258,8 +258,8 @@ def _wait_closed(
 
 
 def _judge(house: KillHouse, verdict: Verdict) -> None:
-    told = house.ask("intents")
-    intents, book = told["intents"], house.book()
+    answer = house.ask("intents")
+    intents, book = answer["intents"], house.book()
     by_code = {intent["code"]: intent for intent in intents}
     orders: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for order in book:
@@ -285,7 +285,7 @@ def _judge(house: KillHouse, verdict: Verdict) -> None:
         verdict.problems.append(f"position left open: {row}")
     entries = [i for i in intents if i["purpose"] == "ENTRY"]
     verdict.figures |= {
-        "executions": dict(Counter(e["status"] for e in told["executions"])),
+        "executions": dict(Counter(e["status"] for e in answer["executions"])),
         "entries": dict(Counter(i["state"] for i in entries)),
         "causes": dict(Counter(i["cause"] for i in intents if i["cause"])),
         "orders_at_broker": len(book),

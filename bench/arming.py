@@ -55,12 +55,12 @@ def _measure_one(count: int, repeats: int) -> dict[str, Any]:
         entry = day.schedule(accounts, PRODUCTION_LEAD / 2)
         begun = time.perf_counter()
         with CaptureQueriesContext(connection) as captured:
-            found = active_allocations(entry.template.pk, Environment.LIVE)
+            allocations = active_allocations(entry.template.pk, Environment.LIVE)
         discovery.append(time.perf_counter() - begun)
         queries.add(len(captured))
-        assert len(found) == count
+        assert len(allocations) == count
         begun = time.perf_counter()
-        runs = arm_due(now=clock.now(), timing=timing, skip=_another(entry.template.pk))
+        runs = arm_due(now=clock.now(), timing=timing, skip=_of_another_template(entry.template.pk))
         arming.append(time.perf_counter() - begun)
         armed = Execution.objects.filter(run__in=runs, status="ARMED").count()
         assert armed == count, f"{armed} of {count} armed"
@@ -72,7 +72,7 @@ def _measure_one(count: int, repeats: int) -> dict[str, Any]:
     }
 
 
-def _another(template_id: int) -> Callable[[Any], bool]:
+def _of_another_template(template_id: int) -> Callable[[Any], bool]:
     return lambda due: bool(due.template_id != template_id)
 
 

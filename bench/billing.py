@@ -51,24 +51,24 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         logging.getLogger("subscriptions.billing.invoicing.runs").setLevel(logging.WARNING)
         as_of = clock.ist_date(clock.now())
         world = portfolio.open_books()
-        found: dict[str, Any] = {"as_of": str(as_of)}
+        measured: dict[str, Any] = {"as_of": str(as_of)}
         for name, count in (("small", options.small), ("large", options.subscriptions)):
             say(f"{count:,} due subscriptions")
             portfolio.load(world, count, as_of=as_of, prefix=name)
             (run,) = run_apart(house, as_of)
-            found[name] = run | {"due": count, "expected": portfolio.expected_invoices(count)}
+            measured[name] = run | {"due": count, "expected": portfolio.expected_invoices(count)}
         say("nothing due")
-        found["idle"] = run_apart(house, as_of, times=IDLE_RUNS)
+        measured["idle"] = run_apart(house, as_of, times=IDLE_RUNS)
         say("beside a row-by-row loop")
-        found["different"] = compare(world, min(COMPARED, options.sample), as_of)
-        found["rounds"] = [
+        measured["different"] = compare(world, min(COMPARED, options.sample), as_of)
+        measured["rounds"] = [
             play_round(world, number, options.sample, as_of) for number in range(options.rounds)
         ]
         say("two workers at once")
-        found["two_workers"] = two_workers(house, world, options.small * 2, as_of)
+        measured["two_workers"] = two_workers(house, world, options.small * 2, as_of)
         say("the proof of the books")
-        found["proof"] = check_ledger()
-    return found
+        measured["proof"] = check_ledger()
+    return measured
 
 
 def say(what: str) -> None:
@@ -110,7 +110,7 @@ def compare(world: World, count: int, as_of: dt.date) -> int:
     by_loop = portfolio.load(world, count, as_of=as_of, prefix="alike-loop")
     rowbyrow.bill(as_of, now=clock.now())
     pairs = zip(portfolio.billed(by_run), portfolio.billed(by_loop), strict=True)
-    return sum(one != other or len(one) < 2 for one, other in pairs)
+    return sum(run_rows != loop_rows or len(run_rows) < 2 for run_rows, loop_rows in pairs)
 
 
 def play_round(world: World, number: int, sample: int, as_of: dt.date) -> dict[str, float]:
@@ -128,9 +128,11 @@ def play_round(world: World, number: int, sample: int, as_of: dt.date) -> dict[s
         count, bill = contestants[name]
         portfolio.load(world, count, as_of=as_of, prefix=f"round{number}-{name}")
         begun = time.perf_counter()
-        made = bill()
-        rates[name] = made / (time.perf_counter() - begun)
-        assert made == portfolio.expected_invoices(count), f"{name}: {made} invoices of {count}"
+        invoices = bill()
+        rates[name] = invoices / (time.perf_counter() - begun)
+        assert invoices == portfolio.expected_invoices(count), (
+            f"{name}: {invoices} invoices of {count}"
+        )
     return {name: round(rate, 1) for name, rate in rates.items()} | {
         "ratio": round(rates["run"] / rates["loop"], 2)
     }
@@ -143,13 +145,13 @@ def two_workers(house: House, world: World, count: int, as_of: dt.date) -> dict[
     portfolio.load(world, count, as_of=as_of, prefix="two")
     rows = run_apart(house, as_of, workers=2, at=time.time() + START_SECONDS)
     seconds = max(row["ended"] for row in rows) - min(row["started"] for row in rows)
-    made = sum(row["invoices"] for row in rows)
+    invoices = sum(row["invoices"] for row in rows)
     return {
         "due": count,
         "expected": portfolio.expected_invoices(count),
-        "invoices": made,
+        "invoices": invoices,
         "seconds": round(seconds, 3),
-        "per_second": round(made / seconds, 1),
+        "per_second": round(invoices / seconds, 1),
         "each": rows,
     }
 
@@ -169,59 +171,59 @@ def check_ledger() -> dict[str, Any]:
     }
 
 
-def judge(found: dict[str, Any]) -> list[Target]:
+def judge(measured: dict[str, Any]) -> list[Target]:
     """Compare the figures with the promises."""
-    large, two = found["large"], found["two_workers"]
+    large, two = measured["large"], measured["two_workers"]
     wrong = sum(
-        abs(run["invoices"] - run["expected"]) for run in (found["small"], large, two)
-    ) + sum(run["invoices"] for run in found["idle"])
+        abs(run["invoices"] - run["expected"]) for run in (measured["small"], large, two)
+    ) + sum(run["invoices"] for run in measured["idle"])
     return [
         Target(f"{large['due']:,} due subscriptions", large["seconds"], RUN_SECONDS, "s"),
-        Target("the run / a row-by-row loop", median_ratio(found), RATIO, "x", True),
+        Target("the run / a row-by-row loop", median_ratio(measured), RATIO, "x", True),
         Target(
-            f"memory, {large['due']:,} above {found['small']['due']:,}",
-            round(large["peak_mb"] - found["small"]["peak_mb"], 2),
+            f"memory, {large['due']:,} above {measured['small']['due']:,}",
+            round(large["peak_mb"] - measured["small"]["peak_mb"], 2),
             FLAT_MB,
             "MB",
         ),
-        Target("nothing due", idle_seconds(found), IDLE_SECONDS, "s"),
+        Target("nothing due", idle_seconds(measured), IDLE_SECONDS, "s"),
         Target("invoices missing or too many", wrong, 0, ""),
-        Target("billed differently by run and loop", found["different"], 0, ""),
-        Target("findings of the ledger's proof", len(found["proof"]["findings"]), 0, ""),
+        Target("billed differently by run and loop", measured["different"], 0, ""),
+        Target("findings of the ledger's proof", len(measured["proof"]["findings"]), 0, ""),
     ]
 
 
-def median_ratio(found: dict[str, Any]) -> float:
+def median_ratio(measured: dict[str, Any]) -> float:
     """Median of the rounds' ratios."""
-    return round(float(statistics.median(row["ratio"] for row in found["rounds"])), 2)
+    return round(float(statistics.median(row["ratio"] for row in measured["rounds"])), 2)
 
 
-def idle_seconds(found: dict[str, Any]) -> float:
+def idle_seconds(measured: dict[str, Any]) -> float:
     """Median of the runs with nothing due."""
-    return round(float(statistics.median(row["seconds"] for row in found["idle"])), 4)
+    return round(float(statistics.median(row["seconds"] for row in measured["idle"])), 4)
 
 
-def table(found: dict[str, Any]) -> str:
+def table(measured: dict[str, Any]) -> str:
     """The figures as text."""
     lines = [
         f"{'due':>9}{'invoices':>10}{'s':>8}{'/s':>8}{'CPU s':>8}{'in PG':>8}"
         f"{'p50 ms':>8}{'p99 ms':>8}{'max ms':>8}{'peak MB':>9}{'PG MB':>8}"
     ]
-    for run in (found["small"], found["large"]):
+    for run in (measured["small"], measured["large"]):
         lines.append(
             f"{run['due']:>9,}{run['invoices']:>10,}{run['seconds']:>8.2f}"
             f"{run['per_second']:>8.0f}{run['cpu_s']:>8.2f}{run['backend_cpu_s']:>8.2f}"
             f"{run['chunk_p50_ms']:>8.0f}{run['chunk_p99_ms']:>8.0f}{run['chunk_max_ms']:>8.0f}"
             f"{run['peak_mb']:>9.1f}{run['backend_private_mb']:>8.1f}"
         )
-    two, proof = found["two_workers"], found["proof"]
+    two, proof = measured["two_workers"], measured["proof"]
     middle = {
-        name: statistics.median(row[name] for row in found["rounds"]) for name in ("run", "loop")
+        name: statistics.median(row[name] for row in measured["rounds"]) for name in ("run", "loop")
     }
     return "\n".join(
         [
             *lines,
-            f"invoices/s, median of {len(found['rounds'])} rounds: "
+            f"invoices/s, median of {len(measured['rounds'])} rounds: "
             f"run {middle['run']:.0f}, row by row {middle['loop']:.0f}",
             f"two workers, {two['due']:,} due: {two['seconds']:.2f} s, {two['per_second']:.0f}/s",
             f"proof of {proof['entries']:,} entries: {proof['seconds']:.2f} s",
@@ -229,7 +231,7 @@ def table(found: dict[str, Any]) -> str:
     )
 
 
-def result_json(found: dict[str, Any], judged: list[Target]) -> dict[str, Any]:
+def result_json(measured: dict[str, Any], judged: list[Target]) -> dict[str, Any]:
     """The content of ``billing.json``."""
     return {
         "machine": {
@@ -238,10 +240,10 @@ def result_json(found: dict[str, Any], judged: list[Target]) -> dict[str, Any]:
             "kernel": platform.release(),
             "load_at_end": os.getloadavg(),
         },
-        "median_ratio": median_ratio(found),
-        "idle_seconds": idle_seconds(found),
+        "median_ratio": median_ratio(measured),
+        "idle_seconds": idle_seconds(measured),
         "targets": [target.json() for target in judged],
-        **found,
+        **measured,
     }
 
 
@@ -254,17 +256,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     begun = time.monotonic()
-    found = measure(options)
-    judged = judge(found)
-    print(f"\n{table(found)}\n")
+    measured = measure(options)
+    judged = judge(measured)
+    print(f"\n{table(measured)}\n")
     for target in judged:
         print(target.line())
     path = VAR / "billing.json"
-    path.write_text(json.dumps(result_json(found, judged), indent=1) + "\n")
-    kept = all(target.holds for target in judged)
+    path.write_text(json.dumps(result_json(measured, judged), indent=1) + "\n")
+    all_kept = all(target.holds for target in judged)
     print(f"\nwritten to {path.relative_to(VAR.parent.parent)}")
-    print(f"{'every promise kept' if kept else 'NOT KEPT'}, {time.monotonic() - begun:.0f} s")
-    sys.exit(0 if kept else 1)
+    print(f"{'every promise kept' if all_kept else 'NOT KEPT'}, {time.monotonic() - begun:.0f} s")
+    sys.exit(0 if all_kept else 1)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def measure(as_of: dt.date) -> dict[str, Any]:
     seconds = time.perf_counter() - begun
     starts = [begun, *marks]
     chunks = sorted((end - start) * 1000 for start, end in zip(starts, marks, strict=False))
-    found = {
+    measured = {
         "invoices": result.invoices,
         "needs_review": result.needs_review,
         "started": started,
@@ -57,12 +57,12 @@ def measure(as_of: dt.date) -> dict[str, Any]:
         "backend_private_mb": round(_memory_mb(str(backend), "RssAnon"), 2),
     }
     if chunks:
-        found |= {
+        measured |= {
             "chunk_p50_ms": round(percentile(chunks, 0.5), 1),
             "chunk_p99_ms": round(percentile(chunks, 0.99), 1),
             "chunk_max_ms": round(chunks[-1], 1),
         }
-    return found
+    return measured
 
 
 def _backend_seconds(pid: int) -> float:
@@ -85,8 +85,8 @@ def _memory_mb(pid: str, name: str) -> float:
     if not PROC.is_dir():
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2  # macOS: bytes
         return own if name == "VmHWM" else math.nan
-    found = re.search(rf"^{name}:\s+(\d+) kB", (PROC / pid / "status").read_text(), re.M)
-    return int(found[1]) / 1024 if found else math.nan
+    match = re.search(rf"^{name}:\s+(\d+) kB", (PROC / pid / "status").read_text(), re.M)
+    return int(match[1]) / 1024 if match else math.nan
 
 
 def main() -> None:

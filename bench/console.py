@@ -154,8 +154,8 @@ def pages(run_id: int) -> Iterator[Page]:
         for what, term in SEARCHES.get(name, ()):
             yield Page(name, f"search: {what}", f"{base}?q={term}")
         yield Page(name, "search: nothing found", f"{base}?q={NOWHERE}")
-        for one in FILTERS.get(name, ()):
-            yield Page(name, one, f"{base}?{one}")
+        for filter_query in FILTERS.get(name, ()):
+            yield Page(name, filter_query, f"{base}?{filter_query}")
     run = f"{ADMIN}/execution/run/{run_id}/change/"
     yield Page("execution/run", "first page", f"{ADMIN}/execution/run/")
     for what, query in (
@@ -212,8 +212,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         client = Client(SERVER_NAME="localhost")
         client.force_login(StaffUser.objects.create_superuser("bench"))
         client.get(f"{ADMIN}/")  # warms up templates and connections
-        found = [measure_page(page, client.get) for page in pages(sizes.runs)]
-    return {"sizes": asdict(sizes), "seeded_s": round(seeded, 1), "pages": found}
+        measured = [measure_page(page, client.get) for page in pages(sizes.runs)]
+    return {"sizes": asdict(sizes), "seeded_s": round(seeded, 1), "pages": measured}
 
 
 def seed(house: House, sizes: Any) -> None:
@@ -242,7 +242,7 @@ def seed(house: House, sizes: Any) -> None:
             cursor,
             sizes,
             {
-                "partners": [one.pk if one else None for one in world.partners],
+                "partners": [partner.pk if partner else None for partner in world.partners],
                 "template": template.pk,
                 "version": template.current_version_id,
                 "strategy": template.strategies.get().key,
@@ -257,22 +257,22 @@ def say(what: str) -> None:
     print(f"  {what} …", flush=True)
 
 
-def judge(found: Sequence[Measured]) -> list[Target]:
+def judge(measured: Sequence[Measured]) -> list[Target]:
     """Compare the figures with the promises."""
-    slowest = max(found, key=lambda page: page.ms)
-    late = [page for page in found if page.ms > READY_MS]
-    broken = [page for page in found if page.status != 200]
+    slowest = max(measured, key=lambda page: page.ms)
+    late = [page for page in measured if page.ms > READY_MS]
+    broken = [page for page in measured if page.status != 200]
     return [
         Target(f"slowest: {slowest.list} {slowest.what}"[:46], slowest.ms, READY_MS),
-        Target(f"of {len(found)} pages, later than {READY_MS:g} ms", len(late), 0, ""),
+        Target(f"of {len(measured)} pages, later than {READY_MS:g} ms", len(late), 0, ""),
         Target("pages that are no page", len(broken), 0, ""),
     ]
 
 
-def table(found: Sequence[Measured]) -> str:
+def table(measured: Sequence[Measured]) -> str:
     """The figures as text, in the order of the lists."""
     lines = [f"{'list':<28}{'page':<46}{'ms':>7}{'worst':>8}{'queries':>8}{'kB':>6}"]
-    for page in found:
+    for page in measured:
         mark = "  <" if page.ms > READY_MS or page.status != 200 else ""
         lines.append(
             f"{page.list:<28}{page.what[:45]:<46}{page.ms:>7.0f}{page.worst_ms:>8.0f}"
@@ -287,9 +287,9 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="of the rows, for a quick look")
     options = parser.parse_args()
     begun = time.monotonic()
-    found = measure(options)
-    judged = judge(found["pages"])
-    print(f"\n{table(found['pages'])}\n")
+    measured = measure(options)
+    judged = judge(measured["pages"])
+    print(f"\n{table(measured['pages'])}\n")
     for target in judged:
         print(target.line())
     result = {
@@ -299,15 +299,15 @@ def main() -> None:
             "load_at_end": os.getloadavg(),
         },
         "targets": [target.json() for target in judged],
-        **found,
-        "pages": [asdict(page) for page in found["pages"]],
+        **measured,
+        "pages": [asdict(page) for page in measured["pages"]],
     }
     path = VAR / "console.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
-    kept = all(target.holds for target in judged)
+    all_kept = all(target.holds for target in judged)
     print(f"\nwritten to {path.relative_to(VAR.parent.parent)}")
-    print(f"{'every promise kept' if kept else 'NOT KEPT'}, {time.monotonic() - begun:.0f} s")
-    sys.exit(0 if kept else 1)
+    print(f"{'every promise kept' if all_kept else 'NOT KEPT'}, {time.monotonic() - begun:.0f} s")
+    sys.exit(0 if all_kept else 1)
 
 
 if __name__ == "__main__":

@@ -268,10 +268,10 @@ def without_indexes(cursor: Cursor[Row], tables: Sequence[str]) -> Iterator[None
         "   AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)",
         [list(tables)],
     )
-    found = cursor.fetchall()
-    for name, _ in found:
+    indexes = cursor.fetchall()
+    for name, _ in indexes:
         cursor.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
     yield
     cursor.execute("SET maintenance_work_mem = '256MB'")
-    for _, definition in found:
+    for _, definition in indexes:
         cursor.execute(definition.encode())

@@ -80,9 +80,9 @@ def schedule(
         },
         fee=None,
     )
-    made = subscribe_accounts(template, accounts, multipliers=(Decimal(orders),))
+    subscriptions = subscribe_accounts(template, accounts, multipliers=(Decimal(orders),))
     if orders > 1:
-        Allocation.objects.filter(subscription__in=made).update(max_lots_per_order=1)
+        Allocation.objects.filter(subscription__in=subscriptions).update(max_lots_per_order=1)
     return Entry(template, entry_at, entry_at.timestamp() - clock.offset_seconds())
 
 
@@ -125,10 +125,10 @@ def _entries(run: Run) -> Any:
 
 
 def _counts(values: Any) -> dict[str, int]:
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for value in values:
-        found[value] = found.get(value, 0) + 1
-    return found
+        counts[value] = counts.get(value, 0) + 1
+    return counts
 
 
 def entry_tags(run: Run) -> set[str]:

@@ -63,20 +63,20 @@ class Bench:
         entry = day.schedule(self._accounts, lead, orders=orders)
         time.sleep(entry.due - time.time() + 2.0)
         run = day.wait_for_end(entry, RUN_SECONDS)
-        told = day.outcome(run)
+        outcome = day.outcome(run)
         tags = day.entry_tags(run)
         arrivals = sink.arrivals()
         entries = [row for row in arrivals if row["tag"] in tags]
         first = {row["account"]: row for row in reversed(entries)}  # the first one wins
-        problems = _problems(entries, arrivals, told, orders)
+        problems = _problems(entries, arrivals, outcome, orders)
         if not entries:
-            raise RuntimeError(f"no order arrived: {told}")
+            raise RuntimeError(f"no order arrived: {outcome}")
         return {
             "witnessed": figures.lateness((row["at"] for row in entries), entry.due),
             "read_by_sink": figures.lateness((row["read_at"] for row in entries), entry.due),
             "first_of_account": figures.lateness((r["at"] for r in first.values()), entry.due),
             "own_sent_at": figures.lateness(day.sent_instants(run), entry.due),
-            "outcome": told,
+            "outcome": outcome,
             "problems": problems,
         }
 
@@ -122,7 +122,10 @@ class Bench:
 
 
 def _problems(
-    entries: list[dict[str, Any]], arrivals: list[dict[str, Any]], told: dict[str, Any], orders: int
+    entries: list[dict[str, Any]],
+    arrivals: list[dict[str, Any]],
+    outcome: dict[str, Any],
+    orders: int,
 ) -> list[str]:
     """Errors whatever the speed: orders lost, sent twice or unfinished, positions left open."""
     problems = []
@@ -139,19 +142,19 @@ def _problems(
         problems.append(f"not every account has {orders} entries")
     if any(net.values()):
         problems.append("positions left open")
-    if set(told["entries"]) != {"FILLED"} or set(told["executions"]) != {"CLOSED"}:
-        problems.append(f"not everything ended well: {told}")
+    if set(outcome["entries"]) != {"FILLED"} or set(outcome["executions"]) != {"CLOSED"}:
+        problems.append(f"not everything ended well: {outcome}")
     return problems
 
 
 def choose_worker(bench: Bench) -> tuple[str, dict[str, Lateness]]:
     """The faster of the two usual pools for the baseline with tasks."""
-    found: dict[str, Lateness] = {}
+    lateness: dict[str, Lateness] = {}
     for kind in TASK_WORKERS:
         with bench.task_worker(kind):
-            found[kind] = bench.per_order()["witnessed"]
-        print(f"  one task per order, {kind}: last {found[kind].last:.0f} ms", flush=True)
-    return min(found, key=lambda kind: found[kind].last), found
+            lateness[kind] = bench.per_order()["witnessed"]
+        print(f"  one task per order, {kind}: last {lateness[kind].last:.0f} ms", flush=True)
+    return min(lateness, key=lambda kind: lateness[kind].last), lateness
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -188,9 +191,9 @@ def _say(name: str, runs: list[dict[str, Any]]) -> None:
     print(f"  run {len(runs)} {name}: {runs[-1]['witnessed']}", flush=True)
 
 
-def report(options: argparse.Namespace, found: dict[str, Any]) -> bool:
+def report(options: argparse.Namespace, measured: dict[str, Any]) -> bool:
     """Print and write the figures; returns whether every promise is kept."""
-    rounds = found["rounds"]
+    rounds = measured["rounds"]
     series = {name: [run["witnessed"] for run in runs] for name, runs in rounds.items()}
     rows = {
         f"ours (median of {options.runs})": figures.median_of(series["ours"]),
@@ -198,13 +201,13 @@ def report(options: argparse.Namespace, found: dict[str, Any]) -> bool:
             [r["own_sent_at"] for r in rounds["ours"]]
         ),
         "  as read by the sink": figures.median_of([r["read_by_sink"] for r in rounds["ours"]]),
-        f"one task per order ({found['worker']})": figures.median_of(series["per_order"]),
+        f"one task per order ({measured['worker']})": figures.median_of(series["per_order"]),
         "bare prepared sender": figures.median_of(series["bare"]),
     }
     judged = figures.targets(
         series["ours"], series["per_order"], series["bare"], subscribers=options.subscribers
     )
-    larger = found["larger"]
+    larger = measured["larger"]
     if larger["orders"]:
         orders = figures.median_of([run["witnessed"] for run in larger["orders"]])
         many = figures.median_of([run["first_of_account"] for run in larger["subscribers"]])
@@ -237,7 +240,7 @@ def report(options: argparse.Namespace, found: dict[str, Any]) -> bool:
         "medians": rows,
         "targets": [target.json() for target in judged],
         "problems": problems,
-        **found,
+        **measured,
     }
     path.write_text(json.dumps(result, indent=1, default=_plain) + "\n")
     print(f"\nwritten to {path.relative_to(VAR.parent.parent)}")
@@ -263,10 +266,10 @@ def main() -> None:
     if options.quick:
         options.runs, options.subscribers = 1, 200
     begun = time.monotonic()
-    found = measure(options)
-    kept = report(options, found)
-    print(f"{'every promise kept' if kept else 'NOT KEPT'}, {time.monotonic() - begun:.0f} s")
-    sys.exit(0 if kept else 1)
+    measured = measure(options)
+    all_kept = report(options, measured)
+    print(f"{'every promise kept' if all_kept else 'NOT KEPT'}, {time.monotonic() - begun:.0f} s")
+    sys.exit(0 if all_kept else 1)
 
 
 if __name__ == "__main__":

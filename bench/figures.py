@@ -114,13 +114,13 @@ def ratio_intervals(ratios: Mapping[str, Sequence[float]]) -> dict[str, RatioInt
     squares = sum(statistics.variance(series) * (len(series) - 1) for series in logs.values())
     spread = math.sqrt(squares / sum(len(series) - 1 for series in logs.values()))
     wide = statistics.NormalDist().inv_cdf(0.975) * spread
-    found = {}
+    intervals = {}
     for name, series in logs.items():
         middle, half = statistics.fmean(series), wide / math.sqrt(len(series))
-        found[name] = RatioInterval(
+        intervals[name] = RatioInterval(
             *(round(math.exp(value), 3) for value in (middle, middle - half, middle + half))
         )
-    return found
+    return intervals
 
 
 def targets(

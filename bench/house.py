@@ -52,15 +52,15 @@ class Sink:
 
     def count(self) -> dict[str, int]:
         """Number of orders received, and of workers that reported to be ready."""
-        found: dict[str, int] = self._http.get(f"{self.url}/bench/count", timeout=30).json()
-        return found
+        counts: dict[str, int] = self._http.get(f"{self.url}/bench/count", timeout=30).json()
+        return counts
 
     def wait_for(self, name: str, number: int, seconds: float) -> None:
         """Wait until :meth:`count` reaches ``number``. Raises TimeoutError."""
         deadline = time.monotonic() + seconds
-        while (found := self.count())[name] < number:
+        while (counts := self.count())[name] < number:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{found[name]} of {number} {name} in {seconds:g} s")
+                raise TimeoutError(f"{counts[name]} of {number} {name} in {seconds:g} s")
             time.sleep(0.1)
 
     def reset(self) -> None:

@@ -75,9 +75,9 @@ class Bench:
             name.pk, name.broker = None, "zebu"
         BrokerInstrument.objects.bulk_create(names)
         self._healthy = day.make_subscribers(subscribers - 1)
-        made = make_accounts(len(manners), partner=make_partner(), prefix="X", now=clock.now())
-        log_in(made, lambda _broker, client_id: f"token{client_id}", clock.now())
-        self.hostile = dict(zip(manners, made, strict=True))
+        accounts = make_accounts(len(manners), partner=make_partner(), prefix="X", now=clock.now())
+        log_in(accounts, lambda _broker, client_id: f"token{client_id}", clock.now())
+        self.hostile = dict(zip(manners, accounts, strict=True))
 
     @contextmanager
     def executor(self, manner: str) -> Iterator[None]:
@@ -134,14 +134,14 @@ class Bench:
         accounts = [*self._healthy, *([self.hostile[manner]] if manner else [])]
         hold = day.HOLD.total_seconds() + entries
         start = time.time() + LEAD + PREPARE * entries
-        made = [
+        scheduled = [
             day.schedule(accounts, start + number - time.time(), hold=hold)
             for number in range(entries + 1)
         ]
-        problems = self._wait(made, made[-1].due + hold + RUN_SECONDS - time.time())
+        problems = self._wait(scheduled, scheduled[-1].due + hold + RUN_SECONDS - time.time())
         arrivals = sink.arrivals()
         played = Played(problems=problems)
-        for entry in made[1:]:
+        for entry in scheduled[1:]:
             tags = self._tags(entry)
             for name, due, into in (
                 ("entries", entry.due, played.entries),
@@ -166,14 +166,14 @@ class Bench:
             "exits": set(orders.exclude(purpose="ENTRY").values_list("tag", flat=True)),
         }
 
-    def _wait(self, made: Sequence[Any], seconds: float) -> list[str]:
+    def _wait(self, scheduled: Sequence[Any], seconds: float) -> list[str]:
         """Wait until the healthy accounts are closed; returns their problems."""
         from execution.models import Execution
 
-        templates = [entry.template for entry in made]
+        templates = [entry.template for entry in scheduled]
         theirs = Execution.objects.filter(run__template__in=templates, account__in=self._healthy)
         deadline = time.monotonic() + seconds
-        while theirs.filter(status="CLOSED").count() < len(made) * len(self._healthy):
+        while theirs.filter(status="CLOSED").count() < len(scheduled) * len(self._healthy):
             if time.monotonic() > deadline:
                 left = (
                     theirs.exclude(status="CLOSED")
@@ -188,11 +188,11 @@ class Bench:
 
 def measure(options: argparse.Namespace) -> dict[str, dict[str, list[Played]]]:
     """Days by manner, with and without the hostile account."""
-    found: dict[str, dict[str, list[Played]]] = {}
+    days_by_manner: dict[str, dict[str, list[Played]]] = {}
     with House(answer_after=options.answer_after / 1000) as house:
         bench = Bench(house, options.subscribers, options.manners)
         for manner in options.manners:
-            days = found[manner] = {"control": [], "hostile": []}
+            days = days_by_manner[manner] = {"control": [], "hostile": []}
             for number in range(options.runs):
                 for name in ("control", "hostile") if number % 2 == 0 else ("hostile", "control"):
                     # Each day has its own process: otherwise what a hostile account leaves open
@@ -201,7 +201,7 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, list[Played]]]:
                         played = bench.play(options.entries, manner if name == "hostile" else "")
                     days[name].append(played)
                     print(f"  {manner} {name}: {played.line()}", flush=True)
-    return found
+    return days_by_manner
 
 
 def entry_ratios(days: Mapping[str, Sequence[Played]]) -> list[float]:
@@ -230,7 +230,7 @@ def judge(
 ) -> list[Target]:
     """Compare the days of :func:`measure` and the intervals of their ratios with the promises."""
     every = statistics.geometric_mean(
-        ratio for found in days.values() for ratio in entry_ratios(found)
+        ratio for manner_days in days.values() for ratio in entry_ratios(manner_days)
     )
     judged = [Target("every manner: entries, p99", every, RATIO, "x")]
     for manner, interval in intervals.items():
@@ -304,9 +304,9 @@ def main() -> None:
     parser.add_argument("--manners", nargs="+", choices=every, default=every)
     parser.add_argument("--answer-after", type=float, default=50.0, help="ms, of the sink")
     options = parser.parse_args()
-    kept = report(options, measure(options))
-    print("every promise kept" if kept else "NOT KEPT")
-    sys.exit(0 if kept else 1)
+    all_kept = report(options, measure(options))
+    print("every promise kept" if all_kept else "NOT KEPT")
+    sys.exit(0 if all_kept else 1)
 
 
 if __name__ == "__main__":

@@ -64,12 +64,12 @@ def load(world: World, count: int, *, as_of: dt.date, prefix: str) -> list[int]:
     before. ``prefix`` distinguishes portfolios.
     """
     chance = random.Random(count)
-    made: list[int] = []
+    ids: list[int] = []
     for first in range(0, count, _SLICE):
         numbers = range(first, min(first + _SLICE, count))
         with transaction.atomic():
-            made += _load_slice(world, numbers, as_of, prefix, chance)
-    return made
+            ids += _load_slice(world, numbers, as_of, prefix, chance)
+    return ids
 
 
 def _load_slice(
@@ -90,12 +90,13 @@ def _load_slice(
     )
     services.copy_shares(subscriptions)
     BillingSegment.objects.bulk_create(
-        _segment(number, one, as_of) for number, one in zip(numbers, subscriptions, strict=True)
+        _segment(number, subscription, as_of)
+        for number, subscription in zip(numbers, subscriptions, strict=True)
     )
     for template in world.templates:
-        delta = sum(one.template_id == template.pk for one in subscriptions)
+        delta = sum(subscription.template_id == template.pk for subscription in subscriptions)
         adjust_subscriber_count(template_id=template.pk, delta=delta)
-    return [one.pk for one in subscriptions]
+    return [subscription.pk for subscription in subscriptions]
 
 
 def _owner(world: World, number: int) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def billed(subscription_ids: Sequence[int]) -> list[list[dict[str, Any]]]:
 
     Two portfolios with the same count are equal in it if they were billed alike.
     """
-    return [_billed(one) for one in subscription_ids]
+    return [_billed(subscription_id) for subscription_id in subscription_ids]
 
 
 def _billed(subscription_id: int) -> list[dict[str, Any]]:

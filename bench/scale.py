@@ -74,7 +74,7 @@ def play(
         with Meter(pids) as meter:
             time.sleep(max(0.0, entry.due - time.time() + options.hold))
         run = day.wait_for_end(entry, DAY_SECONDS)
-        told, tags = day.outcome(run), day.entry_tags(run)
+        outcome, tags = day.outcome(run), day.entry_tags(run)
     arrivals = house.sink.arrivals()
     entries = [row for row in arrivals if row["tag"] in tags]
     first = [row["at"] for row in entries if row["side"] == "BUY"]
@@ -87,8 +87,8 @@ def play(
             "held": _per_account(meter.spent(last + 5, entry.due + options.hold - 1), accounts),
         },
         "sold_after_bought_filled": waits(entries),
-        "outcome": told,
-        "problems": _problems(entries, arrivals, told, options.accounts),
+        "outcome": outcome,
+        "problems": _problems(entries, arrivals, outcome, options.accounts),
     }
 
 
@@ -133,10 +133,10 @@ def _family(pids: list[int]) -> set[int]:
     for place in Path("/proc").iterdir():
         if place.name.isdigit() and (fields := _stat(int(place.name))):
             parents[int(place.name)] = int(fields[1])
-    found = set(pids)
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
+    family = set(pids)
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    return family
 
 
 def _stat(pid: int) -> list[str]:
@@ -154,7 +154,7 @@ def _per_account(seconds: float, accounts: list[Any]) -> float:
 def _problems(
     entries: list[dict[str, Any]],
     arrivals: list[dict[str, Any]],
-    told: dict[str, Any],
+    outcome: dict[str, Any],
     accounts: int,
 ) -> list[str]:
     problems = []
@@ -162,8 +162,8 @@ def _problems(
         problems.append("a tag arrived twice")
     if len(entries) != len(LEGS) * accounts:
         problems.append(f"{len(entries)} entries of {len(LEGS) * accounts}")
-    if set(told["executions"]) != {"CLOSED"}:
-        problems.append(f"not everything ended well: {told}")
+    if set(outcome["executions"]) != {"CLOSED"}:
+        problems.append(f"not everything ended well: {outcome}")
     net: dict[tuple[str, str], int] = {}
     for row in arrivals:
         key = row["account"], row["symbol"]
@@ -185,7 +185,7 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=("updates", "books"))
     options = parser.parse_args()
-    found: dict[str, dict[str, Any]] = {}
+    runs: dict[str, dict[str, Any]] = {}
     with House(answer_after=options.answer_after / 1000) as house:
         from bench import day
 
@@ -193,34 +193,37 @@ def main() -> None:
         accounts = day.make_subscribers(options.accounts)
         for name in ("updates", "books"):
             if options.only in (None, name):
-                found[name] = play(house, accounts, options, updates=name == "updates")
-                print(f"  {name}: {found[name]['sold_after_bought_filled']}", flush=True)
-                print(f"  ms of processor each: {found[name]['cpu_ms_per_account']}", flush=True)
+                runs[name] = play(house, accounts, options, updates=name == "updates")
+                print(f"  {name}: {runs[name]['sold_after_bought_filled']}", flush=True)
+                print(f"  ms of processor each: {runs[name]['cpu_ms_per_account']}", flush=True)
     print()
-    rows = {f"sold legs, {name}": run["sold_after_bought_filled"] for name, run in found.items()}
-    print(figures.table(rows | {f"bought legs, {n}": run["bought"] for n, run in found.items()}))
+    rows = {f"sold legs, {name}": run["sold_after_bought_filled"] for name, run in runs.items()}
+    print(figures.table(rows | {f"bought legs, {n}": run["bought"] for n, run in runs.items()}))
     targets = []
-    if "updates" in found:
-        late = found["updates"]["sold_after_bought_filled"]
+    if "updates" in runs:
+        late = runs["updates"]["sold_after_bought_filled"]
         targets.append(Target("sold legs after the fill they wait for, p99", late.p99, WITHIN))
     targets += [
         Target(f"last bought leg after T, {name}", run["bought"].last, BEGUN_WITHIN)
-        for name, run in found.items()
+        for name, run in runs.items()
     ]
-    problems = [problem for run in found.values() for problem in run["problems"]]
-    for line in (*(target.line() for target in targets), *(f"FAIL  {each}" for each in problems)):
+    problems = [problem for run in runs.values() for problem in run["problems"]]
+    for line in (
+        *(target.line() for target in targets),
+        *(f"FAIL  {problem}" for problem in problems),
+    ):
         print(line)
     machine = {
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "load_at_end": os.getloadavg(),
     }
-    result = {"machine": machine, "options": vars(options), **found}
+    result = {"machine": machine, "options": vars(options), **runs}
     path = VAR / "scale.json"
     path.write_text(json.dumps(result, indent=1, default=asdict) + "\n")
-    kept = not problems and all(target.holds for target in targets)
-    print("every promise kept" if kept else "NOT KEPT")
-    sys.exit(0 if kept else 1)
+    all_kept = not problems and all(target.holds for target in targets)
+    print("every promise kept" if all_kept else "NOT KEPT")
+    sys.exit(0 if all_kept else 1)
 
 
 if __name__ == "__main__":

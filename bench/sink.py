@@ -115,8 +115,8 @@ def _token(head: bytes) -> str:
 
 def _is_complete(raw: bytes) -> bool:
     """Whether the whole request has arrived: its head, and the body that the head announces."""
-    head, found, body = raw.partition(_HEAD_END)
-    if not found:
+    head, separator, body = raw.partition(_HEAD_END)
+    if not separator:
         return False
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
@@ -125,10 +125,10 @@ def _is_complete(raw: bytes) -> bool:
     return True
 
 
-def _header(raw: bytes, wanted: bytes) -> bytes:
+def _header(raw: bytes, header_name: bytes) -> bytes:
     for line in raw.partition(_HEAD_END)[0].split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
-        if name.strip().lower() == wanted:
+        if name.strip().lower() == header_name:
             return value.strip()
     return b""
 
@@ -369,7 +369,7 @@ class Sink:
             case b"GET", "/quote":
                 return _json({"status": "success", "data": self._quotes(url.query)})
             case b"GET", "/bench/arrivals":
-                return _json([_told(order) for order in self.book.orders()])
+                return _json([_order_json(order) for order in self.book.orders()])
             case b"GET", "/bench/count":
                 return _json({"orders": len(self.book.arrivals), "ready": self._ready})
             case b"POST", "/bench/ready":
@@ -402,7 +402,7 @@ def _quote(last: float, at: str) -> dict[str, Any]:
     return {"last_price": last, "timestamp": at, "depth": depth}
 
 
-def _told(order: Order) -> dict[str, Any]:
+def _order_json(order: Order) -> dict[str, Any]:
     return {
         "tag": order.form.get("tag", ""),
         "account": order.token,

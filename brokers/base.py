@@ -169,8 +169,8 @@ class LoginResult:
     def expiry(self, now: dt.datetime, day_ends: dt.datetime) -> dt.datetime:
         """When this token, obtained at ``now``, expires: at ``day_ends``, or sooner if the broker
         says so."""
-        told = None if self.lives_for is None else now + self.lives_for
-        return min(at for at in (day_ends, self.ends_at, told) if at is not None)
+        by_broker = None if self.lives_for is None else now + self.lives_for
+        return min(at for at in (day_ends, self.ends_at, by_broker) if at is not None)
 
 
 @dataclass(frozen=True, slots=True)

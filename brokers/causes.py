@@ -177,11 +177,11 @@ def cause_of(message: str, default: Cause = Cause.OTHER) -> Cause:
     """The normalised cause of a broker's text, ``default`` if it is not recognised."""
     boilerplate = _BOILERPLATE.search(message)
     said = message[: boilerplate.start()] if boilerplate else message
-    found = [
+    matches = [
         (match.start(), place, cause)
         for place, (cause, pattern) in enumerate(_FIRST)
         if (match := pattern.search(said))
     ]
-    if found:
-        return min(found)[2]
+    if matches:
+        return min(matches)[2]
     return next((cause for cause, pattern in _LAST if pattern.search(said)), default)

@@ -24,11 +24,11 @@ def belongings(request: HttpRequest, customer: Customer) -> Sequence[Panel]:
             BrokerAccount.objects.filter(customer=customer).defer("api_key", "api_secret"),
             {"customer__id__exact": customer.pk},
             ("Client id", "Broker", "Status", "Ready"),
-            lambda one: (
-                Cell(one.client_id, page_of(one)),
-                Cell(one.get_broker_display()),
-                Cell(one.get_status_display()),
-                Cell(readiness(one, now).reason.replace("_", " ") or "ready"),
+            lambda account: (
+                Cell(account.client_id, page_of(account)),
+                Cell(account.get_broker_display()),
+                Cell(account.get_status_display()),
+                Cell(readiness(account, now).reason.replace("_", " ") or "ready"),
             ),
             "None yet: the first one is created with the first subscription.",
         )

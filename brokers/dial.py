@@ -43,13 +43,13 @@ def dial(host: str, port: int, *, timeout: float, source: str = "") -> socket.so
     deadline = clock.monotonic() + timeout
     with selectors.DefaultSelector() as selector:
         try:
-            found = _race(selector, _interleaved(infos), deadline, source)
+            connection = _race(selector, _interleaved(infos), deadline, source)
         finally:
             for key in list(selector.get_map().values()):
                 selector.unregister(key.fileobj)
                 key.data.close()
-    found.settimeout(timeout)
-    return found
+    connection.settimeout(timeout)
+    return connection
 
 
 def _interleaved(infos: Iterable[Info]) -> list[Info]:

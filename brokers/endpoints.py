@@ -41,9 +41,9 @@ def endpoints(kind: str) -> Endpoints:
 
 def require_enabled(kind: str) -> Endpoints:
     """The addresses of ``kind`` if it may be called, otherwise BrokerNotEnabled (422)."""
-    found = endpoints(kind)
+    addresses = endpoints(kind)
     if is_enabled(kind):
-        return found
+        return addresses
     raise BrokerNotEnabled(
         f"This installation does not talk to {kind} yet", details={"broker_name": kind}
     )
@@ -53,8 +53,8 @@ def is_enabled(kind: str) -> bool:
     """Whether calls to ``kind`` may leave: it is listed as live, or simulated on this machine."""
     if kind in settings.QUANTLEAP_LIVE_BROKERS:
         return True
-    found = endpoints(kind)
-    return is_loopback(found.api) and is_loopback(found.stream)
+    addresses = endpoints(kind)
+    return is_loopback(addresses.api) and is_loopback(addresses.stream)
 
 
 def is_loopback(url: str) -> bool:

@@ -74,15 +74,15 @@ def _opened(account: FeedAccount) -> Feed | None:
         session = sealed_credentials.session_of(account)
     except CredentialsUnreadable:
         return None  # logged by the code that noticed it
-    found = endpoints(account.broker)
-    return Feed(account.name, account.broker, found.api, session, account.pk, found.stream)
+    addresses = endpoints(account.broker)
+    return Feed(account.name, account.broker, addresses.api, session, account.pk, addresses.stream)
 
 
 def load_names(
     brokers: Iterable[str], *, underlyings: Collection[str] = (), contract_ids: Collection[int] = ()
 ) -> Mapping[str, Names]:
     """Names by broker kind and key, of indices and contracts (one query per kind)."""
-    found: dict[str, Names] = {}
+    names_by_broker: dict[str, Names] = {}
     for kind in sorted(set(brokers)):
         adapter = get_adapter(kind)
         spots = {spot_key(name): adapter.index_instrument(name) for name in underlyings}
@@ -90,8 +90,8 @@ def load_names(
         if contract_ids:
             known = instrument_names(kind, contract_ids)
             names |= {contract_key(pk): name for pk, name in known.items()}
-        found[kind] = names
-    return found
+        names_by_broker[kind] = names
+    return names_by_broker
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,17 +229,17 @@ class _Question:
     def quotes(self) -> dict[str, Quote]:
         """By key: the quote of the first feed that is young enough, otherwise the youngest."""
         now = self.now()
-        found: dict[str, Quote] = {}
+        quotes: dict[str, Quote] = {}
         for line in self.lines:
             for key in self._keys:
                 heard = line.heard.get(key)
                 if heard is None or not fresh(heard.row, now=now, max_age=self._ages.most):
                     continue
-                known = found.get(key)
-                wanted = known is not None and known.at >= now - self._ages.wanted
-                if known is None or (not wanted and heard.row.at > known.at):
-                    found[key] = as_quote(heard.row, line.feed.name)
-        return found
+                known = quotes.get(key)
+                is_young = known is not None and known.at >= now - self._ages.wanted
+                if known is None or (not is_young and heard.row.at > known.at):
+                    quotes[key] = as_quote(heard.row, line.feed.name)
+        return quotes
 
     def missing(self) -> set[str]:
         """Keys without a quote that is young enough."""
@@ -249,11 +249,11 @@ class _Question:
     def found(self) -> Found:
         """The current result."""
         quotes, missing = self.quotes(), self.missing()
-        told = [f"{line.feed.name}: {self._why(line, missing)}" for line in self.lines]
+        reasons = [f"{line.feed.name}: {self._why(line, missing)}" for line in self.lines]
         return Found(
             quotes=quotes,
             at=self.now(),
-            trouble="; ".join(told) if missing else "",
+            trouble="; ".join(reasons) if missing else "",
             reports=[_report(line) for line in self.lines],
         )
 
@@ -325,17 +325,17 @@ class FeedQuotes:
             {feed.broker for feed in feeds}, underlyings=underlyings, contract_ids=contract_ids
         )
         loop, ages = feed_loop(), self._ages(now, need)
-        found = loop.run(collect(loop, feeds, names, keys, ages, need), PATIENCE[need])
+        answer = loop.run(collect(loop, feeds, names, keys, ages, need), PATIENCE[need])
         if need is not Need.PAGE:
-            self._report(found.reports, now)
-        quotes = found.quotes
+            self._report(answer.reports, now)
+        quotes = answer.quotes
         spots = {name: quotes[key] for name in underlyings if (key := spot_key(name)) in quotes}
         self._levels |= {name: quote.last for name, quote in spots.items()}
         return Market(
             spots=spots,
             quotes={pk: quotes[key] for pk in contract_ids if (key := contract_key(pk)) in quotes},
-            at=found.at,
-            trouble=found.trouble,
+            at=answer.at,
+            trouble=answer.trouble,
         )
 
     def last_level(self, underlying: str) -> Decimal | None:
@@ -355,8 +355,8 @@ class FeedQuotes:
     def _ages(self, now: dt.datetime, need: Need) -> Ages:
         entry = _seconds(settings.QUANTLEAP_QUOTE_MAX_AGE_ENTRY)
         risk = _seconds(settings.QUANTLEAP_QUOTE_MAX_AGE_RISK)
-        wanted = self._wanted_age or (risk if need is Need.RISK else entry)
-        return Ages(now, wanted, self._max_age or risk)
+        wanted_age = self._wanted_age or (risk if need is Need.RISK else entry)
+        return Ages(now, wanted_age, self._max_age or risk)
 
     def _report(self, reports: Sequence[Report], now: dt.datetime) -> None:
         """Write to the feed accounts what the engine has learnt, so that nobody has to ask for

@@ -238,8 +238,8 @@ class Line:
             self._keys.setdefault(stream.name(instrument), set()).add(key)
         await stream.want(names.values())
         end = clock.monotonic() + SNAPSHOT_SECONDS
-        wanted = {stream.name(instrument) for instrument in names.values()}
-        while not wanted <= stream.touchlines.keys() and clock.monotonic() < end:
+        stream_names = {stream.name(instrument) for instrument in names.values()}
+        while not stream_names <= stream.touchlines.keys() and clock.monotonic() < end:
             if not stream.is_hopeful:
                 return  # the calls do it
             await asyncio.sleep(SNAPSHOT_SECONDS / 10)

@@ -80,11 +80,11 @@ class FeedLoop:
         if self._client is None:
             self._client = transport_async.client()
         key = (feed.broker, feed.base_url, feed.session.client_id)
-        found = self.lines.get(key)
-        if found is None:
-            found = self.lines[key] = Line(feed, self._client, self._shared)
-        found.use(feed)
-        return found
+        line = self.lines.get(key)
+        if line is None:
+            line = self.lines[key] = Line(feed, self._client, self._shared)
+        line.use(feed)
+        return line
 
 
 def _slot(login: str, windows: Sequence[Window], urgency: Urgency) -> float:

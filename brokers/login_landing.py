@@ -85,7 +85,7 @@ def broker_login_done(request: HttpRequest) -> HttpResponse:
             state=came.state, session_key=request.session.session_key or "", now=clock.now()
         )
     except FeedLoginLost as error:
-        return _lost(request, came, error.message)
+        return _no_login_page(request, came, error.message)
     return _finish(request, came, feed)
 
 
@@ -125,7 +125,7 @@ def _failed(
     )
 
 
-def _lost(request: HttpRequest, came: Return, why: str) -> HttpResponse:
+def _no_login_page(request: HttpRequest, came: Return, why: str) -> HttpResponse:
     """The page for staff whose redirect fits no login that they began here."""
     begin = "A feed account's login begins on its page: Log in at the broker."
     return _page(

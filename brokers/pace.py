@@ -72,8 +72,8 @@ def named_limit(message: str) -> tuple[float, int] | None:
 
     Noren: "Invalid Input : Order Recieved 121 in a current minute exceeds Limit 120 for user".
     """
-    found = _NAMED.search(message)
-    return None if found is None else (_SECONDS[found[1].lower()], int(found[2]))
+    match = _NAMED.search(message)
+    return None if match is None else (_SECONDS[match[1].lower()], int(match[2]))
 
 
 def room(limit: int, urgency: Urgency) -> int:

@@ -59,13 +59,13 @@ def accounts(
     partner_id: int | None, environment: str, *, customer_id: int | None = None
 ) -> QuerySet[BrokerAccount]:
     """A tenant's accounts that are not removed, newest first, with their customers."""
-    found = (
+    rows = (
         BrokerAccount.objects.for_partner(partner_id, environment)
         .exclude(status=BrokerAccount.Status.REMOVED)
         .select_related("customer")
         .order_by("-created_at", "-id")
     )
-    return found if customer_id is None else found.filter(customer_id=customer_id)
+    return rows if customer_id is None else rows.filter(customer_id=customer_id)
 
 
 def account_by_client_id(
@@ -81,10 +81,10 @@ def account_by_client_id(
     NotFound (404) if there is none, AmbiguousClientId (409) if it exists at two brokers and
     ``broker`` does not decide.
     """
-    found = _with_client_id(partner_id, environment, client_id, customer_id)
+    matches = _with_client_id(partner_id, environment, client_id, customer_id)
     if broker:
-        found = found.filter(broker=clean_broker(broker))
-    rows = list(found)
+        matches = matches.filter(broker=clean_broker(broker))
+    rows = list(matches)
     if not rows:
         raise NotFound
     if len(rows) > 1:

@@ -30,10 +30,10 @@ def _context(cafile: str | None, capath: str | None) -> ssl.SSLContext:
     # Creating one reads some hundred certificates: 20 ms. OpenSSL reads the two variables itself;
     # here they are the cache's key.
     del cafile, capath
-    made = ssl.create_default_context()
+    ssl_context = ssl.create_default_context()
     if not _has_bundle():
-        made.load_verify_locations(certifi.where())
-    return made
+        ssl_context.load_verify_locations(certifi.where())
+    return ssl_context
 
 
 def _has_bundle() -> bool:
@@ -48,13 +48,13 @@ def fault(error: BaseException) -> str:
     Looks behind the wrappers of requests, urllib3 and aiohttp. It contains no secret: OpenSSL
     mentions certificates and protocols only.
     """
-    found = [each for each in _behind(error) if isinstance(each, ssl.SSLError)]
-    if not found:
+    tls_errors = [cause for cause in _behind(error) if isinstance(cause, ssl.SSLError)]
+    if not tls_errors:
         return ""
     # aiohttp's wrappers are SSL errors by inheritance only and have no text of their own.
-    if said := _first_text(found, "verify_message"):
+    if said := _first_text(tls_errors, "verify_message"):
         return f"the broker's certificate is not accepted: {said}{_hint()}"
-    reason = _first_text(found, "reason") or "no reason given"
+    reason = _first_text(tls_errors, "reason") or "no reason given"
     return f"TLS failed: {reason.replace('_', ' ').lower()}"
 
 
@@ -76,13 +76,13 @@ def _behind(error: BaseException) -> Iterator[BaseException]:
     """``error`` and everything it was raised from, wraps or carries, nearest first."""
     waiting, seen = [error], set[int]()
     while waiting and len(seen) < 32:
-        each = waiting.pop(0)
-        if id(each) in seen:
+        cause = waiting.pop(0)
+        if id(cause) in seen:
             continue
-        seen.add(id(each))
-        yield each
-        linked = (each.__cause__, each.__context__, getattr(each, "reason", None), *each.args)
-        waiting.extend(one for one in linked if isinstance(one, BaseException))
+        seen.add(id(cause))
+        yield cause
+        linked = (cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args)
+        waiting.extend(link for link in linked if isinstance(link, BaseException))
 
 
 # -- resumption ------------------------------------------------------------------------------------
@@ -97,8 +97,8 @@ class Sessions:
 
     def of(self, host: str, port: int, made_for: ssl.SSLContext) -> ssl.SSLSession | None:
         """The session to resume, if there is one for this context."""
-        kept = self._kept.get((host, port))
-        return kept[1] if kept is not None and kept[0] is made_for else None
+        entry = self._kept.get((host, port))
+        return entry[1] if entry is not None and entry[0] is made_for else None
 
     def keep(self, host: str, port: int, wrapped: ssl.SSLSocket) -> bool:
         """Store the session of an open connection; False while it has none that can be resumed.

@@ -91,21 +91,23 @@ class Clients:
         self, request: HttpRequest, route: Route, *, limits: Limits = POLL_LIMITS
     ) -> HttpResponse:
         """Like :func:`send`, by the account's route."""
-        found = self.of(route.source)
-        return await send(found, request, base_url=route.base_url, proxy=route.proxy, limits=limits)
+        session = self.of(route.source)
+        return await send(
+            session, request, base_url=route.base_url, proxy=route.proxy, limits=limits
+        )
 
     def of(self, source: str) -> aiohttp.ClientSession:
         """The client that leaves from ``source``."""
-        found = self._clients.get(source)
-        if found is None:
-            found = self._clients[source] = client(connections=self._connections, source=source)
-        return found
+        session = self._clients.get(source)
+        if session is None:
+            session = self._clients[source] = client(connections=self._connections, source=source)
+        return session
 
     async def close(self) -> None:
         """Close the connections of all clients."""
         clients, self._clients = self._clients, {}
-        for each in clients.values():
-            await each.close()
+        for session in clients.values():
+            await session.close()
 
 
 async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:

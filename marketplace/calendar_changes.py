@@ -74,12 +74,12 @@ class CalendarMistake(ValueError):
 
 def keyed(rows: Iterable[Row]) -> dict[Key, Row]:
     """Rows by key; CalendarMistake if a key occurs twice."""
-    found: dict[Key, Row] = {}
+    by_key: dict[Key, Row] = {}
     for row in rows:
-        if row.key in found:
+        if row.key in by_key:
             raise CalendarMistake(f"{row.table.value} {row} occurs twice", "day")
-        found[row.key] = row
-    return found
+        by_key[row.key] = row
+    return by_key
 
 
 def calendar_of(rows: Rows) -> TradingCalendar:
@@ -160,9 +160,9 @@ class Change:
     @property
     def row(self) -> Row:
         """The new row, or the old one if it was removed."""
-        found = self.after or self.before
-        assert found is not None, "a change has a side"  # noqa: S101
-        return found
+        row = self.after or self.before
+        assert row is not None, "a change has a side"  # noqa: S101
+        return row
 
     @property
     def verb(self) -> str:
@@ -324,12 +324,12 @@ def day_changes(
     before: TradingCalendar, after: TradingCalendar, days: Iterable[dt.date]
 ) -> Sequence[DayChange]:
     """Those of ``days`` whose session changes, special sessions included."""
-    found = []
+    changes = []
     for day in sorted(days):
-        was, becomes = (_session_words(one, day) for one in (before, after))
+        was, becomes = (_session_words(calendar, day) for calendar in (before, after))
         if was != becomes:
-            found.append(DayChange(day, was, becomes))
-    return found
+            changes.append(DayChange(day, was, becomes))
+    return changes
 
 
 def _session_words(calendar: TradingCalendar, day: dt.date) -> str:
@@ -396,13 +396,13 @@ def read_list(text: str, year: int, source: str) -> tuple[list[Row], list[str]]:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        found = _DATE.search(line) or _SHORT_DATE.search(line)
-        if found is None:
+        match = _DATE.search(line) or _SHORT_DATE.search(line)
+        if match is None:
             raise CalendarMistake(_unread(line, number), "holidays")
-        day = _day(found, number)
+        day = _day(match, number)
         if day.year != year:
             raise CalendarMistake(f"Line {number}: {day} is not in {year}", "holidays")
-        name = _WEEKDAY.sub("", line[found.end() :].strip(" \t,;:|-")).strip(" \t,;:|-*")
+        name = _WEEKDAY.sub("", line[match.end() :].strip(" \t,;:|-")).strip(" \t,;:|-*")
         if not name:
             raise CalendarMistake(f"Line {number}: what is on {day}?", "holidays")
         if day.weekday() >= SATURDAY:
@@ -425,11 +425,11 @@ def _unread(line: str, number: int) -> str:
     return f"Line {number} has no date: {line.strip()[:60]}. Write it as {DATE_SHAPES}"
 
 
-def _day(found: re.Match[str], number: int) -> dt.date:
-    texts = {name[0]: text for name, text in found.groupdict().items() if text}
+def _day(match: re.Match[str], number: int) -> dt.date:
+    texts = {name[0]: text for name, text in match.groupdict().items() if text}
     year, month, day = texts["y"], texts["m"].lower(), texts["d"].rstrip("stndrhSTNDRH")
     century = 2000 if len(year) == 2 else 0
     try:
         return dt.date(century + int(year), _MONTH_NUMBERS.get(month) or int(month), int(day))
     except ValueError as error:
-        raise CalendarMistake(f"Line {number}: {found[0]} is no date", "holidays") from error
+        raise CalendarMistake(f"Line {number}: {match[0]} is no date", "holidays") from error

@@ -79,7 +79,7 @@ def _session_tile(calendar: TradingCalendar, now: dt.datetime) -> Tile:
         note = calendar.closed_because(day, special_ok=True) or "over for today"
         after = f"next {coming:%a %d %b}" if coming else "the coming holidays are not loaded"
         return Tile("Session", "Closed", f"{note}; {after}", link, "" if coming else "bad")
-    opens, closes = (f"{clock.to_ist(one):%H:%M}" for one in (session.opens, session.closes))
+    opens, closes = (f"{clock.to_ist(at):%H:%M}" for at in (session.opens, session.closes))
     hours = f"{opens} to {closes} IST"
     if session.special:
         hours += f", {calendar.special_sessions[day].description}"
@@ -120,14 +120,14 @@ def _template_tile() -> Tile:
 
 def _entries(calendar: TradingCalendar, day: dt.date) -> list[Entry]:
     """(time, template id, strategy, underlying, legs) of the entries on ``day``, by time."""
-    found: list[Entry] = []
+    entries: list[Entry] = []
     for template_id, _public_id, _version, definition in strategies_for_day(Environment.LIVE):
         for strategy in definition.strategies:
             if entry_on(calendar, strategy, day) is None:
                 continue
             row = (strategy.name, strategy.underlying, len(strategy.legs))
-            found.append((strategy.entry_time, template_id, *row))
-    return sorted(found)
+            entries.append((strategy.entry_time, template_id, *row))
+    return sorted(entries)
 
 
 def _entries_panel(calendar: TradingCalendar, day: dt.date | None, now: dt.datetime) -> Panel:

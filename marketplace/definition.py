@@ -179,7 +179,7 @@ def _flag(value: Any, path: str) -> bool:
     return value
 
 
-def _whole(value: Any, path: str, low: int, high: int) -> int:
+def _whole_number(value: Any, path: str, low: int, high: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise DefinitionError(path, f"must be a whole number from {low} to {high}")
     return value
@@ -221,7 +221,7 @@ def _parse_leg(value: Any, path: str) -> LegSpec:
         key=_text(fields["key"], f"{path}.key"),
         side=_choice(fields["side"], f"{path}.side", SIDES),
         option_type=_choice(fields["option_type"], f"{path}.option_type", OPTION_TYPES),
-        lots=_whole(fields["lots"], f"{path}.lots", 1, _MAX_LOTS),
+        lots=_whole_number(fields["lots"], f"{path}.lots", 1, _MAX_LOTS),
         expiry=_choice(fields["expiry"], f"{path}.expiry", EXPIRIES),
         strike=parse_rule(fields["strike"], f"{path}.strike"),
         stop=_optional_rule(fields["stop"], f"{path}.stop"),
@@ -238,7 +238,7 @@ def _parse_strategy(value: Any, path: str) -> StrategySpec:
         underlying=_text(fields["underlying"], f"{path}.underlying"),
         entry_time=_wall_time(fields["entry_time"], f"{path}.entry_time"),
         exit_time=_wall_time(fields["exit_time"], f"{path}.exit_time"),
-        weekdays=tuple(_whole(day, f"{path}.weekdays", 0, DAYS_OF_WEEK - 1) for day in days),
+        weekdays=tuple(_whole_number(day, f"{path}.weekdays", 0, DAYS_OF_WEEK - 1) for day in days),
         special_sessions=_flag(fields["special_sessions"], f"{path}.special_sessions"),
         product=_choice(fields["product"], f"{path}.product", PRODUCTS),
         order_rule=_choice(fields["order_rule"], f"{path}.order_rule", ORDER_RULES),

@@ -53,18 +53,20 @@ def changes(before: Definition | None, after: Definition) -> list[Change]:
     """Every difference; ``before`` None means a first version."""
     old = {} if before is None else {s.key: s for s in before.strategies}
     new = {s.key: s for s in after.strategies}
-    found: list[Change] = []
+    differences: list[Change] = []
     for key, strategy in old.items():
         if key not in new:
-            found.append(Change(strategy.name, "Strategy", strategy.name, ""))
+            differences.append(Change(strategy.name, "Strategy", strategy.name, ""))
     for key, strategy in new.items():
         if key in old:
-            found.extend(_strategy_changes(old[key], strategy))
+            differences.extend(_strategy_changes(old[key], strategy))
         else:
-            found.append(Change(strategy.name, "Strategy", "", strategy.name))
+            differences.append(Change(strategy.name, "Strategy", "", strategy.name))
             for number, leg in enumerate(strategy.legs, start=1):
-                found.append(Change(f"{strategy.name}, leg {number}", "Leg", "", leg_words(leg)))
-    return found + _order_change("", [*old], [*new], {k: s.name for k, s in new.items()})
+                differences.append(
+                    Change(f"{strategy.name}, leg {number}", "Leg", "", leg_words(leg))
+                )
+    return differences + _order_change("", [*old], [*new], {k: s.name for k, s in new.items()})
 
 
 def _strategy_changes(old: StrategySpec, new: StrategySpec) -> Iterator[Change]:

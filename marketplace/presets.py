@@ -124,4 +124,4 @@ STARTING_POINTS: Final = (
 
 def starting_point(slug: str) -> StartingPoint:
     """The preset with that slug; the blank one for an unknown slug."""
-    return next((one for one in STARTING_POINTS if one.slug == slug), STARTING_POINTS[-1])
+    return next((point for point in STARTING_POINTS if point.slug == slug), STARTING_POINTS[-1])

@@ -88,11 +88,11 @@ class RuleRegistry:
 
     def get(self, kind: str) -> RuleKind:
         """The kind of that name; RuleError lists the known ones."""
-        found = self._kinds.get(kind)
-        if found is None:
+        rule_kind = self._kinds.get(kind)
+        if rule_kind is None:
             known = ", ".join(self._kinds)
             raise RuleError("", f"{kind or 'An empty kind'} is unknown; choose {known}.")
-        return found
+        return rule_kind
 
 
 STRIKE_RULES: Final = RuleRegistry("strike")

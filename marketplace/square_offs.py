@@ -77,7 +77,7 @@ def limits(hours: Hours, square_offs: Sequence[SquareOff]) -> Limits:
 
     ``square_offs`` are those in force that day.
     """
-    cut_offs = [(one.on(hours), one.broker) for one in square_offs]
+    cut_offs = [(square_off.on(hours), square_off.broker) for square_off in square_offs]
     closing, broker = min(cut_offs, default=(hours.closes, ""))
     why = f"the session closes at {hours.closes:%H:%M}"
     if broker and closing < hours.closes:

@@ -108,8 +108,8 @@ def select_strike(
     except RuleError as error:
         raise StrikeError(error.message) from error
     ladder = sorted(set(strikes))
-    wanted = ladder.index(at_the_money(ladder, spot)) + (steps if option_type == "CE" else -steps)
-    if not 0 <= wanted < len(ladder):
+    place = ladder.index(at_the_money(ladder, spot)) + (steps if option_type == "CE" else -steps)
+    if not 0 <= place < len(ladder):
         listed = f"{ladder[0]} to {ladder[-1]}"
         raise StrikeError(f"{rule.params['moneyness']} {option_type} at {spot} is beyond {listed}")
-    return ladder[wanted]
+    return ladder[place]

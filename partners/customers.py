@@ -29,15 +29,15 @@ def check_state(state: str, now: dt.datetime, field: str = "state") -> None:
 def check_address(address: str) -> str:
     """``address`` without stray blanks; InvalidRequest if it does not fit on an invoice."""
     lines = [" ".join(line.split()) for line in address.splitlines()]
-    kept = [line for line in lines if line]
+    filled = [line for line in lines if line]
     words = ""
-    if len(kept) > ADDRESS_LINES or sum(map(len, kept)) > ADDRESS_LENGTH:
+    if len(filled) > ADDRESS_LINES or sum(map(len, filled)) > ADDRESS_LENGTH:
         words = f"At most {ADDRESS_LINES} lines and {ADDRESS_LENGTH} characters."
-    elif not all(line.isprintable() for line in kept):
+    elif not all(line.isprintable() for line in filled):
         words = "Without control characters."
     if words:
         raise InvalidRequest(f"billing_address: {words}", details={"billing_address": words})
-    return "\n".join(kept)
+    return "\n".join(filled)
 
 
 def change_billing_details(

@@ -37,26 +37,26 @@ def _suspended(request: HttpRequest) -> Sequence[Alarm | Panel]:
     """
     if not request.user.has_perm("partners.view_partner"):
         return ()
-    found = list(Partner.objects.filter(status=Partner.Status.SUSPENDED)[:_SHOWN])
-    if not found:
+    partners = list(Partner.objects.filter(status=Partner.Status.SUSPENDED)[:_SHOWN])
+    if not partners:
         return ()
     alarms = [
         Alarm(
-            f"{one.name} is suspended without a plan",
+            f"{partner.name} is suspended without a plan",
             "Its customers' subscriptions trade and are billed. Decide what happens to them.",
-            reverse("admin:partners_partner_suspend", args=[one.pk]),
+            reverse("admin:partners_partner_suspend", args=[partner.pk]),
             "Decide",
         )
-        for one in found
-        if not one.suspension_plan
+        for partner in partners
+        if not partner.suspension_plan
     ]
     rows = tuple(
         (
-            Cell(one.slug, page_of(one)),
-            Cell(_moment(one.suspended_at)),
-            Cell(plan_words(one)),
+            Cell(partner.slug, page_of(partner)),
+            Cell(_moment(partner.suspended_at)),
+            Cell(plan_words(partner)),
         )
-        for one in found
+        for partner in partners
     )
     return (*alarms, Panel("Suspended partners", ("Partner", "Since", "Subscriptions"), rows))
 
@@ -70,25 +70,31 @@ def _endpoints(request: HttpRequest, now: dt.datetime) -> Sequence[Alarm | Panel
     if not request.user.has_perm("partners.view_webhookendpoint"):
         return ()
     disabled = Q(status=WebhookEndpoint.Status.DISABLED)
-    found = list(
+    endpoints = list(
         WebhookEndpoint.objects.filter(disabled | Q(failing_since__lt=now - _FAILING)).order_by(
             "-id"
         )[:_SHOWN]
     )
-    if not found:
+    if not endpoints:
         return ()
     slugs = dict(
-        Partner.objects.filter(pk__in={one.partner_id for one in found}).values_list("pk", "slug")
+        Partner.objects.filter(pk__in={endpoint.partner_id for endpoint in endpoints}).values_list(
+            "pk", "slug"
+        )
     )
     rows = tuple(
         (
-            Cell(one.url, page_of(one)),
-            Cell(f"{slugs.get(one.partner_id or 0, '')} {one.environment}"),
-            Cell(_standing(one)),
+            Cell(endpoint.url, page_of(endpoint)),
+            Cell(f"{slugs.get(endpoint.partner_id or 0, '')} {endpoint.environment}"),
+            Cell(_standing(endpoint)),
         )
-        for one in found
+        for endpoint in endpoints
     )
-    alarms = [_alarm(one, slugs.get(one.partner_id or 0, "")) for one in found if one.failed_tries]
+    alarms = [
+        _alarm(endpoint, slugs.get(endpoint.partner_id or 0, ""))
+        for endpoint in endpoints
+        if endpoint.failed_tries
+    ]
     return (*alarms, Panel("Webhook endpoints", ("Endpoint", "Partner", "Standing"), rows))
 
 

@@ -86,12 +86,12 @@ _WHY_NOT: Final[Mapping[str, str]] = {
 
 def in_force(day: dt.date) -> dict[str, str]:
     """Codes that a recipient can have on ``day`` (IST), with their names, by code."""
-    return {one.code: one.name for one in STATES if one.first <= day <= one.last}
+    return {state.code: state.name for state in STATES if state.first <= day <= state.last}
 
 
 def name_of(code: str) -> str:
     """The newest name of a code, whenever it was in force; the code itself if it is unknown."""
-    return {one.code: one.name for one in STATES}.get(code, code)
+    return {state.code: state.name for state in STATES}.get(code, code)
 
 
 def place_of_supply(day: dt.date, *, state: str, gstin: str = "") -> str | None:
@@ -114,5 +114,5 @@ def refusal(code: str, day: dt.date) -> str:
     if code in known:
         return ""
     why = f" ({_WHY_NOT[code]})" if code in _WHY_NOT else ""
-    listed = ", ".join(f"{one} {name}" for one, name in known.items())
+    listed = ", ".join(f"{number} {name}" for number, name in known.items())
     return f"Not a GST state code in force{why}. One of: {listed}."

@@ -65,23 +65,23 @@ def find_or_create_customer(
         created_at=now,
     )
     for _ in range(_LOOKS):
-        customer = _look(named, fresh, actor)
+        customer = _look_up_once(named, fresh, actor)
         if customer is not None:
             fill_unknown(customer, now=now, name=name, state=state)
             return customer
     raise Unavailable("This customer is being changed right now: try again.")
 
 
-def _look(named: Named, fresh: Customer, actor: Actor) -> Customer | None:
+def _look_up_once(named: Named, fresh: Customer, actor: Actor) -> Customer | None:
     """The customer; None if something was written, or somebody was quicker: then retry."""
-    found, customer = look_up(named, partner_id=fresh.partner_id, environment=fresh.environment)
-    refuse_mixed_up(found)
-    if found.outcome is Outcome.NEEDS_EMAIL:
+    resolved, customer = look_up(named, partner_id=fresh.partner_id, environment=fresh.environment)
+    refuse_mixed_up(resolved)
+    if resolved.outcome is Outcome.NEEDS_EMAIL:
         raise InvalidRequest(f"user_email: {_NEEDS_EMAIL}", details={"user_email": _NEEDS_EMAIL})
-    if found.outcome is Outcome.MAKE:
+    if resolved.outcome is Outcome.MAKE:
         _make(fresh)
         return None
-    if found.outcome is Outcome.ADOPT and customer is not None:
+    if resolved.outcome is Outcome.ADOPT and customer is not None:
         return customer if _adopt(customer, named.external_id, actor) else None
     return customer
 

@@ -23,7 +23,7 @@ NOBODY_NAMED: Final = "Name the customer by user_email, external_user_id, or bot
 
 def share_in_force(partner_id: int, day: dt.date) -> int:
     """The partner's share in basis points on a day (IST date): the latest row not after it."""
-    found = (
+    share = (
         RevenueShare.objects.filter(
             partner_id=partner_id, effective_from__lte=day, superseded_at__isnull=True
         )
@@ -31,7 +31,7 @@ def share_in_force(partner_id: int, day: dt.date) -> int:
         .values_list("partner_bps", flat=True)
         .first()
     )
-    return DEFAULT_SHARE_BPS if found is None else found
+    return DEFAULT_SHARE_BPS if share is None else share
 
 
 def get_partner(partner_id: int) -> Partner:
@@ -112,8 +112,8 @@ def look_up(
         known = Known(row.pk, row.external_user_id, row.email)
         by_id = known if named.external_id and known.external_id == named.external_id else by_id
         by_email = known if known.email == named.email else by_email
-    found = resolve(named.external_id, named.email, by_id, by_email)
-    return found, next((row for row in rows if row.pk == found.key), None)
+    resolved = resolve(named.external_id, named.email, by_id, by_email)
+    return resolved, next((row for row in rows if row.pk == resolved.key), None)
 
 
 def named_customer(
@@ -125,16 +125,16 @@ def named_customer(
     call.
     """
     named = clean_names(external_user_id=external_user_id, email=email)
-    found, customer = look_up(named, partner_id=partner_id, environment=environment)
-    refuse_mixed_up(found)
+    resolved, customer = look_up(named, partner_id=partner_id, environment=environment)
+    refuse_mixed_up(resolved)
     return customer
 
 
-def refuse_mixed_up(found: Resolved) -> None:
+def refuse_mixed_up(resolved: Resolved) -> None:
     """Raise EmailDiffers or ExternalIdDiffers if the names identify two people."""
-    if found.outcome is Outcome.EMAIL_OF_ANOTHER:
+    if resolved.outcome is Outcome.EMAIL_OF_ANOTHER:
         raise email_differs()
-    if found.outcome is Outcome.OTHER_ID:
+    if resolved.outcome is Outcome.OTHER_ID:
         raise external_id_differs()
 
 
@@ -143,10 +143,10 @@ def get_customer(*, partner_id: int | None, environment: str, public_id: str) ->
     if "\0" in public_id:
         raise NotFound  # PostgreSQL accepts no NUL in text
     mine = Customer.objects.for_partner(partner_id, environment)
-    found = mine.filter(public_id=public_id).first()
-    if found is None:
+    customer = mine.filter(public_id=public_id).first()
+    if customer is None:
         raise NotFound
-    return found
+    return customer
 
 
 def tenants_customers(partner_id: int | None, environment: str) -> QuerySet[Customer]:

@@ -33,9 +33,9 @@ def plan_words(partner: Partner) -> str:
 def reach_panel(partner: Partner, now: dt.datetime) -> Panel:
     """What a partner's customers have, in both environments, as reported by all rooms."""
     rows = [
-        (Cell(one.label), Cell(one.live), Cell(one.test))
+        (Cell(line.label), Cell(line.live), Cell(line.test))
         for room in REACH.all()
-        for one in room(partner.pk, now)
+        for line in room(partner.pk, now)
     ]
     return Panel("What there is now", ("", "Live", "Test"), tuple(rows), "Nothing.")
 
@@ -52,7 +52,7 @@ def suspend_sentences(partner: Partner) -> list[str]:
         return [
             f"{partner.name} is already suspended. Now: {plan_words(partner)}.",
             "Your choice replaces that plan; the suspension continues.",
-            _told(partner, "the new plan"),
+            _mail_sentence(partner, "the new plan"),
         ]
     standing = FOLLOWERS.get().standing(partner.pk)
     return [
@@ -64,7 +64,7 @@ def suspend_sentences(partner: Partner) -> list[str]:
         "and nothing else. Its customers can still read, log in to their broker, pause, "
         "cancel and exit.",
         "Nobody new can subscribe. Webhooks are held, and no customer data goes to the partner.",
-        _told(partner, "the plan"),
+        _mail_sentence(partner, "the plan"),
     ]
 
 
@@ -72,7 +72,7 @@ def suspended_words(name: str, done: Suspension) -> str:
     """The message after a suspension."""
     if not done.changed:
         return f"{name} is already suspended with this plan."
-    told = [
+    parts = [
         f"{counted(count, 'subscription')} {what}"
         for count, what in (
             (done.paused, "paused"),
@@ -82,8 +82,10 @@ def suspended_words(name: str, done: Suspension) -> str:
         if count
     ]
     if done.deliveries:
-        told.append(f"{counted(done.deliveries, 'webhook delivery', 'webhook deliveries')} held")
-    return f"{name} is suspended" + (f": {', '.join(told)}." if told else ".") + _mailed(done.told)
+        parts.append(f"{counted(done.deliveries, 'webhook delivery', 'webhook deliveries')} held")
+    return (
+        f"{name} is suspended" + (f": {', '.join(parts)}." if parts else ".") + _mailed(done.told)
+    )
 
 
 def reinstate_sentences(partner: Partner) -> list[str]:
@@ -94,7 +96,7 @@ def reinstate_sentences(partner: Partner) -> list[str]:
     deliveries = WebhookDelivery.objects.filter(
         endpoint__partner_id=partner.pk, status=WebhookDelivery.Status.HELD
     ).count()
-    told = [
+    sentences = [
         f"{partner.name} may call again. Suspended since {_moment(partner.suspended_at)}: "
         f"{partner.suspension_reason or 'no reason given'}. {plan_words(partner)}.",
         f"{counted(standing.held, 'subscription')} held by the suspension."
@@ -106,17 +108,17 @@ def reinstate_sentences(partner: Partner) -> list[str]:
         ),
     ]
     if standing.ending:
-        told.append(
+        sentences.append(
             f"{counted(standing.ending, 'subscription')} still to end: they continue and are "
             "renewed. Cancelled ones stay cancelled."
         )
     if deliveries:
-        told.append(
+        sentences.append(
             f"{counted(deliveries, 'webhook delivery', 'webhook deliveries')} held: they are "
             "only sent by a replay on the endpoint's page."
         )
-    told.append(_told(partner, "what trades again"))
-    return told
+    sentences.append(_mail_sentence(partner, "what trades again"))
+    return sentences
 
 
 def reinstated_words(name: str, done: Reinstatement) -> str:
@@ -129,7 +131,7 @@ def reinstated_words(name: str, done: Reinstatement) -> str:
     )
 
 
-def _told(partner: Partner, what: str) -> str:
+def _mail_sentence(partner: Partner, what: str) -> str:
     """Who will get a mail, shown beforehand."""
     count = len(set(partner.contact_emails))
     if not count:

@@ -202,8 +202,8 @@ def _begin(partner: Partner, actor: Actor, now: dt.datetime) -> Suspension:
         paused = FOLLOWERS.get().hold_all(partner.pk, actor=actor, now=now)
         _write(partner, plan_done_at=now)
     elif partner.suspension_plan == Plan.CANCEL_AT_PERIOD_END:
-        found = FOLLOWERS.get().end_when_paid(partner.pk, actor=actor, now=now)
-        ended, ending = found.done, found.left
+        step = FOLLOWERS.get().end_when_paid(partner.pk, actor=actor, now=now)
+        ended, ending = step.done, step.left
         if not ending:
             _write(partner, plan_done_at=now)
     # Last, like all code that locks endpoints.

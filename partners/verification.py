@@ -60,21 +60,21 @@ class SecretVerifier:
         among them, hash included, does not count.
         """
         mark = hmac.digest(self._pepper, f"{key_id}:{tail}".encode(), hashlib.sha256)
-        found, left = self._recall(mark, stored)
-        if found is not None:
+        match, left = self._recall(mark, stored)
+        if match is not None:
             if left < RENEW_SECONDS and self._bcrypt.acquire(blocking=False):
                 try:
                     return self._check(key_id, mark, tail, stored)
                 finally:
                     self._bcrypt.release()
-            return found
+            return match
         if self._is_throttled(key_id):
             return None
         with self._bcrypt:
             # Another thread may have proved this secret, or used up the failures, while we waited.
-            found, _ = self._recall(mark, stored)
-            if found is not None or self._is_throttled(key_id):
-                return found
+            match, _ = self._recall(mark, stored)
+            if match is not None or self._is_throttled(key_id):
+                return match
             return self._check(key_id, mark, tail, stored)
 
     def forget(self) -> None:

@@ -37,14 +37,14 @@ def world() -> portfolio.World:
 def test_the_portfolio_has_what_a_run_meets(world: portfolio.World, today: dt.date) -> None:
     portfolio.load(world, DUE, as_of=today, prefix="x")
     assert BillingSegment.objects.filter(next_on__lte=today).count() == DUE
-    found = billrun.measure(today)
-    assert found["invoices"] == portfolio.expected_invoices(DUE) == Invoice.objects.count()
-    assert found["needs_review"] == DUE // portfolio.MISSED_EACH
+    measured = billrun.measure(today)
+    assert measured["invoices"] == portfolio.expected_invoices(DUE) == Invoice.objects.count()
+    assert measured["needs_review"] == DUE // portfolio.MISSED_EACH
     assert {invoice.igst > 0 for invoice in Invoice.objects.all()} == {True, False}
     assert {invoice.partner_id is None for invoice in Invoice.objects.all()} == {True, False}
     assert runs.run(today, now=clock.now()).withheld == 0
-    assert (found["chunks"], billrun.measure(today)["invoices"]) == (1, 0)
-    assert found["peak_mb"] > 10
+    assert (measured["chunks"], billrun.measure(today)["invoices"]) == (1, 0)
+    assert measured["peak_mb"] > 10
 
 
 def test_run_and_loop_bill_alike(world: portfolio.World, today: dt.date) -> None:
@@ -67,25 +67,25 @@ def test_a_loop_that_tells_nobody_is_seen(
 
 
 def test_the_report_has_its_fields(world: portfolio.World, today: dt.date) -> None:
-    found: dict[str, Any] = {"as_of": str(today), "different": 0}
+    measured: dict[str, Any] = {"as_of": str(today), "different": 0}
     for name in ("small", "large"):
         portfolio.load(world, DUE, as_of=today, prefix=name)
-        found[name] = billrun.measure(today) | {
+        measured[name] = billrun.measure(today) | {
             "due": DUE,
             "expected": portfolio.expected_invoices(DUE),
         }
-    found["idle"] = [billrun.measure(today)]
-    found["rounds"] = [billing.play_round(world, number, DUE, today) for number in range(2)]
-    found["two_workers"] = found["large"]
-    found["proof"] = billing.check_ledger()
-    result = json.loads(json.dumps(billing.result_json(found, billing.judge(found))))
+    measured["idle"] = [billrun.measure(today)]
+    measured["rounds"] = [billing.play_round(world, number, DUE, today) for number in range(2)]
+    measured["two_workers"] = measured["large"]
+    measured["proof"] = billing.check_ledger()
+    result = json.loads(json.dumps(billing.result_json(measured, billing.judge(measured))))
     assert {"machine", "median_ratio", "idle_seconds", "targets", "rounds", "large"} <= set(result)
     assert {target["name"]: target["holds"] for target in result["targets"]}.items() >= {
         ("invoices missing or too many", True),
         ("billed differently by run and loop", True),
         ("findings of the ledger's proof", True),
     }
-    assert str(DUE) in billing.table(found)
+    assert str(DUE) in billing.table(measured)
 
 
 _PEAK = "from bench.billrun import _memory_mb; {}; print(_memory_mb('self', 'VmHWM'))"
@@ -109,11 +109,11 @@ def test_without_proc_a_run_is_measured_all_the_same(
 ) -> None:
     monkeypatch.setattr(billrun, "PROC", tmp_path / "none")
     portfolio.load(world, 3, as_of=today, prefix="x")
-    found = billrun.measure(today)
-    assert found["invoices"] == portfolio.expected_invoices(3)
-    assert found["peak_mb"] > 0
-    assert math.isnan(found["backend_cpu_s"])
-    assert math.isnan(found["backend_private_mb"])
+    measured = billrun.measure(today)
+    assert measured["invoices"] == portfolio.expected_invoices(3)
+    assert measured["peak_mb"] > 0
+    assert math.isnan(measured["backend_cpu_s"])
+    assert math.isnan(measured["backend_private_mb"])
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_without_proc_a_run_is_measured_all_the_same(
 )
 def test_each_promise_can_be_broken(broken: dict[str, Any], promise: str) -> None:
     run = {"due": 100_000, "expected": 110_000, "invoices": 110_000, "seconds": 29.0}
-    found: dict[str, Any] = {
+    measured: dict[str, Any] = {
         "small": {"due": 10_000, "expected": 11_000, "invoices": 11_000, "peak_mb": 100.0},
         "large": run | {"peak_mb": 105.0},
         "two_workers": run,
@@ -139,7 +139,7 @@ def test_each_promise_can_be_broken(broken: dict[str, Any], promise: str) -> Non
         "different": 0,
         "proof": {"findings": []},
     }
-    assert all(target.holds for target in billing.judge(found))
+    assert all(target.holds for target in billing.judge(measured))
     for name, value in broken.items():
-        found[name] = found[name] | value if isinstance(value, dict) else value
-    assert [target.name for target in billing.judge(found) if not target.holds] == [promise]
+        measured[name] = measured[name] | value if isinstance(value, dict) else value
+    assert [target.name for target in billing.judge(measured) if not target.holds] == [promise]

@@ -21,17 +21,17 @@ def page(ms: float, status: int = 200) -> Measured:
 
 
 def test_every_address_is_asked_once_and_of_a_list_that_exists() -> None:
-    asked = [one.address for one in pages(50)]
+    asked = [console_page.address for console_page in pages(50)]
     assert len(asked) == len(set(asked)) > 150
-    known = {f"{one._meta.app_label}/{one._meta.model_name}" for one in admin.site._registry}
+    known = {f"{model._meta.app_label}/{model._meta.model_name}" for model in admin.site._registry}
     assert {*SEARCHES, *FILTERS} <= known
     for name in ("orderintent", "invoice", "payment", "auditentry", "execution"):
-        assert sum(f"/{name}/" in one for one in asked) > 8, name
+        assert sum(f"/{name}/" in address for address in asked) > 8, name
 
 
 def test_a_late_page_and_a_broken_one_are_seen() -> None:
-    kept = judge([page(READY_MS)])
-    assert all(target.holds for target in kept)
+    targets = judge([page(READY_MS)])
+    assert all(target.holds for target in targets)
     assert [target.holds for target in judge([page(READY_MS + 1)])] == [False, False, True]
     assert [target.holds for target in judge([page(5, status=500)])] == [True, True, False]
     late = table([page(READY_MS + 1), page(1)]).splitlines()

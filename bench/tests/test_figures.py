@@ -30,8 +30,8 @@ def test_percentiles_are_nearest_rank() -> None:
 
 
 def test_lateness_counts_what_came_before_its_time() -> None:
-    found = lateness([10.004, 9.999, 10.002], due=10.0)
-    assert found == Lateness(count=3, early=1, first=-1.0, p50=2.0, p99=4.0, last=4.0)
+    measured = lateness([10.004, 9.999, 10.002], due=10.0)
+    assert measured == Lateness(count=3, early=1, first=-1.0, p50=2.0, p99=4.0, last=4.0)
 
 
 def test_medians_forgive_no_early_and_no_lost_order() -> None:

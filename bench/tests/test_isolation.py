@@ -36,7 +36,8 @@ def test_half_as_much_again_is_found_in_its_manner() -> None:
     assert "garbage: entries, p99, at least" in broken(day(7.5), day(8.0))
 
 
-def test_a_cost_in_every_manner_is_found_though_no_manner_shows_it_alone() -> None:
+def test_a_cost_spread_over_all_manners_is_found() -> None:
+    """Found though no manner shows it alone."""
     costly = {"control": [day(5.0), day(5.5)], "hostile": [day(5.6), day(6.4)]}
     assert judged(dict.fromkeys(("drip", "huge", "garbage"), costly)) == [
         "every manner: entries, p99"

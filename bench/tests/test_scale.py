@@ -12,7 +12,7 @@ def row(account: str, side: str, at: float, filled_at: float) -> dict[str, Any]:
 
 
 def test_a_sold_leg_waits_for_its_own_accounts_last_bought_fill() -> None:
-    found = waits(
+    measured = waits(
         [
             row("one", "BUY", 10.0, 10.15),
             row("one", "BUY", 10.0, 10.25),
@@ -21,10 +21,10 @@ def test_a_sold_leg_waits_for_its_own_accounts_last_bought_fill() -> None:
             row("two", "SELL", 10.4, 10.5),
         ]
     )
-    assert (found.count, found.early) == (2, 0)
-    assert (round(found.first), round(found.last)) == (50, 300)
+    assert (measured.count, measured.early) == (2, 0)
+    assert (round(measured.first), round(measured.last)) == (50, 300)
 
 
 def test_one_that_left_before_it_is_early() -> None:
-    found = waits([row("one", "BUY", 10.0, 10.15), row("one", "SELL", 10.1, 10.2)])
-    assert found.early == 1
+    measured = waits([row("one", "BUY", 10.0, 10.15), row("one", "SELL", 10.1, 10.2)])
+    assert measured.early == 1

@@ -135,7 +135,7 @@ class ContractListImportAdmin(LargeTableMixin, ReadOnlyAdmin):
         status = 200
         if posted and form.is_valid():
             try:
-                return self._asked(request, form.cleaned_data)
+                return self._request_imports(request, form.cleaned_data)
             except DomainError as error:
                 errors, status = form.refuse(error), error.status
         elif posted:
@@ -155,7 +155,7 @@ class ContractListImportAdmin(LargeTableMixin, ReadOnlyAdmin):
         }
         return TemplateResponse(request, IMPORT_PAGE, shown, status=status)
 
-    def _asked(self, request: HttpRequest, data: dict[str, Any]) -> HttpResponse:
+    def _request_imports(self, request: HttpRequest, data: dict[str, Any]) -> HttpResponse:
         rows = request_imports(
             lists=[(broker, exchange) for broker, exchange in map(str.split, data["lists"])],
             force=data["force"],

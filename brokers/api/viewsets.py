@@ -98,10 +98,10 @@ class BrokerAccountViewSet(ApiViewSet):
     )
     def list(self, request: Request) -> Response:
         """All accounts, newest first."""
-        found = self.filter_queryset(self.get_queryset())
+        queryset = self.filter_queryset(self.get_queryset())
         if broker := shared_actions.broker_asked(request):
-            found = found.filter(broker=broker)
-        return shared_actions.listed(request, found, clock.now())
+            queryset = queryset.filter(broker=broker)
+        return shared_actions.listed(request, queryset, clock.now())
 
     @extend_schema(
         summary="Get a broker account",

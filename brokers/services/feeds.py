@@ -53,7 +53,7 @@ def save_feed_account(
     New credentials, client id or broker end the session. InvalidRequest if there would be a second
     active primary, or a new account has no credentials; NotFound if it no longer exists.
     """
-    wanted = {
+    fields = {
         "name": name.strip(),
         "broker": clean_broker(broker),
         "role": role,
@@ -67,8 +67,8 @@ def save_feed_account(
     }
     try:
         with transaction.atomic():
-            account = _locked(feed.pk) if feed else FeedAccount.objects.create(**wanted)
-            _change(account, wanted, sealed)
+            account = _locked(feed.pk) if feed else FeedAccount.objects.create(**fields)
+            _change(account, fields, sealed)
             _audit(account, "feed_account.saved", actor)
     except IntegrityError as error:
         raise InvalidRequest(
@@ -80,15 +80,15 @@ def save_feed_account(
 
 def _locked(feed_id: int) -> FeedAccount:
     """The current row, locked until the transaction ends."""
-    found = FeedAccount.objects.select_for_update(no_key=True).filter(pk=feed_id).first()
-    if found is None:
+    feed = FeedAccount.objects.select_for_update(no_key=True).filter(pk=feed_id).first()
+    if feed is None:
         raise NotFound
-    return found
+    return feed
 
 
-def _change(account: FeedAccount, wanted: dict[str, Any], plain: dict[str, str]) -> None:
+def _change(account: FeedAccount, fields: dict[str, Any], plain: dict[str, str]) -> None:
     """Write only what differs: re-encryption may write the sealed values meanwhile."""
-    changed = {field: new for field, new in wanted.items() if getattr(account, field) != new}
+    changed = {field: new for field, new in fields.items() if getattr(account, field) != new}
     changed |= {
         field: sealed_credentials.seal(account, field, text) for field, text in plain.items()
     }
@@ -141,20 +141,20 @@ def spend_feed_login(*, state: str, session_key: str, now: dt.datetime) -> FeedA
     pending = FeedLogin.objects.filter(used_at__isnull=True, session_hash=session)
     if state:
         pending = pending.filter(state_hash=crypto.fingerprint(state, purpose=_STATE_PURPOSE))
-    found = [
+    logins = [
         login
         for login in pending.select_related("feed").order_by("-pk")[:10]
         if state or not get_adapter(login.feed.broker).capabilities.returns_login_state
     ]
-    if len(found) != 1:
+    if len(logins) != 1:
         raise FeedLoginLost(_why_lost(state))
     with transaction.atomic(durable=True):
-        spent = FeedLogin.objects.filter(pk=found[0].pk, used_at__isnull=True).update(used_at=now)
+        spent = FeedLogin.objects.filter(pk=logins[0].pk, used_at__isnull=True).update(used_at=now)
     if not spent:
         raise FeedLoginLost(USED)
-    if found[0].expires_at <= now:
+    if logins[0].expires_at <= now:
         raise FeedLoginLost(LATE)
-    return found[0].feed
+    return logins[0].feed
 
 
 USED: Final = "This login was already used. The account's page says whether it is logged in."

@@ -289,26 +289,28 @@ def _key(row: InstrumentRow, underlyings: Mapping[str, int]) -> Key:
     return underlyings[row.underlying], row.expiry, strike, row.option_type
 
 
-def _known(by_key: Mapping[Key, InstrumentRow]) -> Mapping[Key, Contract]:
-    found = Contract.objects.filter(
+def _stored_contracts(by_key: Mapping[Key, InstrumentRow]) -> Mapping[Key, Contract]:
+    contracts = Contract.objects.filter(
         underlying_id__in={key[0] for key in by_key}, expiry__in={key[1] for key in by_key}
     )
-    return {(c.underlying_id, c.expiry, c.strike, c.option_type): c for c in found}
+    return {(c.underlying_id, c.expiry, c.strike, c.option_type): c for c in contracts}
 
 
 def _contract_ids(by_key: Mapping[Key, InstrumentRow]) -> Mapping[Key, int]:
-    return {key: contract.pk for key, contract in _known(by_key).items() if key in by_key}
+    return {
+        key: contract.pk for key, contract in _stored_contracts(by_key).items() if key in by_key
+    }
 
 
 def _store_contracts(
     by_key: Mapping[Key, InstrumentRow], today: dt.date, progress: Progress
 ) -> tuple[int, int, int]:
-    known = _known(by_key)
+    known = _stored_contracts(by_key)
     fresh = []
     unchanged = 0
     for key, row in by_key.items():
         contract = known.get(key)
-        if contract is not None and _same(contract, row, today):
+        if contract is not None and _is_unchanged(contract, row, today):
             unchanged += 1
             continue
         underlying_id, expiry, strike, option_type = key
@@ -337,7 +339,7 @@ def _store_contracts(
     return new, len(fresh) - new, unchanged
 
 
-def _same(contract: Contract, row: InstrumentRow, today: dt.date) -> bool:
+def _is_unchanged(contract: Contract, row: InstrumentRow, today: dt.date) -> bool:
     return (
         contract.last_seen >= today
         and contract.exchange == row.exchange
@@ -388,12 +390,12 @@ def _store_names(
     today: dt.date,
     progress: Progress,
 ) -> tuple[int, int]:
-    wanted = {ids[key]: row for key, row in by_key.items()}
+    rows = {ids[key]: row for key, row in by_key.items()}
     known = {
         name.contract_id: (name.exchange, name.symbol, name.token, name.last_seen)
-        for name in BrokerInstrument.objects.filter(broker=broker, contract_id__in=wanted)
+        for name in BrokerInstrument.objects.filter(broker=broker, contract_id__in=rows)
     }
-    _free_moved_symbols(broker, wanted)
+    _free_moved_symbols(broker, rows)
     fresh = [
         BrokerInstrument(
             broker=broker,
@@ -403,7 +405,7 @@ def _store_names(
             token=row.token,
             last_seen=today,
         )
-        for contract_id, row in wanted.items()
+        for contract_id, row in rows.items()
         if known.get(contract_id) != (row.exchange, row.symbol, row.token, today)
     ]
     BrokerInstrument.objects.bulk_create(
@@ -413,18 +415,18 @@ def _store_names(
         unique_fields=["broker", "contract"],
         update_fields=["exchange", "symbol", "token", "last_seen"],
     )
-    new = sum(contract_id not in known for contract_id in wanted)
+    new = sum(contract_id not in known for contract_id in rows)
     changed = sum(
         contract_id in known and known[contract_id][:3] != (row.exchange, row.symbol, row.token)
-        for contract_id, row in wanted.items()
+        for contract_id, row in rows.items()
     )
     progress(f"names: {new} new, {changed} changed")
     return new, changed
 
 
-def _free_moved_symbols(broker: str, wanted: Mapping[int, InstrumentRow]) -> None:
+def _free_moved_symbols(broker: str, rows: Mapping[int, InstrumentRow]) -> None:
     """Drop names that now mean another contract (an expiry moved by a holiday keeps its symbol)."""
-    owners = {(row.exchange, row.symbol): contract_id for contract_id, row in wanted.items()}
+    owners = {(row.exchange, row.symbol): contract_id for contract_id, row in rows.items()}
     stored = BrokerInstrument.objects.filter(
         broker=broker, symbol__in=[symbol for _, symbol in owners]
     ).values_list("pk", "exchange", "symbol", "contract_id")

@@ -211,10 +211,10 @@ class Book:
     def account(self, broker: str, client_id: str) -> Account:
         """The account, created with the default funds at its first use."""
         key = (broker, client_id)
-        found = self.accounts.get(key)
-        if found is None:
-            found = self.accounts[key] = Account(broker, client_id, self.default_funds)
-        return found
+        account = self.accounts.get(key)
+        if account is None:
+            account = self.accounts[key] = Account(broker, client_id, self.default_funds)
+        return account
 
     def find(self, broker: str, client_id: str, order_id: str) -> Order | None:
         """An order of this client by the broker's id."""

@@ -213,28 +213,28 @@ def monthly_expiries(
     day: dt.date, closed_days: frozenset[dt.date], weekday: int = TUESDAY
 ) -> list[dt.date]:
     """The next monthly expiries, ``day`` included, moved off closed days."""
-    found: list[dt.date] = []
+    expiries: list[dt.date] = []
     year, month = day.year, day.month
-    while len(found) < MONTHLIES:
+    while len(expiries) < MONTHLIES:
         expiry = previous_trading_day(last_weekday(year, month, weekday), closed_days)
         if expiry >= day:
-            found.append(expiry)
+            expiries.append(expiry)
         year, month = (year + 1, 1) if month == 12 else (year, month + 1)
-    return found
+    return expiries
 
 
 def weekly_expiries(
     day: dt.date, closed_days: frozenset[dt.date], weekday: int = TUESDAY
 ) -> list[dt.date]:
     """The next Tuesdays' (or ``weekday``'s) expiries, ``day`` included, moved off closed days."""
-    found: list[dt.date] = []
+    expiries: list[dt.date] = []
     nominal = day + dt.timedelta(days=(weekday - day.weekday()) % 7)
-    while len(found) < NEXT_WEEKLIES:
+    while len(expiries) < NEXT_WEEKLIES:
         expiry = previous_trading_day(nominal, closed_days)
         if expiry >= day:
-            found.append(expiry)
+            expiries.append(expiry)
         nominal += dt.timedelta(days=7)
-    return found
+    return expiries
 
 
 class ContractList:

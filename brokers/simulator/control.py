@@ -203,16 +203,16 @@ class ControlWire:
         return {"login": manner.login, "history": manner.history, "updates": manner.updates}
 
     def _set_manner(self, arguments: Mapping[str, Any]) -> object:
-        wanted = self._manner({}) | arguments  # type: ignore[operator]
-        if wanted.keys() != {"login", "history", "updates"}:
+        manner = self._manner({}) | arguments  # type: ignore[operator]
+        if manner.keys() != {"login", "history", "updates"}:
             raise ControlError("login, history or updates")
-        if not isinstance(wanted["history"], bool):
+        if not isinstance(manner["history"], bool):
             raise ControlError("history: true or false")
-        if wanted["updates"] not in UPDATE_MANNERS:
+        if manner["updates"] not in UPDATE_MANNERS:
             raise ControlError(f"updates: one of {', '.join(UPDATE_MANNERS)}")
-        if wanted["login"] not in LOGIN_MANNERS:
+        if manner["login"] not in LOGIN_MANNERS:
             raise ControlError(f"login: one of {', '.join(LOGIN_MANNERS)}")
-        self.exchange.manner = Manner(**wanted)
+        self.exchange.manner = Manner(**manner)
         return self._manner({})
 
     def _limits(self, arguments: Mapping[str, Any]) -> object:

@@ -110,8 +110,8 @@ class Exchange:
 
     def contract(self, broker: str, symbol: str) -> Contract | None:
         """The contract whose name at ``broker`` is ``symbol``."""
-        found = self.contracts
-        names = found.by_kite_symbol if broker == ZERODHA else found.by_noren_symbol
+        contracts = self.contracts
+        names = contracts.by_kite_symbol if broker == ZERODHA else contracts.by_noren_symbol
         return names.get(symbol)
 
     def quote(self, contract: Contract) -> Quote:

@@ -180,7 +180,7 @@ class KiteWire:
             login.client_id,
             order_id,
             call.received_at,
-            quantity=_whole(form, "quantity") if form.get("quantity") else None,
+            quantity=_whole_number(form, "quantity") if form.get("quantity") else None,
             price=_number(form, "price") if form.get("price") else None,
             trigger_price=_number(form, "trigger_price") if form.get("trigger_price") else None,
             order_type=order_type,
@@ -325,7 +325,7 @@ def _choice(form: dict[str, str], field: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
-def _whole(form: dict[str, str], field: str) -> int:
+def _whole_number(form: dict[str, str], field: str) -> int:
     value = form.get(field, "")
     if not (value.isascii() and value.isdigit() and len(value) <= 9):
         raise _invalid(field)
@@ -357,7 +357,7 @@ def _place_call(login: Login, form: dict[str, str], call: Call) -> PlaceCall:
         exchange=_choice(form, "exchange", ("NFO", "NSE", "BSE", "BFO", "MCX", "CDS")),
         symbol=form["tradingsymbol"],
         side=_choice(form, "transaction_type", ("BUY", "SELL")),
-        quantity=_whole(form, "quantity"),
+        quantity=_whole_number(form, "quantity"),
         product=_choice(form, "product", ("MIS", "NRML")),
         order_type=_choice(form, "order_type", ("LIMIT", "MARKET", "SL", "SL-M")),
         price=_number(form, "price"),

@@ -60,13 +60,13 @@ class KiteStream:
         self._connections[key] += 1
         socket = web.WebSocketResponse(max_msg_size=256 * 1024, autoping=False)
         news = self._news.listen(login.client_id)
-        wanted: dict[int, str] = {}
+        modes: dict[int, str] = {}
         tasks: list[asyncio.Task[None]] = []
         try:
             await socket.prepare(request)
             self._open.add(socket)
             tasks = [
-                asyncio.create_task(self._tick(socket, wanted)),
+                asyncio.create_task(self._tick(socket, modes)),
                 asyncio.create_task(self._tell(socket, news)),
             ]
             async for message in socket:
@@ -75,7 +75,7 @@ class KiteStream:
                 if message.type is WSMsgType.PING:
                     await socket.pong(message.data)
                 elif message.type is WSMsgType.TEXT:
-                    self._asked(_object(message.data), wanted)
+                    self._handle(_object(message.data), modes)
         finally:
             self._connections[key] -= 1
             self._news.leave(login.client_id, news)
@@ -95,19 +95,19 @@ class KiteStream:
         login = self.exchange.sessions.check(ZERODHA, token, self.exchange.now())
         return login if login and login.api_key == request.query.get("api_key") else None
 
-    def _asked(self, said: dict[str, Any], wanted: dict[int, str]) -> None:
+    def _handle(self, said: dict[str, Any], modes: dict[int, str]) -> None:
         """Subscribed without a mode means ``quote``; instruments beyond 3,000 are dropped."""
         value = said.get("v")
         match said.get("a"):
             case "subscribe":
                 for token in _tokens(value):
-                    if len(wanted) < MOST:
-                        wanted.setdefault(token, "quote")
+                    if len(modes) < MOST:
+                        modes.setdefault(token, "quote")
             case "unsubscribe":
                 for token in _tokens(value):
-                    wanted.pop(token, None)
+                    modes.pop(token, None)
             case "mode" if isinstance(value, list) and len(value) == 2 and value[0] in MODES:
-                wanted |= {token: value[0] for token in _tokens(value[1]) if token in wanted}
+                modes |= {token: value[0] for token in _tokens(value[1]) if token in modes}
 
     async def _tell(
         self, socket: web.WebSocketResponse, news: asyncio.Queue[dict[str, Any]]
@@ -117,13 +117,13 @@ class KiteStream:
                 row = await news.get()
                 await socket.send_str(json.dumps(row, default=float))
 
-    async def _tick(self, socket: web.WebSocketResponse, wanted: dict[int, str]) -> None:
+    async def _tick(self, socket: web.WebSocketResponse, modes: dict[int, str]) -> None:
         sent: dict[int, bytes] = {}
         quiet = 0
         with contextlib.suppress(ConnectionError, RuntimeError):
             while True:
                 dead = self.exchange.manner.updates == "dead"
-                changed = [] if dead else list(self._changed(wanted, sent))
+                changed = [] if dead else list(self._changed(modes, sent))
                 quiet = 0 if changed else quiet + 1
                 if changed:
                     await socket.send_bytes(_message(changed))
@@ -132,18 +132,18 @@ class KiteStream:
                     await socket.send_bytes(HEARTBEAT)
                 await asyncio.sleep(TICK_SECONDS)
 
-    def _changed(self, wanted: dict[int, str], sent: dict[int, bytes]) -> Iterator[bytes]:
+    def _changed(self, modes: dict[int, str], sent: dict[int, bytes]) -> Iterator[bytes]:
         """Packets that differ from the last ones; a new subscription gets its first one now."""
-        for gone in sent.keys() - wanted.keys():
-            del sent[gone]
+        for dropped in sent.keys() - modes.keys():
+            del sent[dropped]
         is_open = self.exchange.market.is_open(self.exchange.now())
-        for token, mode in list(wanted.items()):
+        for token, mode in list(modes.items()):
             if token in sent and not is_open:
                 continue
-            found = packet(self.exchange, token, mode)
-            if found is not None and sent.get(token) != found:
-                sent[token] = found
-                yield found
+            update = packet(self.exchange, token, mode)
+            if update is not None and sent.get(token) != update:
+                sent[token] = update
+                yield update
 
 
 def packet(exchange: Exchange, token: int, mode: str) -> bytes | None:
@@ -193,7 +193,7 @@ def _contract(exchange: Exchange, contract: Contract, mode: str, t: float) -> by
 
 
 def _message(packets: list[bytes]) -> bytes:
-    parts = (struct.pack(">H", len(one)) + one for one in packets)
+    parts = (struct.pack(">H", len(part)) + part for part in packets)
     return struct.pack(">H", len(packets)) + b"".join(parts)
 
 

@@ -257,16 +257,16 @@ def _segment(cash: Decimal, used: Decimal) -> dict[str, object]:
 def quotes(exchange: Exchange, path: str, keys: Sequence[str]) -> dict[str, object]:
     """Quotes by the requested key; unknown keys are silently missing."""
     market_time = exchange.market.market_time(exchange.now())
-    found: dict[str, object] = {}
+    quotes_by_key: dict[str, object] = {}
     for key in keys:
         segment, _, symbol = key.partition(":")
         contract = exchange.contracts.by_kite_symbol.get(symbol)
         if contract is not None and contract.exchange == segment:
-            found[key] = _contract_quote(exchange, contract, path, market_time)
+            quotes_by_key[key] = _contract_quote(exchange, contract, path, market_time)
         for name, underlying in UNDERLYINGS.items():
             if (underlying.spot_exchange, underlying.kite_index) == (segment, symbol):
-                found[key] = _index_quote(exchange, name, path, market_time)
-    return found
+                quotes_by_key[key] = _index_quote(exchange, name, path, market_time)
+    return quotes_by_key
 
 
 def _contract_quote(

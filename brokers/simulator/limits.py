@@ -61,14 +61,14 @@ class Limits:
     noren_calls_per_second: int = 10
     noren_calls_per_minute: int = 120
 
-    def changed(self, wanted: Mapping[str, object]) -> Limits:
+    def changed(self, numbers: Mapping[str, object]) -> Limits:
         """A copy with other numbers. ValueError for an unknown name or an invalid number."""
-        for name, number in wanted.items():
+        for name, number in numbers.items():
             if name not in self.as_dict():
                 raise ValueError(f"limits: one of {', '.join(self.as_dict())}")
             if isinstance(number, bool) or not isinstance(number, int) or number < 0:
                 raise ValueError(f"{name}: a whole number, 0 for no limit")
-        return dataclasses.replace(self, **wanted)  # type: ignore[arg-type]
+        return dataclasses.replace(self, **numbers)  # type: ignore[arg-type]
 
     def as_dict(self) -> dict[str, int]:
         """By name."""

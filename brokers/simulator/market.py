@@ -135,10 +135,10 @@ class Market:
         if t != self._cache_tick:
             self._cache.clear()
             self._cache_tick = t
-        found = self._cache.get(contract.token)
-        if found is None:
-            found = self._cache[contract.token] = self._quote(contract, t)
-        return found
+        quote = self._cache.get(contract.token)
+        if quote is None:
+            quote = self._cache[contract.token] = self._quote(contract, t)
+        return quote
 
     def ohlc(self, contract: Contract, t: float) -> Ohlc:
         """The day so far, from samples of the path (open, now, and points between)."""
@@ -179,11 +179,11 @@ class Market:
 
     def _close(self, day: dt.date) -> float:
         """Unix second at which the ordinary session of a day ends."""
-        found = self._closes.get(day)
-        if found is None:
+        closing = self._closes.get(day)
+        if closing is None:
             closes = self.facts.ordinary_hours(day).closes
-            found = self._closes[day] = dt.datetime.combine(day, closes, IST).timestamp()
-        return found
+            closing = self._closes[day] = dt.datetime.combine(day, closes, IST).timestamp()
+        return closing
 
     def _path(self, underlying: str, t: float) -> float:
         base = UNDERLYINGS[underlying].base_spot

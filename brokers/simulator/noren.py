@@ -230,7 +230,7 @@ class NorenWire:
             login.client_id,
             order_id,
             call.received_at,
-            quantity=_whole(fields, "qty") if "qty" in fields else None,
+            quantity=_whole_number(fields, "qty") if "qty" in fields else None,
             price=_number(fields, "prc") if "prc" in fields else None,
             trigger_price=trigger or None,
             order_type=ORDER_TYPES[kind],
@@ -355,7 +355,7 @@ def _choice(fields: Fields, name: str, words: dict[str, str]) -> str:
     return words[value]
 
 
-def _whole(fields: Fields, name: str) -> int:
+def _whole_number(fields: Fields, name: str) -> int:
     value = fields.get(name, "")
     if not (value.isascii() and value.isdigit() and len(value) <= 9):
         raise NorenError(f"Invalid Input : {name}")
@@ -388,7 +388,7 @@ def _place_call(login: Login, fields: Fields, call: Call) -> PlaceCall:
         exchange=fields["exch"],
         symbol=unquote_plus(fields["tsym"]),
         side=_choice(fields, "trantype", SIDES),
-        quantity=_whole(fields, "qty"),
+        quantity=_whole_number(fields, "qty"),
         product=_choice(fields, "prd", PRODUCTS),
         order_type=_choice(fields, "prctyp", ORDER_TYPES),
         price=_number(fields, "prc"),

@@ -66,7 +66,7 @@ class NorenStream:
                     tasks.append(asyncio.create_task(self._tell(socket, client_id, news)))
                     await socket.send_json({"t": "ok"})
                 else:
-                    await self._asked(socket, said, last)
+                    await self._handle(socket, said, last)
         finally:
             self._open.discard(socket)
             for task in tasks:
@@ -97,7 +97,7 @@ class NorenStream:
         known = login is not None and uid.upper() == login.client_id and said.get("t") in ("a", "c")
         return {"t": kind, "uid": uid, "s": "OK" if known else "NOT_OK"}
 
-    async def _asked(self, socket: web.WebSocketResponse, said: Row, last: dict[str, Row]) -> None:
+    async def _handle(self, socket: web.WebSocketResponse, said: Row, last: dict[str, Row]) -> None:
         names = [name for name in str(said.get("k", "")).split("#") if name]
         if said.get("t") == "t":
             for name in names:

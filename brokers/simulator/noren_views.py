@@ -321,12 +321,12 @@ def search(exchange: Exchange, exch: str, words: Sequence[str]) -> list[Row]:
             if u.spot_exchange == exch
             and all(word in f"{u.noren_index} {u.name}".upper() for word in words)
         ]
-    found = (
+    contracts = (
         c
         for c in exchange.contracts.of(exch)
         if all(word in f"{c.noren_symbol} {c.underlying} {c.kind} {c.strike}" for word in words)
     )
-    return [_scrip(c) for c, _ in zip(found, range(SEARCH_LIMIT), strict=False)]
+    return [_scrip(c) for c, _ in zip(contracts, range(SEARCH_LIMIT), strict=False)]
 
 
 def security(exchange: Exchange, exch: str, token: str) -> Row | None:
@@ -361,13 +361,13 @@ def _scrip(contract: Contract) -> Row:
 
 
 def _index(exch: str, token: str) -> Underlying | None:
-    wanted = (exch, token)
-    found = (u for u in UNDERLYINGS.values() if (u.spot_exchange, str(u.noren_token)) == wanted)
-    return next(found, None)
+    key = (exch, token)
+    matches = (u for u in UNDERLYINGS.values() if (u.spot_exchange, str(u.noren_token)) == key)
+    return next(matches, None)
 
 
 def _contract(exchange: Exchange, exch: str, token: str) -> Contract | None:
     if not (token.isascii() and token.isdigit()):
         return None
-    found = exchange.contracts.by_token.get(int(token))
-    return found if found is not None and found.exchange == exch else None
+    contract = exchange.contracts.by_token.get(int(token))
+    return contract if contract is not None and contract.exchange == exch else None

@@ -116,8 +116,8 @@ def outside_band(price: Decimal, quote: Quote) -> Refusal | None:
     low, high = band(quote)
     if low <= float(price) <= high:  # the theoretical price is a float
         return None
-    told = {"price": price, "low": f"{low:.2f}", "high": f"{high:.2f}"}
-    return Refusal(Reason.PRICE_BAND, told)
+    facts = {"price": price, "low": f"{low:.2f}", "high": f"{high:.2f}"}
+    return Refusal(Reason.PRICE_BAND, facts)
 
 
 def band(quote: Quote) -> tuple[float, float]:

@@ -62,10 +62,10 @@ class Simulator:
     async def start(self) -> None:
         """Listen on all ports and start the market's tick."""
         self.exchange.loop = asyncio.get_running_loop()
-        wanted = {name: getattr(self.ports, name) for name in ("control", "kite", "noren")}
+        ports = {name: getattr(self.ports, name) for name in ("control", "kite", "noren")}
         handlers = self.handlers()
         bound = {
-            name: await self._listen(name, handlers[name], port) for name, port in wanted.items()
+            name: await self._listen(name, handlers[name], port) for name, port in ports.items()
         }
         self.ports = Ports(**bound)
         self._ticks = asyncio.create_task(self.exchange.run_ticks())

@@ -87,18 +87,18 @@ class Sessions:
     ) -> Login | str:
         """Exchange a code for a token. Returns the login, or ``code`` / ``checksum`` if that part
         is wrong. The code is used up either way."""
-        found = self._codes.pop(code, None)
-        if found is None or found.broker != broker or found.expires_at < now:
+        pending = self._codes.pop(code, None)
+        if pending is None or pending.broker != broker or pending.expires_at < now:
             return "code"
-        if api_key is not None and api_key != found.api_key:
+        if api_key is not None and api_key != pending.api_key:
             return "code"
-        text = found.api_key + secret_of(found.api_key) + code
+        text = pending.api_key + secret_of(pending.api_key) + code
         if broker == ZERODHA:
-            text = found.api_key + code + secret_of(found.api_key)
-        wanted = hashlib.sha256(text.encode()).hexdigest()
-        if not hmac.compare_digest(wanted, checksum.lower().encode("ascii", "replace").decode()):
+            text = pending.api_key + code + secret_of(pending.api_key)
+        expected = hashlib.sha256(text.encode()).hexdigest()
+        if not hmac.compare_digest(expected, checksum.lower().encode("ascii", "replace").decode()):
             return "checksum"
-        return self.open(broker, found.api_key, found.client_id, now)
+        return self.open(broker, pending.api_key, pending.client_id, now)
 
     def open(self, broker: str, api_key: str, client_id: str, now: dt.datetime) -> Login:
         """Start a session; at Zerodha this ends the app's earlier session of this client."""

@@ -102,8 +102,8 @@ class Exam:
 
     def row(self) -> OrderReport:
         book = self.adapter.parse_order_book(self.ask(self.adapter.order_book(self.session)))
-        (found,) = book.orders
-        return found
+        (order,) = book.orders
+        return order
 
 
 def _titled(headers: object) -> dict[str, str]:

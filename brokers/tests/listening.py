@@ -21,15 +21,15 @@ def near_the_money(running: Running, count: int) -> list[int]:
         (c for c in exchange.contracts.contracts if c.kind in ("CE", "PE")),
         key=lambda c: (c.underlying != "NIFTY", c.expiry, abs(c.strike - spot)),
     )[:count]
-    found = []
+    contract_ids = []
     for contract in listed:
         ours = make_contract(
             contract.underlying, contract.expiry, int(contract.strike), contract.kind
         )
         ours.broker_names.filter(broker="zebu").update(token=str(contract.token))
         ours.broker_names.filter(broker="zerodha").update(symbol=contract.kite_symbol)
-        found.append(ours.pk)
-    return found
+        contract_ids.append(ours.pk)
+    return contract_ids
 
 
 def heard_until(contracts: list[int], younger: dt.timedelta) -> dict[int, Quote]:

@@ -136,5 +136,5 @@ class Swallower:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for each in (*self._filling, self._listener):
-            each.close()
+        for connection in (*self._filling, self._listener):
+            connection.close()

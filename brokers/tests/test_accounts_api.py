@@ -59,11 +59,11 @@ def test_connecting_creates_customer_and_account() -> None:
     tenant = make_tenant()
     answer = tenant.client.post(URL, body())
     assert answer.status_code == 201, answer.json()
-    found = answer.json()
+    data = answer.json()
     account = BrokerAccount.objects.select_related("customer").get()
-    assert found["success"] is True
-    assert found["credentials_checked"] is False
-    row = found["broker_account"]
+    assert data["success"] is True
+    assert data["credentials_checked"] is False
+    row = data["broker_account"]
     assert row["user_id"] == account.customer.public_id
     assert (row["client_id"], row["broker_name"]) == ("Z56004", "zebu")
     assert (row["account_status"], row["has_credentials"], row["has_oauth_token"]) == (

@@ -120,6 +120,6 @@ def test_any_history_is_one_order_that_loses_no_fill(
     random.Random(seed).shuffle(rows)
     (order,) = orders(dialect, rows)
     assert order in alone
-    assert order.state.is_terminal == any(one.state.is_terminal for one in alone)
+    assert order.state.is_terminal == any(report.state.is_terminal for report in alone)
     if not order.state.is_terminal:
-        assert order.filled_quantity == max(one.filled_quantity for one in alone)
+        assert order.filled_quantity == max(report.filled_quantity for report in alone)

@@ -115,8 +115,8 @@ def test_a_feed_account_is_made_and_logged_in_from_the_console(
     feed.refresh_from_db()
     assert session_of(feed).access_token == "t"
     change = reverse("admin:brokers_feedaccount_change", args=[feed.pk])
-    kept = staff.post(change, feed_form(name="renamed", new_api_key="", new_api_secret=""))
-    assert kept.status_code == 302
+    renamed = staff.post(change, feed_form(name="renamed", new_api_key="", new_api_secret=""))
+    assert renamed.status_code == 302
     feed.refresh_from_db()
     assert (feed.name, session_of(feed).access_token) == ("renamed", "t")
     page = staff.get(change).content.decode()

@@ -25,11 +25,11 @@ def _two_families(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(host: Any, port: Any, family: int = 0, *rest: Any, **named: Any) -> Any:
         if host != HOST:
             return ask(host, port, family, *rest, **named)
-        found = [
+        rows = [
             (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
         ]
-        return [row for row in found if family in (0, row[0])]
+        return [row for row in rows if family in (0, row[0])]
 
     monkeypatch.setattr(socket, "getaddrinfo", answer)
 
@@ -57,9 +57,9 @@ def test_an_aaaa_record_that_swallows_syns_is_passed_by() -> None:
     with (
         loopback.server(loopback.reply(b"{}")) as (url, _),
         loopback.Swallower("::1", port_of(url)),
-        dial.dial(HOST, port_of(url), timeout=60) as found,
+        dial.dial(HOST, port_of(url), timeout=60) as connection,
     ):
-        assert found.getpeername()[0] == "127.0.0.1"
+        assert connection.getpeername()[0] == "127.0.0.1"
 
 
 def test_the_time_out_is_over_all_addresses() -> None:

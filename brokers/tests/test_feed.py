@@ -129,8 +129,8 @@ def test_the_primary_answers_and_the_spare_fills_what_it_lacks(
     call, put = make_contract(), make_contract(option_type="PE")
     kites = serve("zerodha", lambda request: kite({"NFO:NIFTY26AUG24400CE": kite_row("82.05")}))
     norens = serve("zebu", lambda request: noren("71.00"))
-    found = FeedQuotes().quotes([call.pk, put.pk, 0], now=NOW)
-    assert {pk: (q.last, q.bid, q.ask, q.at, q.source) for pk, q in found.items()} == {
+    quotes = FeedQuotes().quotes([call.pk, put.pk, 0], now=NOW)
+    assert {pk: (q.last, q.bid, q.ask, q.at, q.source) for pk, q in quotes.items()} == {
         call.pk: (Decimal("82.05"), Decimal("82.0"), Decimal("82.15"), NOW, "main"),
         put.pk: (Decimal("71.00"), Decimal("81.9"), Decimal("82.2"), NOW, "spare"),
     }
@@ -143,8 +143,8 @@ def test_index_levels_by_underlying(serve: Any) -> None:
     serve("zerodha", lambda request: kite({"NSE:NIFTY 50": kite_row("24405.1")}))
     feeds = FeedQuotes()
     assert feeds.last_level("NIFTY") is None
-    found = feeds.spot(["NIFTY", "BANKNIFTY", "NOSUCH"], now=NOW)
-    assert {name: quote.last for name, quote in found.items()} == {"NIFTY": Decimal("24405.1")}
+    spots = feeds.spot(["NIFTY", "BANKNIFTY", "NOSUCH"], now=NOW)
+    assert {name: quote.last for name, quote in spots.items()} == {"NIFTY": Decimal("24405.1")}
     assert feeds.last_level("NIFTY") == Decimal("24405.1")
 
 
@@ -156,11 +156,11 @@ def test_a_fresh_spare_quote_beats_an_ageing_primary_one(serve: Any) -> None:
     ageing = kite_row("24405.1", NOW - 4 * MINUTE)
     serve("zerodha", lambda request: kite({"NSE:NIFTY 50": ageing}))
     serve("zebu", lambda request: noren("24406", NOW - MINUTE))
-    found = feeds.spot(["NIFTY"], now=NOW)["NIFTY"]
-    assert (found.source, found.at) == ("spare", NOW - MINUTE)
+    spot = feeds.spot(["NIFTY"], now=NOW)["NIFTY"]
+    assert (spot.source, spot.at) == ("spare", NOW - MINUTE)
     serve("zebu", loopback.reply(b"<html>", "502 Bad Gateway"), raw=True)
-    found = feeds.spot(["NIFTY"], now=NOW)["NIFTY"]
-    assert (found.source, found.at) == ("main", NOW - 4 * MINUTE)
+    spot = feeds.spot(["NIFTY"], now=NOW)["NIFTY"]
+    assert (spot.source, spot.at) == ("main", NOW - 4 * MINUTE)
 
 
 @pytest.mark.parametrize(
@@ -273,14 +273,14 @@ def test_strategies_of_the_same_second_share_a_call(serve: Any) -> None:
         lambda request: kite({key: kite_row("82.05") for key in asked_for(request)}),
     )
     feeds, start = FeedQuotes(), threading.Barrier(10)
-    found: list[set[int]] = []
+    answers: list[set[int]] = []
 
     def strategy(contract_id: int) -> None:
         from django.db import connection
 
         start.wait(20)
         market = feeds.ask(["NIFTY"], [contract_id], now=NOW, need=Need.TRADE)
-        found.append({*market.quotes} if market.spots else set())
+        answers.append({*market.quotes} if market.spots else set())
         connection.close()
 
     threads = [threading.Thread(target=strategy, args=(c.pk,)) for c in contracts]
@@ -288,7 +288,7 @@ def test_strategies_of_the_same_second_share_a_call(serve: Any) -> None:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert sorted(map(tuple, found)) == sorted((c.pk,) for c in contracts)
+    assert sorted(map(tuple, answers)) == sorted((c.pk,) for c in contracts)
     calls = [request for request in seen if b"Upgrade: websocket" not in request]
     assert len(calls) <= 2  # those that came while the first call was under way share the second
 

@@ -51,16 +51,16 @@ def time() -> Clock:
 @pytest.fixture
 def simulator(time: Clock, settings: LazySettings) -> Iterator[Simulator]:
     """A running simulator to which the settings lead."""
-    made = Simulator(Settings(), Ports(0, 0, 0), now=time)
+    server = Simulator(Settings(), Ports(0, 0, 0), now=time)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(made.start(), loop).result(10)
-        lead_to(settings, made.ports)
-        yield made
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
+        lead_to(settings, server.ports)
+        yield server
     finally:
-        asyncio.run_coroutine_threadsafe(made.stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()

@@ -183,8 +183,8 @@ def test_a_list_that_shrinks_by_half_is_refused_index_by_index(listed: ContractL
     assert len(without) > len(lines) / 2
     with pytest.raises(InstrumentFileError, match="NFO has 0 contracts of FINNIFTY, the last list"):
         run("zerodha", "\n".join([header, *without]))
-    kept = [line for line in lines if ",FINNIFTY," in line]
-    halved = [*without, *kept[: len(kept) // 2]]
+    finnifty = [line for line in lines if ",FINNIFTY," in line]
+    halved = [*without, *finnifty[: len(finnifty) // 2]]
     with pytest.raises(InstrumentFileError, match="cut short"):
         run("zerodha", "\n".join([header, *halved]))
     assert run("zerodha", "\n".join([header, *halved]), force=True).unchanged == len(halved)
@@ -342,9 +342,9 @@ def test_sensex_50_is_not_sensex(broker: str) -> None:
     spot = Decimal("81559")
     strikes = check_ladder(rungs, spot, "SENSEX 13 Sep 2024 CE")
     strike = select_strike(strikes, spot, "CE", RuleSpec("STRIKE_TYPE", {"moneyness": "ATM"}))
-    found = contract_info("SENSEX", expiry, strike, "CE", SENSEX_DAY)
-    assert found is not None
-    assert (found.expiry, found.strike, found.lot_size) == (expiry, Decimal(81600), 10)
+    contract = contract_info("SENSEX", expiry, strike, "CE", SENSEX_DAY)
+    assert contract is not None
+    assert (contract.expiry, contract.strike, contract.lot_size) == (expiry, Decimal(81600), 10)
     assert expiries("SENSEX50", SENSEX_DAY) == (dt.date(2024, 9, 12),)
 
 

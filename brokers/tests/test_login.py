@@ -368,10 +368,10 @@ def test_another_customers_e_mail_is_404() -> None:
 def test_a_test_login_needs_no_browser_and_no_broker(wire: responses.RequestsMock) -> None:
     desk = Desk(environment="test")
     started = desk.initiate(redirect_uri=BACK).json()
-    back = dict(parse_qsl(urlsplit(started["oauth_url"]).query))
+    returned = dict(parse_qsl(urlsplit(started["oauth_url"]).query))
     assert started["oauth_url"].startswith(BACK)
-    assert back["state"] == started["state"]
-    answer = desk.callback(started["state"], request_token=back["request_token"])
+    assert returned["state"] == started["state"]
+    answer = desk.callback(started["state"], request_token=returned["request_token"])
     assert answer.status_code == 200
     refused = desk.callback(desk.state(), request_token="a-real-looking-code")
     assert (refused.status_code, refused.json()["code"]) == (422, "broker_rejected")

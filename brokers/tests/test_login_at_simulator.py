@@ -60,10 +60,10 @@ def test_connect_log_in_and_read_the_book(broker: str, code: str) -> None:
     }
     assert client.post(base, account).status_code == 201
     started = client.post(f"{base}/AB1234/oauth/initiate", user).json()
-    back = browse(started["oauth_url"], "ab1234")
-    assert back.get("state", started["state"]) == started["state"]
-    assert ("state" in back) == get_adapter(broker).capabilities.returns_login_state
-    body = user | {"request_token": back[code], "state": started["state"]}
+    returned = browse(started["oauth_url"], "ab1234")
+    assert returned.get("state", started["state"]) == started["state"]
+    assert ("state" in returned) == get_adapter(broker).capabilities.returns_login_state
+    body = user | {"request_token": returned[code], "state": started["state"]}
     answer = client.post(f"{base}/AB1234/oauth/callback", body)
     assert answer.status_code == 200, answer.json()
     account_id = BrokerAccount.objects.get().pk
@@ -84,8 +84,11 @@ def test_a_wrong_secret_is_the_brokers_refusal(broker: str) -> None:
     wrong = {"broker_name": broker, "client_id": "AB1", "api_key": "app1", "api_secret": "wrong"}
     client.post(base, user | wrong)
     started = client.post(f"{base}/AB1/oauth/initiate", user).json()
-    back = browse(started["oauth_url"], "AB1")
-    body = user | {"code": back.get("request_token") or back["code"], "state": started["state"]}
+    returned = browse(started["oauth_url"], "AB1")
+    body = user | {
+        "code": returned.get("request_token") or returned["code"],
+        "state": started["state"],
+    }
     answer = client.post(f"{base}/AB1/oauth/callback", body)
     assert (answer.status_code, answer.json()["code"]) == (422, "broker_rejected")
     assert "checksum" in answer.json()["broker_response"]["message"]
@@ -133,8 +136,8 @@ def test_import_and_feed(broker: str, code: str) -> None:
     call_command("import_instruments", "--broker", broker, stdout=StringIO())
     assert Contract.objects.count() > 1000
     feed = make_feed("main", broker, client_id="F1", app="feedapp", logged_in=False)
-    back = browse(feed_login_url(feed, state="s"), "F1")
-    complete_feed_login(feed=feed, code=back[code], actor=SYSTEM, now=clock.now())
+    returned = browse(feed_login_url(feed, state="s"), "F1")
+    complete_feed_login(feed=feed, code=returned[code], actor=SYSTEM, now=clock.now())
     quotes = FeedQuotes(max_age=dt.timedelta(days=7))  # the market may be closed now
     indices = ["NIFTY", "BANKNIFTY", "FINNIFTY", "SENSEX"]
     spot = quotes.spot(indices, now=clock.now())
@@ -142,9 +145,9 @@ def test_import_and_feed(broker: str, code: str) -> None:
     near = Contract.objects.filter(
         underlying__symbol="NIFTY", strike=round(spot["NIFTY"].last / 50) * 50
     ).order_by("expiry")[:2]
-    found = quotes.quotes([contract.pk for contract in near], now=clock.now())
-    assert len(found) == 2
-    for quote in found.values():
+    option_quotes = quotes.quotes([contract.pk for contract in near], now=clock.now())
+    assert len(option_quotes) == 2
+    for quote in option_quotes.values():
         assert quote.bid is not None
         assert quote.ask is not None
         assert 0 < quote.bid <= quote.last <= quote.ask

@@ -18,7 +18,7 @@ TOO_FAST = "Invalid Input :  Order Recieved 11 in a current second exceeds Limit
 PAGES = [b"", b"  \r\n", b"<html>Unauthorized</html>", b"<!doctype html><p>Forbidden"]
 
 
-def said(emsg: str, status: int) -> HttpResponse:
+def refusal(emsg: str, status: int) -> HttpResponse:
     return HttpResponse(status, {}, json.dumps({"stat": "Not_Ok", "emsg": emsg}).encode())
 
 
@@ -75,12 +75,12 @@ def test_half_an_acceptance_behind_a_401_proves_nothing(status: int) -> None:
 
 
 def test_its_own_words_beat_the_status() -> None:
-    refused = said("Access Restricted for API Only Users", 403)
+    refused = refusal("Access Restricted for API Only Users", 403)
     assert ADAPTER.parse_place(refused).cause is Cause.IP_NOT_REGISTERED
     assert ADAPTER.parse_order_book(refused).cause is Cause.IP_NOT_REGISTERED
-    expired = said("Session Expired :  Invalid Session Key", 500)
+    expired = refusal("Session Expired :  Invalid Session Key", 500)
     assert ADAPTER.parse_order_book(expired).cause is Cause.SESSION_EXPIRED
-    odd = said("Something nobody knows", 403)
+    odd = refusal("Something nobody knows", 403)
     assert ADAPTER.parse_order_book(odd).cause is Cause.SESSION_EXPIRED
 
 
@@ -88,10 +88,10 @@ def test_its_own_words_beat_the_status() -> None:
     "emsg", [TOO_FAST, "Order Received 121 in a current minute exceeds Limit 120 for user"]
 )
 def test_too_fast_is_said_with_http_400_and_may_be_sent_again(emsg: str) -> None:
-    result = ADAPTER.parse_place(said(emsg, 400))
+    result = ADAPTER.parse_place(refusal(emsg, 400))
     assert (result.outcome, result.cause) == (Outcome.REFUSED, Cause.RATE_LIMIT)
     assert result.retryable
-    assert ADAPTER.parse_order_book(said(emsg, 400)).cause is Cause.RATE_LIMIT
+    assert ADAPTER.parse_order_book(refusal(emsg, 400)).cause is Cause.RATE_LIMIT
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_too_fast_is_said_with_http_400_and_may_be_sent_again(emsg: str) -> None
     ],
 )
 def test_nothing_like_it_may_be_sent_again(emsg: str, status: int) -> None:
-    result = ADAPTER.parse_place(said(emsg, status))
+    result = ADAPTER.parse_place(refusal(emsg, status))
     assert result.outcome is Outcome.REFUSED
     assert not result.retryable
 
@@ -113,7 +113,7 @@ def test_nothing_like_it_may_be_sent_again(emsg: str, status: int) -> None:
 def test_the_oms_that_is_down_is_the_broker_that_is_down() -> None:
     """Bug: ``unknown request`` was INVALID. Zebu's documents: the order system is down."""
     for status in (200, 400):
-        response = said('Error Occurred : 1 "unknown request"', status)
+        response = refusal('Error Occurred : 1 "unknown request"', status)
         placed = ADAPTER.parse_place(response)
         assert (placed.outcome, placed.cause) == (Outcome.UNKNOWN, Cause.BROKER_DOWN)
         assert ADAPTER.parse_order_book(response).cause is Cause.BROKER_DOWN

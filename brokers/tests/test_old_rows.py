@@ -64,11 +64,11 @@ def test_an_old_customers_domain_is_written_as_a_labels(owner: psycopg.Connectio
         customer(owner, "jürgen@example.com"): "jürgen@example.com",  # nobody can say who that is
     }
     EMAILS.spell(owner)
-    found = {
+    stored = {
         row[0]: row[1]
         for row in owner.execute("SELECT id, email FROM partners_customer").fetchall()
     }
-    assert found == written
+    assert stored == written
     owner.execute(
         "ALTER TABLE partners_customer ADD CONSTRAINT customer_email_ascii "
         f"CHECK (email ~ '{EMAIL_PATTERN.replace(chr(39), chr(39) * 2)}') NOT VALID".encode()
@@ -99,8 +99,8 @@ def test_an_old_client_id_is_written_in_upper_case(owner: psycopg.Connection) ->
             customer_id=str(holder),
         )
     owner.execute(CLIENT_IDS.SPELL)
-    found = owner.execute("SELECT client_id FROM brokers_brokeraccount ORDER BY id").fetchall()
-    assert [row[0] for row in found] == ["AB1", "c2", "C2", "C2", "D3", "D3", "K\u212a"]
+    stored = owner.execute("SELECT client_id FROM brokers_brokeraccount ORDER BY id").fetchall()
+    assert [row[0] for row in stored] == ["AB1", "c2", "C2", "C2", "D3", "D3", "K\u212a"]
 
 
 def test_an_old_default_broker_is_written_as_its_kind(owner: psycopg.Connection) -> None:
@@ -108,8 +108,8 @@ def test_an_old_default_broker_is_written_as_its_kind(owner: psycopg.Connection)
     for slug, broker in (("one", " Zebu"), ("two", "ZERODHA"), ("three", "other")):
         insert(owner, "partners_partner", slug=slug, default_broker=broker)
     owner.execute(DEFAULT_BROKERS.SPELL)
-    found = owner.execute("SELECT default_broker FROM partners_partner ORDER BY id").fetchall()
-    assert [row[0] for row in found] == ["zebu", "zerodha", "other"]
+    stored = owner.execute("SELECT default_broker FROM partners_partner ORDER BY id").fetchall()
+    assert [row[0] for row in stored] == ["zebu", "zerodha", "other"]
 
 
 #: What stood in a column of two characters -> what it is a code of.
@@ -149,10 +149,10 @@ def test_an_old_state_is_written_as_its_gst_code_or_as_none(owner: psycopg.Conne
     )
     owner.execute(STATES.SPELL)
     for table, column in (("partners_partner", "default_state"), ("partners_customer", "state")):
-        found = owner.execute(
+        states = owner.execute(
             f"SELECT {column} FROM {table} WHERE id <> %s ORDER BY id".encode(),
             [old if table == "partners_customer" else 0],
         ).fetchall()
-        assert [row[0] for row in found] == list(OLD_STATES.values())
-    kept = owner.execute("SELECT state FROM partners_customer WHERE id = %s", [old]).fetchone()
-    assert kept == ("TN",), "a row that nobody may change is left, and nobody is kept from it"
+        assert [row[0] for row in states] == list(OLD_STATES.values())
+    state = owner.execute("SELECT state FROM partners_customer WHERE id = %s", [old]).fetchone()
+    assert state == ("TN",), "a row that nobody may change is left, and nobody is kept from it"

@@ -46,7 +46,7 @@ KITE_ROW: dict[str, Any] = {
 KITE: dict[str, Any] = {"type": "order", "data": KITE_ROW}
 
 
-def told(frame: dict[str, Any], kind: str = "zebu") -> Said:
+def update_of(frame: dict[str, Any], kind: str = "zebu") -> Said:
     return spoken(kind).read(json.dumps(frame), SESSION)
 
 
@@ -61,12 +61,12 @@ def test_noren_is_asked_for_orders_after_its_login() -> None:
 
 
 def test_noren_says_why_it_lets_nobody_in() -> None:
-    said = told({"t": "ak", "s": "NOT_OK", "emsg": "Session Expired"})
+    said = update_of({"t": "ak", "s": "NOT_OK", "emsg": "Session Expired"})
     assert (said.refused, said.ready, said.reply) == ("Session Expired", False, "")
 
 
 def test_a_fill_that_noren_tells_of() -> None:
-    assert told(NOREN).order == OrderReport(
+    assert update_of(NOREN).order == OrderReport(
         broker_order_id="20121300065715",
         tag="Q0123456789AB1",
         state=BookState.FILLED,
@@ -85,7 +85,7 @@ def test_an_update_is_read_as_a_row_of_the_book() -> None:
     row = {key: value for key, value in NOREN.items() if key != "t"} | {"stat": "Ok"}
     body = json.dumps([row]).encode()
     (book_row,) = get_adapter("zebu").parse_order_book(HttpResponse(200, {}, body)).orders
-    assert told(NOREN).order == book_row
+    assert update_of(NOREN).order == book_row
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_an_update_is_read_as_a_row_of_the_book() -> None:
     ids=["new", "part", "cancelled", "half", "absurd", "unheard-of"],
 )
 def test_states_of_a_noren_update(changes: dict[str, str], state: BookState, filled: int) -> None:
-    order = told(NOREN | changes).order
+    order = update_of(NOREN | changes).order
     assert order is not None
     assert (order.state, order.filled_quantity) == (state, filled)
 
 
 def test_a_rejection_has_its_cause() -> None:
-    order = told(
+    order = update_of(
         NOREN
         | {"status": "REJECTED", "rejreason": "RED:Margin Shortfall", "fillshares": "0"}
         | {"avgprc": "0.00"}
@@ -117,14 +117,14 @@ def test_a_rejection_has_its_cause() -> None:
 
 
 def test_an_order_of_another_client_is_nothing() -> None:
-    assert told(NOREN | {"actid": "Z99999"}) == NOTHING
-    assert told(NOREN | {"uid": "Z99999"}) == NOTHING
-    assert told(NOREN | {"norenordno": "../../etc"}) == NOTHING
+    assert update_of(NOREN | {"actid": "Z99999"}) == NOTHING
+    assert update_of(NOREN | {"uid": "Z99999"}) == NOTHING
+    assert update_of(NOREN | {"norenordno": "../../etc"}) == NOTHING
 
 
 # -- Kite ----------------------------------------------------------------------------------------
 def test_a_fill_that_kite_tells_of_is_a_row_of_its_book() -> None:
-    order = told(KITE, "zerodha").order
+    order = update_of(KITE, "zerodha").order
     body = json.dumps({"status": "success", "data": [KITE_ROW]}).encode()
     (book_row,) = get_adapter("zerodha").parse_order_book(HttpResponse(200, {}, body)).orders
     assert order == book_row
@@ -152,7 +152,7 @@ def test_kite_is_ready_when_it_is_open() -> None:
     ids=["error", "message", "no row", "another client", "no id", "nothing"],
 )
 def test_kite_frames_that_are_no_order_of_ours(frame: dict[str, Any]) -> None:
-    assert told(frame, "zerodha") == NOTHING
+    assert update_of(frame, "zerodha") == NOTHING
 
 
 def test_kites_prices_and_heartbeats_are_no_orders() -> None:
@@ -161,7 +161,7 @@ def test_kites_prices_and_heartbeats_are_no_orders() -> None:
 
 def test_a_part_that_kite_tells_of() -> None:
     part = KITE_ROW | {"status": "UPDATE", "filled_quantity": 65, "unfilled_quantity": 65}
-    order = told({"type": "order", "data": part}, "zerodha").order
+    order = update_of({"type": "order", "data": part}, "zerodha").order
     assert order is not None
     assert (order.state, order.filled_quantity) == (BookState.OPEN, 65)
 
@@ -194,27 +194,27 @@ def test_no_frame_raises_or_makes_figures_of_nonsense(
 
 
 def test_what_is_too_long_is_not_read() -> None:
-    assert told(NOREN | {"rejreason": "x" * 70_000}) == NOTHING
+    assert update_of(NOREN | {"rejreason": "x" * 70_000}) == NOTHING
 
 
 @pytest.mark.parametrize("report", ["ReplaceRejected", "CancelRejected", "replacerejected"])
 def test_a_refused_change_does_not_end_the_order_it_was_for(report: str) -> None:
     """Read as the order's own end, it would have another one sent beside an order that rests."""
     frame = NOREN | {"status": "REJECTED", "reporttype": report, "fillshares": "", "avgprc": ""}
-    said = told(frame | {"prc": "127.20", "rejreason": "SAF:order is not open to modify"})
+    said = update_of(frame | {"prc": "127.20", "rejreason": "SAF:order is not open to modify"})
     assert said.order is not None
     assert (said.order.state, said.order.tag) == (BookState.OTHER, "Q0123456789AB1")
     assert not said.order.state.is_terminal
-    own = told(frame | {"reporttype": "Rejected"})
+    own = update_of(frame | {"reporttype": "Rejected"})
     assert own.order is not None
     assert own.order.state is BookState.REJECTED, "and the order's own rejection is one"
 
 
 def test_a_changed_order_is_the_same_order_at_another_price() -> None:
     frame = NOREN | {"status": "OPEN", "reporttype": "Replaced", "prc": "80.50"}
-    said = told(frame | {"fillshares": "", "avgprc": ""})
+    said = update_of(frame | {"fillshares": "", "avgprc": ""})
     row = KITE_ROW | {"status": "UPDATE", "price": 80.5, "filled_quantity": 0, "average_price": 0}
-    kite = told({"type": "order", "data": row}, "zerodha")
+    kite = update_of({"type": "order", "data": row}, "zerodha")
     for order in (said.order, kite.order):
         assert order is not None
         assert (order.state, order.price, order.quantity) == (BookState.OPEN, Decimal("80.5"), 130)

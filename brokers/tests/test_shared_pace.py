@@ -56,14 +56,14 @@ def test_a_page_of_another_process_waits_while_an_entry_asks() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_of_ten_that_ask_at_once_one_gets_the_slot() -> None:
-    def one(_: int) -> float:
+    def take_one(_: int) -> float:
         try:
             return shared_pace.take_slot("kite F1", WINDOWS, Urgency.FIRST)
         finally:
             connections.close_all()
 
     with ThreadPoolExecutor(10) as pool:
-        waits = list(pool.map(one, range(10)))
+        waits = list(pool.map(take_one, range(10)))
     assert sum(wait == 0.0 for wait in waits) == 1
 
 
@@ -80,11 +80,11 @@ def two_processes(simulator: Running) -> int:
     loops = [FeedLoop(), FeedLoop()]
 
     def ask(number: int) -> int:
-        ages, found = Ages(simulator.now(), AGE, AGE), 0
+        ages, answered = Ages(simulator.now(), AGE, AGE), 0
         for name in NAMES:
             work = collect(loops[number], feeds, names, [spot_key(name)], ages, Need.PAGE)
-            found += len(loops[number].run(work, 4.0).quotes)
-        return found
+            answered += len(loops[number].run(work, 4.0).quotes)
+        return answered
 
     try:
         with ThreadPoolExecutor(2) as pool:
@@ -112,10 +112,10 @@ def test_without_the_shared_pace_they_are(
 ) -> None:
     """The control."""
 
-    def alone(*_: Any) -> float:
+    def no_wait(*_: Any) -> float:
         return 0.0
 
-    monkeypatch.setattr(shared_pace, "take_slot", alone)
+    monkeypatch.setattr(shared_pace, "take_slot", no_wait)
     assert two_processes(simulator) > 0
 
 

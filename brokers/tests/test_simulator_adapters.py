@@ -171,19 +171,19 @@ def test_quotes_come_back_by_our_keys(exam: Exam) -> None:
     adapter = exam.adapter
     index = adapter.index_instrument("NIFTY")
     assert index is not None
-    wanted = {
+    instruments = {
         "spot": index,
         "call": exam.instrument,
         "put": exam.name(exam.house.atm("PE").token),
     }
-    found: dict[str, QuoteRow] = {}
-    for keys, request in adapter.quotes(exam.session, wanted):
-        read = adapter.parse_quotes(exam.ask(request), keys, wanted)
+    rows: dict[str, QuoteRow] = {}
+    for keys, request in adapter.quotes(exam.session, instruments):
+        read = adapter.parse_quotes(exam.ask(request), keys, instruments)
         assert read.ok
-        found.update(read.quotes)
-    assert found.keys() == wanted.keys()
+        rows.update(read.quotes)
+    assert rows.keys() == instruments.keys()
     truth = exam.house.exchange.quote(exam.contract)
-    call = found["call"]
+    call = rows["call"]
     assert (call.bid, call.ask, call.last_price) == (truth.bid, truth.ask, truth.last)
     assert exam.house.now - call.at < dt.timedelta(seconds=2)
 
@@ -206,9 +206,9 @@ def test_a_sensex_option_is_quoted_and_traded_on_bfo(exam: Exam) -> None:
         house.exchange.contracts.of("BFO"), key=lambda c: (c.expiry, abs(c.strike - spot))
     )
     exam.instrument = exam.name(exam.contract.token)
-    wanted = {"call": exam.instrument}
-    ((keys, request),) = adapter.quotes(session, wanted)
-    call = adapter.parse_quotes(exam.ask(request), keys, wanted).quotes["call"]
+    instruments = {"call": exam.instrument}
+    ((keys, request),) = adapter.quotes(session, instruments)
+    call = adapter.parse_quotes(exam.ask(request), keys, instruments).quotes["call"]
     truth = house.exchange.quote(exam.contract)
     assert (call.bid, call.ask) == (truth.bid, truth.ask)
     for quantity in (30, 1020):  # half a lot too much; one lot more than the freeze limit
@@ -298,7 +298,7 @@ def test_kite_changes_an_order_25_times_and_no_26th_time() -> None:
     for number in range(26):
         exam.house.forward(1)
         said.append(exam.change(placed.broker_order_id, resting + Decimal("0.05") * number))
-    assert [one.outcome for one in said[:25]] == [Outcome.ACCEPTED] * 25
+    assert [answer.outcome for answer in said[:25]] == [Outcome.ACCEPTED] * 25
     assert said[25].outcome is Outcome.REFUSED
     assert said[25].message == "Maximum allowed order modifications exceeded."
     cancelled = exam.ask(exam.adapter.cancel_order(exam.session, placed.broker_order_id))

@@ -244,10 +244,12 @@ def test_a_new_day_keeps_carried_positions_only(book: Book) -> None:
 def test_a_change_is_reported_and_in_the_orders_history(book: Book) -> None:
     order = place(book, price=Decimal(90))
     book.match(order, MARKET, TEN_O_CLOCK)
-    told: list[tuple[Status, bool, Decimal]] = []
-    book.changed = lambda one: told.append((one.status, one.just_changed, one.price))
+    reports: list[tuple[Status, bool, Decimal]] = []
+    book.changed = lambda changed: reports.append(
+        (changed.status, changed.just_changed, changed.price)
+    )
     before = len(order.history)
     assert book.modify(order, now=TEN_O_CLOCK, price=Decimal(91))
-    assert told == [(Status.OPEN, True, Decimal(91))]
+    assert reports == [(Status.OPEN, True, Decimal(91))]
     assert (order.just_changed, order.modified, order.changes) == (False, True, 1)
     assert len(order.history) == before + 1

@@ -49,8 +49,8 @@ days = st.dates(dt.date(2025, 9, 1), dt.date(2028, 12, 31))
     ],
 )
 def test_weekly_expiry_moves_off_holidays(day: str, expiry: str) -> None:
-    found = weekly_expiries(dt.date.fromisoformat(day), HOLIDAYS_2026)
-    assert found[0] == dt.date.fromisoformat(expiry)
+    expiries = weekly_expiries(dt.date.fromisoformat(day), HOLIDAYS_2026)
+    assert expiries[0] == dt.date.fromisoformat(expiry)
 
 
 @pytest.mark.parametrize(
@@ -58,17 +58,17 @@ def test_weekly_expiry_moves_off_holidays(day: str, expiry: str) -> None:
     [("2026-03-04", "2026-03-30"), ("2026-11-01", "2026-11-23"), ("2026-11-24", "2026-12-29")],
 )
 def test_monthly_expiry_moves_off_closed_days(day: str, expiry: str) -> None:
-    found = monthly_expiries(dt.date.fromisoformat(day), HOLIDAYS_2026)
-    assert found[0] == dt.date.fromisoformat(expiry)
+    expiries = monthly_expiries(dt.date.fromisoformat(day), HOLIDAYS_2026)
+    assert expiries[0] == dt.date.fromisoformat(expiry)
 
 
 @given(day=days, closed=st.frozensets(days, max_size=40))
 def test_expiries_are_trading_days_in_order_and_never_past(
     day: dt.date, closed: frozenset[dt.date]
 ) -> None:
-    for found in (weekly_expiries(day, closed), monthly_expiries(day, closed)):
-        assert found == sorted(found)
-        assert all(expiry >= day and is_trading_day(expiry, closed) for expiry in found)
+    for expiries in (weekly_expiries(day, closed), monthly_expiries(day, closed)):
+        assert expiries == sorted(expiries)
+        assert all(expiry >= day and is_trading_day(expiry, closed) for expiry in expiries)
 
 
 def test_symbols_as_the_brokers_write_them() -> None:

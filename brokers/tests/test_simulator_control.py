@@ -223,8 +223,8 @@ def test_the_calls_of_who_is_watched_are_told_by_kind(house: House) -> None:
     """Placing, changing and cancelling alike, what was refused too; nobody else's."""
 
     def calls(**who: str) -> list[tuple[str, bool]]:
-        found = house.control("POST", "/calls", **who)[1]["calls"]
-        return [(call["kind"], call["refused"]) for call in found]
+        rows = house.control("POST", "/calls", **who)[1]["calls"]
+        return [(call["kind"], call["refused"]) for call in rows]
 
     kite, noren = (
         {"broker": "zerodha", "client_id": "AB1234"},

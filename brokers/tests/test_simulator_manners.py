@@ -83,8 +83,8 @@ def test_every_shape_of_the_token_answer_is_a_login(manner: str) -> None:
     exam.house.control("POST", "/manner", login=manner)
     exam.session = exam.log_in()  # asks whose session it is
     day_ends = exam.adapter.token_expiry(exam.house.now)
-    told = exam.login.ends_at if manner == "until" else exam.login.lives_for
-    assert (told is None) == (manner == "owner")
+    end = exam.login.ends_at if manner == "until" else exam.login.lives_for
+    assert (end is None) == (manner == "owner")
     assert (exam.login.client_id == "") == (manner != "owner")
     assert exam.login.expiry(exam.house.now, day_ends) == day_ends
     assert exam.adapter.parse_place(exam.place()).outcome is Outcome.ACCEPTED

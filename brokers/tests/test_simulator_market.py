@@ -39,9 +39,9 @@ def test_quotes_lie_on_the_tick_and_bid_below_ask(contract: Contract, t: float, 
 def test_the_same_seed_and_instant_give_the_same_price(
     contract: Contract, t: float, other: float
 ) -> None:
-    one, two = Market(7), Market(7)
-    two.quote(contract, other)  # what was asked before does not matter
-    assert one.quote(contract, t) == two.quote(contract, t)
+    market, other_market = Market(7), Market(7)
+    other_market.quote(contract, other)  # what was asked before does not matter
+    assert market.quote(contract, t) == other_market.quote(contract, t)
 
 
 def test_another_seed_is_another_path() -> None:

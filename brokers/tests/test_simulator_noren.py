@@ -248,8 +248,8 @@ def test_quotes(house: House) -> None:
 
 def test_search_and_security_info(house: House) -> None:
     contract = house.atm()
-    found = house.noren("SearchScrip", exch="NFO", stext=contract.noren_symbol)[1]["values"]
-    assert [row["token"] for row in found] == [str(contract.token)]
+    options = house.noren("SearchScrip", exch="NFO", stext=contract.noren_symbol)[1]["values"]
+    assert [row["token"] for row in options] == [str(contract.token)]
     index = house.noren("SearchScrip", exch="NSE", stext="Nifty Bank")[1]["values"]
     assert [row["token"] for row in index] == ["26009"]
     info = house.noren("GetSecurityInfo", exch="NFO", token=str(contract.token))[1]

@@ -91,9 +91,9 @@ def answer_of(connection: socket.socket) -> bytes:
     while b"\r\n\r\n" not in data:
         data += connection.recv(65536)
     head, _, body = data.partition(b"\r\n\r\n")
-    found = re.search(rb"content-length: (\d+)", head.lower())
-    assert found is not None
-    while len(body) < int(found[1]):
+    length = re.search(rb"content-length: (\d+)", head.lower())
+    assert length is not None
+    while len(body) < int(length[1]):
         body += connection.recv(65536)
     return body
 
@@ -102,7 +102,7 @@ def answer_of(connection: socket.socket) -> bytes:
 def test_the_official_sdks_requests_are_answered(running: Running) -> None:
     token = running.token("zerodha", "AB1234")
     rows = [json.loads(line) for line in WIRE.read_text().splitlines()]
-    found: dict[str, tuple[int, Any]] = {}
+    answers: dict[str, tuple[int, Any]] = {}
     for row in rows:
         headers = {**row["headers"]}
         if "Authorization" in headers:
@@ -119,11 +119,11 @@ def test_the_official_sdks_requests_are_answered(running: Running) -> None:
             timeout=10,
         )
         kind = answer.headers["Content-Type"]
-        found[row["call"]] = (
+        answers[row["call"]] = (
             answer.status_code,
             answer.json() if kind == "application/json" else answer.text,
         )
-    assert {call: status for call, (status, _) in found.items()} == {
+    assert {call: status for call, (status, _) in answers.items()} == {
         "kite.generate_session": 403,  # the recorded code is not ours
         "kite.place": 200,
         "kite.autoslice": 200,
@@ -137,8 +137,8 @@ def test_the_official_sdks_requests_are_answered(running: Running) -> None:
         "kite.ltp": 200,
         "kite.root with path": 403,  # no Authorization header
     }
-    assert [row["tag"] for row in found["kite.orders"][1]["data"]] == ["QL12345"] * 2
-    assert set(found["kite.ltp"][1]["data"]) == {"NSE:NIFTY 50", f"NFO:{KITE_SYMBOL}"}
+    assert [row["tag"] for row in answers["kite.orders"][1]["data"]] == ["QL12345"] * 2
+    assert set(answers["kite.ltp"][1]["data"]) == {"NSE:NIFTY 50", f"NFO:{KITE_SYMBOL}"}
 
 
 # -- faults as bytes -----------------------------------------------------------------------------
@@ -272,9 +272,9 @@ def test_the_process_runs_without_django_and_stops_when_told() -> None:
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.search(r"control (http://127\.0\.0\.1:\d+) ", line)
-        assert found is not None, line
-        health = requests.get(f"{found[1]}/health", timeout=10).json()
+        match = re.search(r"control (http://127\.0\.0\.1:\d+) ", line)
+        assert match is not None, line
+        health = requests.get(f"{match[1]}/health", timeout=10).json()
         assert health["date"] == "2026-08-18"
         assert health["market_open"] is True
         process.send_signal(signal.SIGTERM)

@@ -56,7 +56,7 @@ def full(token: int = NFO_TOKEN, last: int = 8400, bid: int = 8390, ask: int = 8
 
 def frame(*packets: bytes) -> bytes:
     return struct.pack(">H", len(packets)) + b"".join(
-        struct.pack(">H", len(one)) + one for one in packets
+        struct.pack(">H", len(part)) + part for part in packets
     )
 
 
@@ -70,10 +70,10 @@ def test_what_is_said() -> None:
     session = Session("AB1234", "key&", "to=ken")
     assert KITE.path(session) == "/?api_key=key%26&access_token=to%3Dken"
     names = [BrokerInstrument("NFO", "", str(n)) for n in range(501)]
-    frames = [json.loads(one) for one in KITE.subscribe(names)]
-    assert [one["a"] for one in frames] == ["subscribe", "mode", "subscribe", "mode"]
+    frames = [json.loads(text) for text in KITE.subscribe(names)]
+    assert [message["a"] for message in frames] == ["subscribe", "mode", "subscribe", "mode"]
     assert frames[1]["v"][0] == "full"
-    assert sum(len(one["v"]) for one in frames[::2]) == 501
+    assert sum(len(message["v"]) for message in frames[::2]) == 501
     ended = json.loads(next(KITE.unsubscribe(names[:1])))
     assert ended == {"a": "unsubscribe", "v": [0]}
     assert list(KITE.subscribe([BrokerInstrument("NFO", "", "1;drop")])) == []
@@ -197,9 +197,9 @@ def test_whatever_a_packet_can_hold_is_exact(whole: int) -> None:
 
 @pytest.fixture
 def running() -> Iterator[Running]:
-    found = Running()
-    yield found
-    found.stop()
+    server = Running()
+    yield server
+    server.stop()
 
 
 def test_no_login_and_a_fourth_connection_are_refused(running: Running) -> None:
@@ -229,16 +229,16 @@ def test_no_login_and_a_fourth_connection_are_refused(running: Running) -> None:
 def test_modes_heartbeats_and_the_most_a_connection_carries(running: Running) -> None:
     exchange = running.simulator.exchange
     stream = running.simulator._kite_stream
-    wanted: dict[int, str] = {}
-    stream._asked({"a": "subscribe", "v": list(range(MOST + 5))}, wanted)
-    assert len(wanted) == MOST
+    modes: dict[int, str] = {}
+    stream._handle({"a": "subscribe", "v": list(range(MOST + 5))}, modes)
+    assert len(modes) == MOST
     for said in ({"a": "mode", "v": ["all", [1]]}, {"a": "mode", "v": 3}, {"v": [1]}, {}):
-        stream._asked(said, wanted)
-    assert set(wanted.values()) == {"quote"}
-    stream._asked({"a": "mode", "v": ["ltp", [1, -7]]}, wanted)
-    assert wanted[1] == "ltp"
-    stream._asked({"a": "unsubscribe", "v": [1, "x"]}, wanted)
-    assert 1 not in wanted
+        stream._handle(said, modes)
+    assert set(modes.values()) == {"quote"}
+    stream._handle({"a": "mode", "v": ["ltp", [1, -7]]}, modes)
+    assert modes[1] == "ltp"
+    stream._handle({"a": "unsubscribe", "v": [1, "x"]}, modes)
+    assert 1 not in modes
     assert packet(exchange, 1, "full") is None
     assert len(packet(exchange, 256265, "ltp") or b"") == 8
     assert len(packet(exchange, 256265, "quote") or b"") == 28
@@ -264,12 +264,12 @@ def contracts_of(running: Running, count: int) -> list[int]:
     """Near the money, under Kite's tokens."""
     from marketplace.models import Contract
 
-    found = near_the_money(running, count)
+    contract_ids = near_the_money(running, count)
     listed = running.simulator.exchange.contracts.by_kite_symbol
-    for contract in Contract.objects.filter(id__in=found):
+    for contract in Contract.objects.filter(id__in=contract_ids):
         name = contract.broker_names.get(broker="zerodha")
         contract.broker_names.filter(pk=name.pk).update(token=str(listed[name.symbol].kite_token))
-    return found
+    return contract_ids
 
 
 def line_of(running: Running) -> Any:

@@ -70,8 +70,8 @@ def test_a_whole_touchline_and_what_changes_of_it() -> None:
     traded = touchline.read(trade, {changed.name: changed})
     assert isinstance(traded, Touchline)
     assert (traded.last, traded.traded_at) == (Decimal("84.10"), AT + dt.timedelta(seconds=2))
-    gone = '{"t":"tf","e":"NFO","tk":"54957","bp1":"0.00","lp":"","ft":"1658911105"}'
-    nobody = touchline.read(gone, {traded.name: traded})
+    emptied = '{"t":"tf","e":"NFO","tk":"54957","bp1":"0.00","lp":"","ft":"1658911105"}'
+    nobody = touchline.read(emptied, {traded.name: traded})
     assert isinstance(nobody, Touchline)
     assert (nobody.bid, nobody.last) == (None, traded.last)
 

@@ -75,11 +75,11 @@ def test_an_unreadable_account_stops_no_other(ring: Any) -> None:
     well = make_account(customer, logged_in=True)
     moved = make_account(customer, logged_in=True)
     BrokerAccount.objects.filter(pk=moved.pk).update(access_token=well.access_token)
-    found = trading_accounts([lost.pk, well.pk, moved.pk], now)
-    assert found[well.pk].problem == ""
-    assert found[well.pk].session is not None
+    opened = trading_accounts([lost.pk, well.pk, moved.pk], now)
+    assert opened[well.pk].problem == ""
+    assert opened[well.pk].session is not None
     for broken in (lost, moved):
-        assert (found[broken.pk].problem, found[broken.pk].session) == (
+        assert (opened[broken.pk].problem, opened[broken.pk].session) == (
             "credentials_unreadable",
             None,
         )
@@ -129,7 +129,7 @@ def test_a_feed_that_cannot_be_read_leaves_its_place_to_a_spare(
 
 
 def test_a_webhook_secret_that_cannot_be_read_can_be_replaced(ring: Any) -> None:
-    made = create_endpoint(
+    created = create_endpoint(
         partner_id=make_partner().pk,
         environment="live",
         url="https://example.com/hook",
@@ -137,7 +137,7 @@ def test_a_webhook_secret_that_cannot_be_read_can_be_replaced(ring: Any) -> None
         now=clock.now(),
     )
     ring("b")
-    fresh = rotate_secret(endpoint_id=made.endpoint.pk, actor=SYSTEM, now=clock.now())
+    fresh = rotate_secret(endpoint_id=created.endpoint.pk, actor=SYSTEM, now=clock.now())
     assert secrets_in_force(fresh.endpoint, clock.now()) == [fresh.secret]
 
 
@@ -182,7 +182,7 @@ def test_every_sealed_column_is_known() -> None:
 
 def test_a_key_is_retired_with_everything_still_readable(ring: Any) -> None:
     customer = make_customer(make_partner())
-    made = [make_account(customer, logged_in=True) for _ in range(5)]
+    rows = [make_account(customer, logged_in=True) for _ in range(5)]
     feed = make_feed(logged_in=True)
     ring("b", "a")
     assert "may be removed" not in run("--status")
@@ -191,7 +191,7 @@ def test_a_key_is_retired_with_everything_still_readable(ring: Any) -> None:
     assert "Key 'a' is unused: it may be removed" in said
     ring("b")
     assert unknown_keys() == {}
-    for account in made:
+    for account in rows:
         account.refresh_from_db()
         assert (
             sealed_credentials.credentials_of(account).api_secret == f"secret-{account.client_id}"
@@ -244,7 +244,7 @@ def test_a_key_that_is_missed_is_an_alarm(ring: Any, staff: Client) -> None:
     ring("a")
     give_session(make_account(customer), clock.now())
     assert key_alarm.look() == unknown_keys() == {"c": 2}
-    assert [one.id for one in check_keys(databases=["default"])] == ["quantleap.W002"]
+    assert [problem.id for problem in check_keys(databases=["default"])] == ["quantleap.W002"]
     page = staff.get("/admin/").content.decode()
     assert "2 values cannot be read" in page
     ring("b", "a")

@@ -38,11 +38,11 @@ def written(name: str, status: int = 200) -> HttpResponse:
 
 def fields(request: HttpRequest) -> dict[str, Any]:
     assert request.body.startswith(b"jData=")
-    found: dict[str, Any] = json.loads(request.body.removeprefix(b"jData="))
-    return found
+    form: dict[str, Any] = json.loads(request.body.removeprefix(b"jData="))
+    return form
 
 
-def said(value: Any, status: int = 200) -> HttpResponse:
+def answering(value: Any, status: int = 200) -> HttpResponse:
     return HttpResponse(status, {}, json.dumps(value).encode())
 
 
@@ -147,31 +147,31 @@ def test_the_index_is_asked_for_by_token(underlying: str, token: str) -> None:
 @pytest.mark.parametrize(
     ("response", "outcome", "cause"),
     [
-        (said({"stat": "Ok", "norenordno": "20052000000017"}), Outcome.ACCEPTED, None),
+        (answering({"stat": "Ok", "norenordno": "20052000000017"}), Outcome.ACCEPTED, None),
         (
-            said({"stat": "Not_Ok", "emsg": "Session Expired :  Invalid Session Key"}),
+            answering({"stat": "Not_Ok", "emsg": "Session Expired :  Invalid Session Key"}),
             Outcome.REFUSED,
             Cause.SESSION_EXPIRED,
         ),
         (
-            said({"stat": "Not_Ok", "emsg": "Session Expired : Invalid Session Key"}, 401),
+            answering({"stat": "Not_Ok", "emsg": "Session Expired : Invalid Session Key"}, 401),
             Outcome.REFUSED,
             Cause.SESSION_EXPIRED,
         ),
         (
-            said({"stat": "Not_Ok", "emsg": "Order Rate exceeds Limit"}, 429),
+            answering({"stat": "Not_Ok", "emsg": "Order Rate exceeds Limit"}, 429),
             Outcome.REFUSED,
             Cause.RATE_LIMIT,
         ),
-        (said({"stat": "Not_Ok", "emsg": "Server Timeout :"}), Outcome.UNKNOWN, None),
-        (said({"stat": "Not_Ok", "emsg": ""}), Outcome.UNKNOWN, None),
-        (said({"stat": "Not_Ok", "emsg": 7}), Outcome.UNKNOWN, None),
-        (said({"stat": "Not_Ok"}), Outcome.UNKNOWN, None),
-        (said({"stat": "Not_Ok", "emsg": "x", "norenordno": "1"}), Outcome.UNKNOWN, None),
-        (said({"stat": "Ok", "emsg": "x", "norenordno": "1"}), Outcome.UNKNOWN, None),
-        (said({"stat": "ok", "norenordno": "1"}), Outcome.UNKNOWN, None),
-        (said([{"stat": "Ok", "norenordno": "1"}]), Outcome.UNKNOWN, None),
-        (said({"stat": "Not_Ok", "emsg": "x"}, 500), Outcome.UNKNOWN, None),
+        (answering({"stat": "Not_Ok", "emsg": "Server Timeout :"}), Outcome.UNKNOWN, None),
+        (answering({"stat": "Not_Ok", "emsg": ""}), Outcome.UNKNOWN, None),
+        (answering({"stat": "Not_Ok", "emsg": 7}), Outcome.UNKNOWN, None),
+        (answering({"stat": "Not_Ok"}), Outcome.UNKNOWN, None),
+        (answering({"stat": "Not_Ok", "emsg": "x", "norenordno": "1"}), Outcome.UNKNOWN, None),
+        (answering({"stat": "Ok", "emsg": "x", "norenordno": "1"}), Outcome.UNKNOWN, None),
+        (answering({"stat": "ok", "norenordno": "1"}), Outcome.UNKNOWN, None),
+        (answering([{"stat": "Ok", "norenordno": "1"}]), Outcome.UNKNOWN, None),
+        (answering({"stat": "Not_Ok", "emsg": "x"}, 500), Outcome.UNKNOWN, None),
         (HttpResponse(502, {}, b"<html>Bad Gateway</html>"), Outcome.UNKNOWN, None),
     ],
 )
@@ -226,7 +226,7 @@ def test_a_quote() -> None:
 
 def test_a_quote_of_another_instrument_is_not_ours() -> None:
     value = json.loads((DATA / "quote.json").read_text()) | {"token": "1"}
-    read = ADAPTER.parse_quotes(said(value), ["call"], {"call": CALL})
+    read = ADAPTER.parse_quotes(answering(value), ["call"], {"call": CALL})
     assert (read.ok, dict(read.quotes)) == (True, {})
 
 

@@ -39,8 +39,8 @@ def recorded(name: str, status: int = 200) -> HttpResponse:
 def sdk_call(name: str) -> dict[str, Any]:
     lines = (DATA / "kiteconnect-wire.jsonl").read_text().splitlines()
     calls = (json.loads(line) for line in lines)
-    found: dict[str, Any] = next(call for call in calls if call["call"] == name)
-    return found
+    matching: dict[str, Any] = next(call for call in calls if call["call"] == name)
+    return matching
 
 
 def error(kind: str, message: str, status: int = 400) -> HttpResponse:

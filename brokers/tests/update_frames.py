@@ -33,6 +33,6 @@ NOREN: dict[str, Any] = {
 
 
 def spoken(kind: str) -> OrderUpdates:
-    found = get_updates(kind)
-    assert found is not None
-    return found
+    updates = get_updates(kind)
+    assert updates is not None
+    return updates

@@ -266,8 +266,8 @@ def _report_type(value: object) -> str:
 
 def _report(order_id: str, row: Mapping[str, Any]) -> OrderReport:
     state = book_state(wire_values.clean_text(row.get("status"), 60), _STATES)
-    told = wire_values.first(row, _report_type, "reporttype", "rpt")
-    if state is BookState.REJECTED and told in _NOT_THE_ORDER:
+    report_type = wire_values.first(row, _report_type, "reporttype", "rpt")
+    if state is BookState.REJECTED and report_type in _NOT_THE_ORDER:
         # Believing it would end an order that rests, and another one would be sent in addition.
         state = BookState.OTHER
     message = wire_values.clean_text(row.get("rejreason"))

@@ -157,7 +157,7 @@ def _time(packet: bytes, start: int) -> dt.datetime | None:
 
 
 def _chunks(instruments: Sequence[BrokerInstrument]) -> Iterator[list[int]]:
-    tokens = [int(one.token) for one in instruments if _is_token(one.token)]
+    tokens = [int(instrument.token) for instrument in instruments if _is_token(instrument.token)]
     for start in range(0, len(tokens), CHUNK):
         yield tokens[start : start + CHUNK]
 

@@ -45,7 +45,7 @@ class Verdict:
     @property
     def checks(self) -> dict[str, bool]:
         """Whether each check passed, by name."""
-        return {name: not found for name, found in self.problems.items()}
+        return {name: not problems for name, problems in self.problems.items()}
 
     @property
     def holds(self) -> bool:
@@ -59,8 +59,8 @@ def planned_as_expected(day: Day) -> Problems:
     """Exactly the orders of the story were planned for every subscriber: contract, side, units."""
     for part in day.parts:
         if not day.is_whole(part):
-            wanted = sum(day.planned(part.expected).values())
-            yield f"{part.name}: {len(part.entries)} orders planned, the story has {wanted}"
+            expected = sum(day.planned(part.expected).values())
+            yield f"{part.name}: {len(part.entries)} orders planned, the story has {expected}"
 
 
 def filled_or_named(day: Day) -> Problems:
@@ -72,7 +72,7 @@ def filled_or_named(day: Day) -> Problems:
             yield from (f"{part.name}: {o.state}" for o in part.entries if not _ended(o))
             continue
         seen = Counter((o.symbol, o.side, o.quantity, _ended(o)) for o in part.entries)
-        wanted = Counter(
+        expected = Counter(
             (
                 day.symbol(part.expected.customer, order.leg),
                 order.leg.side,
@@ -81,7 +81,7 @@ def filled_or_named(day: Day) -> Problems:
             )
             for order in part.expected.orders
         )
-        if seen != wanted:
+        if seen != expected:
             yield f"{part.name}: ended {sorted(key[3] for key in seen.elements())}"
         entered = part.seen.status in ENTERED
         if entered != (part.expected.status == "CLOSED"):
@@ -311,14 +311,14 @@ def _reported(
 
 def figures(day: Day) -> dict[str, Any]:
     """The figures of the report."""
-    wanted = expected_webhooks(day)
+    webhooks = expected_webhooks(day)
     ours = [order for order in day.entries if order.is_resolved]
     failed = Counter(_ended(order) for order in ours if order.state != FILLED)
     exits = [order for part in day.parts if part.seen for order in part.seen.exits]
     at_broker = sum(len(day.by_code.get(code, ())) for code in day.entry_codes)
     at_broker += sum(row.status == "REJECTED" and row.code in day.entry_codes for row in _book(day))
     return {
-        "expected": sum(len(one.orders) for one in day.story.expected()),
+        "expected": sum(len(outcome.orders) for outcome in day.story.expected()),
         "planned": len(day.entries),
         "sent": sum(order.sent_at is not None for order in day.entries),
         "at_broker": at_broker,
@@ -334,8 +334,8 @@ def figures(day: Day) -> dict[str, Any]:
         "net_position_after": sum(abs(q) for q in day.evidence.net_positions.values()),
         **twice_figures(day),
         **money_figures(day),
-        "webhooks_expected": len(wanted),
-        "webhooks_delivered": len(wanted & set(delivered_webhooks(day))),
+        "webhooks_expected": len(webhooks),
+        "webhooks_delivered": len(webhooks & set(delivered_webhooks(day))),
         "unready": [
             {name: row[name] for name in ("customer", "strategy", "cause", "webhook")}
             for row in unready(day)

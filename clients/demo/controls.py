@@ -85,10 +85,10 @@ def control(fault: str, folder: Path) -> Outcome:
 
 def row(outcome: Outcome) -> str:
     """One line of the table."""
-    wanted = ", ".join(outcome.wanted) or "all checks hold"
+    expected = ", ".join(outcome.wanted) or "all checks hold"
     failed = "did not finish" if outcome.failed is None else ", ".join(outcome.failed) or "none"
     verdict = "ok" if outcome.passed else "FAIL"
-    words = f"{outcome.fault:<16} {wanted:<24} {failed:<34}"
+    words = f"{outcome.fault:<16} {expected:<24} {failed:<34}"
     return f"  {words} {outcome.seconds:>5.0f} s  {verdict}"
 
 

@@ -37,14 +37,14 @@ class Day:
         self.story = story
         self.evidence = evidence
         self.parts = [
-            Part(one, evidence.executions.get((one.customer.email, one.plan.key)))
-            for one in story.expected()
+            Part(outcome, evidence.executions.get((outcome.customer.email, outcome.plan.key)))
+            for outcome in story.expected()
         ]
         self.entries = [order for part in self.parts for order in part.entries]
         self.entry_codes = {order.code for order in self.entries}
         self.known_codes = {order.code for _, seen in self.executions() for order in seen.orders}
         self.by_code: dict[str, list[BookOrder]] = defaultdict(list)
-        for row in sorted(evidence.book, key=lambda one: one.received_at):
+        for row in sorted(evidence.book, key=lambda order: order.received_at):
             if row.code and row.status != "REJECTED":
                 self.by_code[row.code].append(row)
 

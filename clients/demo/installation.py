@@ -89,8 +89,8 @@ class Installation:
             if time.monotonic() > deadline:
                 raise InstallationError(f"not ready after {START_SECONDS:.0f} s{self.tail()}")
             time.sleep(0.1)
-        found = json.loads(ready.read_text())
-        self.url, self.simulator = found["url"], found["simulator"]
+        addresses = json.loads(ready.read_text())
+        self.url, self.simulator = addresses["url"], addresses["simulator"]
 
     def _choose_ports(self) -> tuple[int, int]:
         if self.port is not None and self.simulator_port is not None:
@@ -134,8 +134,8 @@ class Installation:
 
     def read(self, name: str) -> dict[str, Any]:
         """One of the JSON files that its seed wrote (keys, passwords)."""
-        found: dict[str, Any] = json.loads((self.base_dir / "run" / name).read_text())
-        return found
+        content: dict[str, Any] = json.loads((self.base_dir / "run" / name).read_text())
+        return content
 
     def shards(self) -> dict[str, set[int]]:
         """Executor name -> the shards that it has now, from the log."""
@@ -143,9 +143,9 @@ class Installation:
         for path in sorted(self.log_path.parent.glob("executor*.log")):
             mine = held[path.stem] = set()
             for line in path.read_text(errors="replace").splitlines():
-                found = SHARD.search(line)
-                if found is not None:
-                    (mine.add if found[2] == "claimed" else mine.discard)(int(found[1]))
+                match = SHARD.search(line)
+                if match is not None:
+                    (mine.add if match[2] == "claimed" else mine.discard)(int(match[1]))
         return held
 
     def tail(self) -> str:
@@ -155,8 +155,8 @@ class Installation:
     # -- operators' commands -------------------------------------------------------------------
     def environment(self) -> dict[str, str]:
         """Environment of all processes: the caller's, without variables that name other servers."""
-        kept = {name: value for name, value in os.environ.items() if name not in FORGOTTEN}
-        return {**kept, **self.settings, "PYTHONUNBUFFERED": "1"}
+        variables = {name: value for name, value in os.environ.items() if name not in FORGOTTEN}
+        return {**variables, **self.settings, "PYTHONUNBUFFERED": "1"}
 
     def command(self, *arguments: str, now: dt.datetime, may_end_with: int = 0, **more: str) -> str:
         """Run one management command as an operator of this installation; returns its output.
@@ -194,10 +194,10 @@ class Installation:
     def bill(self, as_of: dt.date, now: dt.datetime) -> int:
         """Start the billing run by hand; returns the number of invoices that it reports."""
         said = self.command("bill", "--as-of", as_of.isoformat(), now=now)
-        found = re.search(r": (\d+|No) invoices?, ", said)
-        if found is None:
+        match = re.search(r": (\d+|No) invoices?, ", said)
+        if match is None:
             raise InstallationError(f"manage.py bill said no number: {said.strip()}")
-        return 0 if found[1] == "No" else int(found[1])
+        return 0 if match[1] == "No" else int(match[1])
 
     def check_ledger(self, now: dt.datetime) -> dict[str, Any]:
         """The ledger's trial balance and checks; status 1 means that there are findings."""

@@ -80,9 +80,9 @@ def bills(story: Story) -> list[Bill]:
 def payments(story: Story) -> list[Payment]:
     """Payments in order: most in full, some in part, in two parts, or too much."""
     return [
-        one
+        payment
         for number, owed in enumerate(bills(story)[:PAYING])
-        for one in _payments_of(number, owed)
+        for payment in _payments_of(number, owed)
     ]
 
 
@@ -121,16 +121,16 @@ def settled(story: Story) -> Mapping[PairKey, Settled]:
     came: dict[PairKey, Decimal] = defaultdict(lambda: ZERO)
     for payment in payments(story):
         came[payment.bill.key] += payment.amount
-    found = {}
+    by_key = {}
     for owed in bills(story):
         paid = min(came[owed.key], owed.total)
-        found[owed.key] = Settled(
+        by_key[owed.key] = Settled(
             paid=paid,
             excess=came[owed.key] - paid,
             outstanding=owed.total - paid,
             earned=commission(owed, paid),
         )
-    return found
+    return by_key
 
 
 def commission(owed: Bill, paid: Decimal) -> Decimal:

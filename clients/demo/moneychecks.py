@@ -26,21 +26,21 @@ NOT_READ: Final = "the books were not read"
 # ---------------------------------------------------------------
 def billed_once(day: Day) -> Problems:
     """Every subscription has exactly the invoice of the story; the second run made none."""
-    month, wanted = day.evidence.month, bills(day.story)
-    if list(month.runs) != [len(wanted), 0]:
+    month, expected = day.evidence.month, bills(day.story)
+    if list(month.runs) != [len(expected), 0]:
         runs = ", then ".join(map(str, month.runs)) or "no"
-        yield f"the runs made {runs} invoices, the story has {len(wanted)}, then 0"
+        yield f"the runs made {runs} invoices, the story has {len(expected)}, then 0"
     seen = _by_subscription(month)
-    for owed in wanted:
+    for owed in expected:
         mine = seen.pop(_subscription(day, owed.key), [])
         if len(mine) != 1:
             yield f"{_name(owed)}: {len(mine)} invoices"
         elif not _is_of(mine[0], owed, day):
             yield f"{_name(owed)}: {mine[0].number} over {mine[0].total} is not {owed.total}"
     for strangers in seen.values():
-        yield from (f"{one.number} is for nobody of the story" for one in strangers)
-    value = sum((owed.taxable for owed in wanted), ZERO)
-    yield from _report_has(month, invoices=len(wanted), invoiced=value)
+        yield from (f"{invoice.number} is for nobody of the story" for invoice in strangers)
+    value = sum((owed.taxable for owed in expected), ZERO)
+    yield from _report_has(month, invoices=len(expected), invoiced=value)
     for name, books in _books(month):
         if OVERLAP in books.findings:
             yield f"{name}: the proof says that {OVERLAP}"
@@ -75,21 +75,21 @@ def ledger_balances(day: Day) -> Problems:
 def payments_settle(day: Day) -> Problems:
     """Each payment counts once, on its invoice; an excess is the customer's credit."""
     month, after = day.evidence.month, settled(day.story)
-    first = {one: mine[0] for one, mine in _by_subscription(month).items()}
+    first = {subscription: mine[0] for subscription, mine in _by_subscription(month).items()}
     for owed in bills(day.story):
-        wanted, invoice = after[owed.key], first.get(_subscription(day, owed.key))
+        expected, invoice = after[owed.key], first.get(_subscription(day, owed.key))
         if invoice is None:
-            if wanted.paid:
+            if expected.paid:
                 yield f"{_name(owed)}: paid, but without an invoice"
         elif (invoice.status, invoice.paid, invoice.outstanding) != (
-            wanted.status,
-            wanted.paid,
-            wanted.outstanding,
+            expected.status,
+            expected.paid,
+            expected.outstanding,
         ):
             stands = f"{invoice.status}, {invoice.paid} paid, {invoice.outstanding} open"
-            yield f"{_name(owed)}: {stands}; the story has {wanted.paid} paid"
-    came = sum((one.amount for one in payments(day.story)), ZERO)
-    paid = sum((one.paid for one in after.values()), ZERO)
+            yield f"{_name(owed)}: {stands}; the story has {expected.paid} paid"
+    came = sum((payment.amount for payment in payments(day.story)), ZERO)
+    paid = sum((settlement.paid for settlement in after.values()), ZERO)
     yield from _ledger_has(
         month.books,
         receivable=_total(month.billed) - paid,
@@ -102,17 +102,21 @@ def payments_settle(day: Day) -> Problems:
 def commission_matches(day: Day) -> Problems:
     """The partner earned what the story says: by invoice, in the month's report, in the ledger."""
     month = day.evidence.month
-    wanted = {key: one.earned for key, one in settled(day.story).items() if one.earned}
-    subscription = {one.id: one.subscription_id for one in month.invoices}
+    expected = {
+        key: settlement.earned
+        for key, settlement in settled(day.story).items()
+        if settlement.earned
+    }
+    subscription = {invoice.id: invoice.subscription_id for invoice in month.invoices}
     keys = {_subscription(day, owed.key): owed.key for owed in bills(day.story)}
     seen: dict[PairKey, Decimal] = defaultdict(lambda: ZERO)
     for row in month.commissions:
         seen[keys.get(subscription.get(row.invoice_id, ""), ("nobody", row.id))] += row.amount
-    for key in sorted(wanted.keys() | seen.keys()):
-        if seen.get(key, ZERO) != wanted.get(key, ZERO):
+    for key in sorted(expected.keys() | seen.keys()):
+        if seen.get(key, ZERO) != expected.get(key, ZERO):
             who = " ".join(key)
-            yield f"{who}: {seen.get(key, ZERO)} earned, {wanted.get(key, ZERO)} by the story"
-    total = sum(wanted.values(), ZERO)
+            yield f"{who}: {seen.get(key, ZERO)} earned, {expected.get(key, ZERO)} by the story"
+    total = sum(expected.values(), ZERO)
     yield from _report_has(month, commission=total)
     yield from _ledger_has(month.books, partner_payable_pending=-total, revshare_expense=total)
 
@@ -120,10 +124,10 @@ def commission_matches(day: Day) -> Problems:
 def invoice_documents(day: Day) -> Problems:
     """A customer's invoice is a PDF, the same bytes each time, and only they can read it."""
     documents = day.evidence.month.documents
-    if len(documents) != len({one.number for one in documents}) or len(documents) < 2:
+    if len(documents) != len({document.number for document in documents}) or len(documents) < 2:
         yield f"{len(documents)} documents were looked at, not one of each kind of tax"
-    for one in documents:
-        yield from (f"{one.number}: {what}" for what in _wrong(one))
+    for document in documents:
+        yield from (f"{document.number}: {what}" for what in _wrong(document))
 
 
 def _wrong(document: Document) -> Problems:
@@ -149,7 +153,7 @@ def money_figures(day: Day) -> dict[str, Any]:
         "ledger_sum": None if books is None else books.ledger_sum,
         "payments": len(payments(day.story)),
         "paid_total": None if month.revenue is None else month.revenue.payments,
-        "commission_expected": sum((one.earned for one in after.values()), ZERO),
+        "commission_expected": sum((settlement.earned for settlement in after.values()), ZERO),
         "commission_total": sum((row.amount for row in month.commissions), ZERO),
     }
 
@@ -162,17 +166,17 @@ def _books(month: Month) -> Iterator[tuple[str, Books]]:
         yield "paid", month.books
 
 
-def _ledger_has(books: Books | None, **wanted: Decimal) -> Problems:
+def _ledger_has(books: Books | None, **amounts: Decimal) -> Problems:
     if books is None:
         yield NOT_READ
         return
-    for name, amount in wanted.items():
+    for name, amount in amounts.items():
         if books.balance(name) != amount:
             yield f"{name} is {books.balance(name)} in the ledger, {amount} by the story"
 
 
-def _report_has(month: Month, **wanted: Decimal | int) -> Problems:
-    for name, amount in wanted.items():
+def _report_has(month: Month, **amounts: Decimal | int) -> Problems:
+    for name, amount in amounts.items():
         said = getattr(month.revenue, name, None)
         if said != amount:
             yield f"{name} are {said} in the partner's month, {amount} by the story"
@@ -180,10 +184,10 @@ def _report_has(month: Month, **wanted: Decimal | int) -> Problems:
 
 def _by_subscription(month: Month) -> dict[str, list[Invoice]]:
     """Invoices by subscription, oldest first."""
-    found: dict[str, list[Invoice]] = defaultdict(list)
+    by_subscription: dict[str, list[Invoice]] = defaultdict(list)
     for invoice in month.invoices:
-        found[invoice.subscription_id].append(invoice)
-    return found
+        by_subscription[invoice.subscription_id].append(invoice)
+    return by_subscription
 
 
 def _subscription(day: Day, key: PairKey) -> str:
@@ -201,7 +205,7 @@ def _is_of(invoice: Invoice, owed: Bill, day: Day) -> bool:
 
 
 def _total(invoices: Iterable[Invoice]) -> Decimal:
-    return sum((one.total for one in invoices), ZERO)
+    return sum((invoice.total for invoice in invoices), ZERO)
 
 
 def _name(owed: Bill) -> str:

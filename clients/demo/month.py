@@ -77,8 +77,8 @@ class MonthEnd:
 
     def _documents(self, billed: Sequence[Invoice]) -> list[Document]:
         """Documents of one invoice within the supplier's state and of one across states."""
-        within = next((one for one in billed if one.cgst), None)
-        across = next((one for one in billed if one.igst), None)
+        within = next((invoice for invoice in billed if invoice.cgst), None)
+        across = next((invoice for invoice in billed if invoice.igst), None)
         return [
             self._document(invoice, stranger.email)
             for invoice, stranger in ((within, across), (across, within))
@@ -105,5 +105,5 @@ def read_books(said: Mapping[str, Any]) -> Books:
         ledger_sum=Decimal(said["ledger_sum"]),
         unbalanced=said["unbalanced_transactions"],
         balances={name: Decimal(line["balance"]) for name, line in said["trial_balance"].items()},
-        findings=tuple(one["what"] for one in said["findings"]),
+        findings=tuple(finding["what"] for finding in said["findings"]),
     )

@@ -50,11 +50,11 @@ class PartnerApi:
     @property
     def session(self) -> requests.Session:
         """This thread's connection."""
-        found: requests.Session | None = getattr(self._local, "session", None)
-        if found is None:
-            found = self._local.session = requests.Session()
-            found.headers.update(self.headers)
-        return found
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = requests.Session()
+            session.headers.update(self.headers)
+        return session
 
     def call(
         self,
@@ -85,8 +85,8 @@ class PartnerApi:
     # -- onboarding --------------------------------------------------------------------------
     def templates(self) -> dict[str, str]:
         """Name -> public id of the templates on offer."""
-        found = self.call("GET", "/partner/marketplace/templates", per_page=PAGE)["templates"]
-        return {row["name"]: row["template_id"] for row in found}
+        rows = self.call("GET", "/partner/marketplace/templates", per_page=PAGE)["templates"]
+        return {row["name"]: row["template_id"] for row in rows}
 
     def connect(self, customer: Customer) -> None:
         """Connect the customer's broker account with its credentials."""
@@ -164,25 +164,25 @@ class PartnerApi:
     # -- money -------------------------------------------------------------------------------
     def invoices(self) -> list[Invoice]:
         """All invoices of the partner's customers, oldest first."""
-        found: list[Invoice] = []
+        invoices: list[Invoice] = []
         while True:
-            page = str(len(found) // int(PAGE) + 1)
+            page = str(len(invoices) // int(PAGE) + 1)
             said = self.call("GET", "/partner/invoices", page=page, per_page=PAGE)
-            found += [_invoice(row) for row in said["invoices"]]
-            if len(found) >= said["pagination"]["total"] or not said["invoices"]:
-                return found[::-1]
+            invoices += [_invoice(row) for row in said["invoices"]]
+            if len(invoices) >= said["pagination"]["total"] or not said["invoices"]:
+                return invoices[::-1]
 
     def commissions(self) -> list[Commission]:
         """The partner's commission rows, newest first."""
-        found: list[Commission] = []
+        commissions: list[Commission] = []
         said = self.call("GET", "/partner/commissions")
         while True:
-            found += [
+            commissions += [
                 Commission(row["commission_id"], row["kind"], row["invoice_id"], _rupees(row))
                 for row in said["commissions"]
             ]
             if said["next_cursor"] is None:
-                return found
+                return commissions
             said = self.call("GET", "/partner/commissions", cursor=said["next_cursor"])
 
     def revenue(self, month: str) -> Revenue:
@@ -274,8 +274,8 @@ def in_parallel(
     with Progress(title, len(todo)) as progress, ThreadPoolExecutor(at_once) as pool:
         waiting = [pool.submit(do, item) for item in todo]
         try:
-            for one in waiting:
-                one.result()
+            for future in waiting:
+                future.result()
                 progress.step()
         except BaseException:
             pool.shutdown(cancel_futures=True)

@@ -141,7 +141,7 @@ class Morning:
         in_parallel(
             "subscriptions",
             [(person, template_id) for person in PEOPLE for template_id in offered],
-            lambda one: self._subscribe(api, *one),
+            lambda pair: self._subscribe(api, *pair),
         )
         return first
 

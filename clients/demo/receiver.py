@@ -39,8 +39,8 @@ def verify(secret: str, headers: dict[str, str], body: bytes, now: float) -> str
         return "timestamp too far off"
     key = base64.b64decode(secret.removeprefix("whsec_"))
     text = f"{message_id}.{timestamp}.".encode() + body
-    wanted = "v1," + base64.b64encode(hmac.new(key, text, hashlib.sha256).digest()).decode()
-    good = any(hmac.compare_digest(wanted, one) for one in given.split(" "))
+    expected = "v1," + base64.b64encode(hmac.new(key, text, hashlib.sha256).digest()).decode()
+    good = any(hmac.compare_digest(expected, signature) for signature in given.split(" "))
     return "" if good else "signature does not match"
 
 
@@ -83,8 +83,8 @@ class Receiver:
                 self.refused.append(wrong)
                 return 401
             message = json.loads(body)
-            one = Webhook(headers["webhook-id"], message["type"], message["data"])
-            self.received[one.id] = one
+            webhook = Webhook(headers["webhook-id"], message["type"], message["data"])
+            self.received[webhook.id] = webhook
             return 204
 
     def all(self) -> list[Webhook]:

@@ -25,7 +25,7 @@ SHOWN_PROBLEMS: Final = 5
 
 def as_json(verdict: Verdict, seconds: float) -> dict[str, Any]:
     """The report: figures, checks, problems by check (at most five each), seconds."""
-    problems = {name: found[:SHOWN_PROBLEMS] for name, found in verdict.problems.items() if found}
+    problems = {name: texts[:SHOWN_PROBLEMS] for name, texts in verdict.problems.items() if texts}
     return {
         **verdict.figures,
         "checks": verdict.checks,
@@ -49,8 +49,8 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
             yield f"  {name.replace('_', ' '):<24} {_words(report[name])}"
         yield ""
     for row in report["unready"]:
-        told = "webhook sent" if row["webhook"] else "NOT TOLD"
-        yield f"  unready  {row['customer']:<26} {row['strategy']:<9} {row['cause']:<16} {told}"
+        notice = "webhook sent" if row["webhook"] else "NOT TOLD"
+        yield f"  unready  {row['customer']:<26} {row['strategy']:<9} {row['cause']:<16} {notice}"
     yield ""
     for name, holds in report["checks"].items():
         yield f"  {'PASS' if holds else 'FAIL'}  {name.replace('_', ' ')}"

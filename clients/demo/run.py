@@ -116,7 +116,7 @@ class Demo:
         self.evidence = Evidence(spot=spot, lot_size=lot_size, symbols=symbols)
         say(f"{DAY:%A, %d %B %Y}: NIFTY at {spot}, lots of {lot_size}")
         expected = self.story.expected()
-        orders = sum(len(one.orders) for one in expected)
+        orders = sum(len(outcome.orders) for outcome in expected)
         say(f"Expected: {orders} entry orders of {len(expected)} subscriptions")
         key = self._staff_prepare()
         self.api = PartnerApi(self.installation.url, key)
@@ -179,12 +179,12 @@ class Demo:
         in_parallel(
             "subscriptions",
             self.story.subscriptions(),
-            lambda one: self._subscribe(*one, templates),
+            lambda pair: self._subscribe(*pair, templates),
         )
         in_parallel(
             "multipliers to be refused",
             self.story.illegal(),
-            lambda one: self._try_illegal(*one, templates),
+            lambda pair: self._try_illegal(*pair, templates),
         )
         self.second.onboard(FUNDS)
 
@@ -193,8 +193,8 @@ class Demo:
         self.simulator.call("POST", "/funds", body)
 
     def _subscribe(self, customer: Customer, plan: Plan, templates: Mapping[str, str]) -> None:
-        made = self.api.subscribe(customer, templates[plan.name])
-        self.subscriptions[customer.email, plan.key] = made
+        subscription = self.api.subscribe(customer, templates[plan.name])
+        self.subscriptions[customer.email, plan.key] = subscription
 
     def _try_illegal(self, customer: Customer, plan: Plan, templates: Mapping[str, str]) -> None:
         try:
@@ -256,12 +256,12 @@ class Demo:
         ]
 
     def _straddles(self) -> list[Customer]:
-        found = [
+        customers = [
             customer
             for customer, plan in self.story.subscriptions()
             if plan.key == STRADDLE and not customer.absent and customer.fault is None
         ]
-        return found[1 : LOOKED_AT + 1]
+        return customers[1 : LOOKED_AT + 1]
 
     def _exit(self) -> None:
         self._wait_until(self.story.exit_at, f"exit at {self.story.exit} IST")
@@ -301,7 +301,9 @@ class Demo:
         evidence.book = self.simulator.book()
         evidence.net_positions = self.simulator.net_positions()
         hits = self.simulator.fault_hits()
-        evidence.fault_hits = {name: hits.get(one, 0) for name, one in self.fault_ids.items()}
+        evidence.fault_hits = {
+            name: hits.get(fault_id, 0) for name, fault_id in self.fault_ids.items()
+        }
         evidence.twice = self.second.look()
         # Only runs that are late by the number of customers, not by the pace of a single account.
         names = {plan.name for plan in PLANS}

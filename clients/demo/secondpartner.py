@@ -55,10 +55,10 @@ class SecondPartner:
         )
 
     def _executions(self) -> dict[str, Execution]:
-        found = {}
+        executions = {}
         for half in HALVES:
             api = self.apis[half.customer.partner]
             _, execution = api.read_back(self.subscriptions[half.name], DAY)
             if execution is not None:
-                found[half.name] = execution
-        return found
+                executions[half.name] = execution
+        return executions

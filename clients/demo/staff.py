@@ -74,7 +74,7 @@ class Staff:
         number = self._newest("/admin/brokers/feedaccount/", name)
         change = f"/admin/brokers/feedaccount/{number}/change/"
         asked = self._action(change, "log-in")
-        begin = next((one for one in asked.links if one.endswith("/log-in/begin/")), "")
+        begin = next((link for link in asked.links if link.endswith("/log-in/begin/")), "")
         if not begin:
             raise PageError(f"{asked.url} offers no login at {broker}{asked.complaint()}")
         page = self.browser.get(begin)  # the broker's own login page
@@ -99,7 +99,7 @@ class Staff:
         form.set_by_label("pricing_type", "PAID" if plan.fee else "FREE")
         if plan.fee:
             form.set("prices-0-monthly_fee", str(plan.fee))
-        for name in [one for one in form.fields if one.startswith("strategies-")]:
+        for name in [field for field in form.fields if field.startswith("strategies-")]:
             del form.fields[name]
         form.fields.update({name: [value] for name, value in _strategies(plan, hours)})
         page = self._saved(self.browser.submit(page, form, "_publish"))
@@ -171,10 +171,10 @@ class Staff:
     def _action(self, path: str, name: str) -> Page:
         """Press one of the buttons at the top of a page."""
         page = self.browser.get(path)
-        found = next((one for one in page.links if one.rstrip("/").endswith(f"/{name}")), "")
-        if not found:
+        address = next((link for link in page.links if link.rstrip("/").endswith(f"/{name}")), "")
+        if not address:
             raise PageError(f"{page.url} offers no {name}")
-        return self.browser.get(found)
+        return self.browser.get(address)
 
     def _confirm(self, page: Page, **values: str) -> Page:
         form = page.form_with("confirm", *values)
@@ -200,8 +200,8 @@ class Staff:
 def _strategies(plan: Plan, hours: Sequence[Hours]) -> Iterable[tuple[str, str]]:
     """The form fields of a plan's strategies with their legs (docs/authoring.md names them)."""
     yield from _management("strategies", len(hours))
-    for number, one in enumerate(hours):
-        yield from _strategy(f"strategies-{number}", number, plan, one)
+    for number, period in enumerate(hours):
+        yield from _strategy(f"strategies-{number}", number, plan, period)
 
 
 def _strategy(prefix: str, number: int, plan: Plan, hours: Hours) -> Iterable[tuple[str, str]]:

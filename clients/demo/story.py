@@ -271,7 +271,9 @@ class Story:
 
     def faulty(self) -> list[tuple[Customer, Fault]]:
         """Customers with a fault at their broker."""
-        return [(one, one.fault) for one in self.customers if one.fault is not None]
+        return [
+            (customer, customer.fault) for customer in self.customers if customer.fault is not None
+        ]
 
     def expected(self) -> list[Expected]:
         """The outcome of every subscription."""

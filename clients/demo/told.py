@@ -48,7 +48,7 @@ def _money_webhooks(day: Day) -> set[WebhookKey]:
     """For every invoice, every paid invoice, and every step of commission."""
     month = day.evidence.month
     keys: set[WebhookKey] = {("invoice.issued", invoice.id) for invoice in month.invoices}
-    keys |= {("invoice.paid", one.id) for one in month.invoices if one.status == "PAID"}
+    keys |= {("invoice.paid", invoice.id) for invoice in month.invoices if invoice.status == "PAID"}
     return keys | {
         ("commission.accrued", row.id) for row in month.commissions if row.kind == "ACCRUAL"
     }

@@ -45,17 +45,19 @@ def _too_fast(day: Day, account: Account) -> Problems:
     calls, orders = _calls(day, account), len(_orders(day, account))
     if len(calls) < max(1, orders):
         yield f"{account[1]}: {len(calls)} calls were counted for {orders} orders"
-    found = crowd(calls)
-    if found is not None:
-        yield f"{account[1]}: {found.calls} calls in {found.seconds:.2f} s; {MOST} a second may be"
+    excess = crowd(calls)
+    if excess is not None:
+        yield (
+            f"{account[1]}: {excess.calls} calls in {excess.seconds:.2f} s; {MOST} a second may be"
+        )
 
 
 # -- units by partner
 # -------------------------------------------------------------------------------
 def _orders(day: Day, account: Account) -> list[BookOrder]:
     """All orders of an account, in order of arrival."""
-    found = [row for row in day.evidence.book if (row.broker, row.client_id) == account]
-    return sorted(found, key=lambda row: row.received_at)
+    orders = [row for row in day.evidence.book if (row.broker, row.client_id) == account]
+    return sorted(orders, key=lambda row: row.received_at)
 
 
 def _of_half(day: Day, half: Half) -> list[BookOrder]:

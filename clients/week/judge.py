@@ -92,28 +92,34 @@ class Evening:
 
     def by_code(self) -> dict[str, list[BookOrder]]:
         """The brokers' orders of each intent."""
-        found: dict[str, list[BookOrder]] = defaultdict(list)
+        orders_by_code: dict[str, list[BookOrder]] = defaultdict(list)
         for order in self.book:
             if order.code:
-                found[order.code].append(order)
-        return found
+                orders_by_code[order.code].append(order)
+        return orders_by_code
 
 
 # -- the checks: each yields problems
 # ---------------------------------------------------------------
 def everyone_traded_or_is_named(evening: Evening) -> Problems:
     """Every subscription has an execution, closed without a cause or with the story's."""
-    seen = {(id(one.follower), one.offer.plan.key): one for one in evening.executions}
+    seen = {
+        (id(execution.follower), execution.offer.plan.key): execution
+        for execution in evening.executions
+    }
     for follower, offer in followings():
-        one = seen.get((id(follower), offer.plan.key))
+        execution = seen.get((id(follower), offer.plan.key))
         excuse = evening.day.excused(follower)
-        if one is None:
+        if execution is None:
             yield f"{follower.name}, {offer.plan.key}: no execution"
         elif excuse:
-            if one.cause != excuse:
-                yield f"{one.name}: {one.status} {one.cause or 'no cause'}, the story: {excuse}"
-        elif one.status != "CLOSED" or one.cause:
-            yield f"{one.name}: {one.status} {one.cause or 'no cause'}"
+            if execution.cause != excuse:
+                yield (
+                    f"{execution.name}: {execution.status} {execution.cause or 'no cause'}, "
+                    f"the story: {excuse}"
+                )
+        elif execution.status != "CLOSED" or execution.cause:
+            yield f"{execution.name}: {execution.status} {execution.cause or 'no cause'}"
 
 
 def nothing_open_without_a_name(evening: Evening) -> Problems:
@@ -123,11 +129,11 @@ def nothing_open_without_a_name(evening: Evening) -> Problems:
     account; in this story customers open no position by hand.
     """
     named: set[Place] = set()
-    for one in (*evening.executions, *evening.left_open):
-        if one.cause:
-            named |= one.open_places()
-        elif not one.is_over:
-            yield f"{one.name}: {one.status} in the evening, and nobody says why"
+    for execution in (*evening.executions, *evening.left_open):
+        if execution.cause:
+            named |= execution.open_places()
+        elif not execution.is_over:
+            yield f"{execution.name}: {execution.status} in the evening, and nobody says why"
     for place, quantity in evening.net.items():
         if quantity and place not in named:
             yield f"{' '.join(place)}: {quantity} units open at the broker, and nobody says why"
@@ -136,14 +142,19 @@ def nothing_open_without_a_name(evening: Evening) -> Problems:
 def books_agree(evening: Evening) -> Problems:
     """Our orders and the brokers' are the same, with the same fills."""
     theirs = evening.by_code()
-    ours = {code_of(o.tag): (one, o) for one in evening.executions for o in one.orders}
+    ours = {
+        code_of(o.tag): (execution, o) for execution in evening.executions for o in execution.orders
+    }
     for code, rows in theirs.items():
         if code not in ours:
             yield f"{rows[0].client_id}: the broker's {rows[0].tag} is unknown here"
-    for code, (one, order) in ours.items():
-        there = sum(row.filled for row in theirs.get(code, ()))
-        if order.filled != there:
-            yield f"{one.name}: {order.tag} filled {order.filled} here, {there} at the broker"
+    for code, (execution, order) in ours.items():
+        at_broker = sum(row.filled for row in theirs.get(code, ()))
+        if order.filled != at_broker:
+            yield (
+                f"{execution.name}: {order.tag} filled {order.filled} here, "
+                f"{at_broker} at the broker"
+            )
 
 
 def positions_agree(evening: Evening) -> Problems:
@@ -159,17 +170,17 @@ def positions_agree(evening: Evening) -> Problems:
 def profit_is_true_or_null(evening: Evening) -> Problems:
     """P&L equals the result of the broker's trades to the paisa; unknown only with a cause."""
     theirs = evening.by_code()
-    for one in evening.executions:
-        if one.pnl is None:
-            if one.status == "CLOSED" and not one.cause:
-                yield f"{one.name}: closed without a P&L, and nobody says why"
+    for execution in evening.executions:
+        if execution.pnl is None:
+            if execution.status == "CLOSED" and not execution.cause:
+                yield f"{execution.name}: closed without a P&L, and nobody says why"
             continue
-        rows = [row for order in one.orders for row in theirs.get(code_of(order.tag), ())]
+        rows = [row for order in execution.orders for row in theirs.get(code_of(order.tag), ())]
         truth = sum((row.cash for row in rows), Decimal(0)).quantize(PAISA)
         if sum(row.signed for row in rows):
-            yield f"{one.name}: a P&L of {one.pnl} for what is not flat at the broker"
-        elif one.pnl.quantize(PAISA) != truth:
-            yield f"{one.name}: P&L {one.pnl}, the broker's trades come to {truth}"
+            yield f"{execution.name}: a P&L of {execution.pnl} for what is not flat at the broker"
+        elif execution.pnl.quantize(PAISA) != truth:
+            yield f"{execution.name}: P&L {execution.pnl}, the broker's trades come to {truth}"
 
 
 def nothing_twice(evening: Evening) -> Problems:
@@ -182,13 +193,13 @@ def nothing_twice(evening: Evening) -> Problems:
 def nothing_early(evening: Evening) -> Problems:
     """No order reached a broker before its strategy's entry second."""
     theirs = evening.by_code()
-    for one in evening.executions:
-        entry = dt.datetime.combine(evening.day.date, one.offer.hours.entry)
-        for order in one.orders:
+    for execution in evening.executions:
+        entry = dt.datetime.combine(evening.day.date, execution.offer.hours.entry)
+        for order in execution.orders:
             for row in theirs.get(code_of(order.tag), ()):
                 wall = row.received_at.replace(tzinfo=None)
                 if wall < entry:
-                    yield f"{one.name}: {order.tag} arrived at {wall:%H:%M:%S.%f}"
+                    yield f"{execution.name}: {order.tag} arrived at {wall:%H:%M:%S.%f}"
 
 
 def one_executor_lived(evening: Evening) -> Problems:

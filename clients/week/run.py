@@ -128,7 +128,13 @@ class Week:
             "today's contract lists",
         )
         self._at(day, story.LISTS_FROM, "the daily logins")
-        self._log_in([one for one in FOLLOWERS if not (day.late_riser and one.customer is LATE)])
+        self._log_in(
+            [
+                follower
+                for follower in FOLLOWERS
+                if not (day.late_riser and follower.customer is LATE)
+            ]
+        )
 
     def _log_in(self, followers: Sequence[story.Follower]) -> None:
         for follower in followers:
@@ -138,7 +144,9 @@ class Week:
         self._at(day, after(story.ENTRY, -ARMED_BEFORE), "waiting for the entries")
         last = OFFERS[-1].hours.entry
         self._until(day, after(last, 1))
-        self._until_still(lambda: len([one for one in self.street.book(day.date) if one.filled]))
+        self._until_still(
+            lambda: len([order for order in self.street.book(day.date) if order.filled])
+        )
         orders = len(self.street.book(day.date))
         say(f"  {self.machine.now():%H:%M:%S} {orders} orders at the brokers")
 
@@ -148,8 +156,12 @@ class Week:
         stuck = {STUCK.client_id} if day.stuck else set()
         deadline = time.monotonic() + SETTLED
         while time.monotonic() < deadline:
-            seen = self._look(day).executions
-            if all(one.is_over for one in seen if one.follower.customer.client_id not in stuck):
+            seen = self._observe(day).executions
+            if all(
+                execution.is_over
+                for execution in seen
+                if execution.follower.customer.client_id not in stuck
+            ):
                 break
             time.sleep(POLL)
 
@@ -174,35 +186,38 @@ class Week:
         self._at(day, story.EVENING, "the close is over; judging")
         deadline = time.monotonic() + SETTLED
         while True:
-            evening = self._look(day)
+            evening = self._observe(day)
             problems = judge(evening)
             if not any(problems.values()) or time.monotonic() > deadline:
                 break
             time.sleep(1.0)
         self.street.forget_faults()
-        for name, found in problems.items():
-            say(f"  {'FAIL' if found else 'PASS'}  {name.replace('_', ' ')}")
-            for line in found[:5]:
+        for name, texts in problems.items():
+            say(f"  {'FAIL' if texts else 'PASS'}  {name.replace('_', ' ')}")
+            for line in texts[:5]:
                 say(f"          {line}")
-        pnl = sum((one.pnl for one in evening.executions if one.pnl is not None), Decimal(0))
+        pnl = sum(
+            (execution.pnl for execution in evening.executions if execution.pnl is not None),
+            Decimal(0),
+        )
         say(
             f"  {len(evening.book)} orders, P&L {pnl}; {time.monotonic() - self.began:.0f} s so far"
         )
         self._write(day, evening, problems)
         return not any(problems.values())
 
-    def _look(self, day: Day) -> Evening:
+    def _observe(self, day: Day) -> Evening:
         executions: list[Traded] = []
         left_open: list[Traded] = []
         for follower, offer in story.followings():
             mine = self.subscriptions[id(follower), offer.plan.key]
             path = f"/partner/subscriptions/{mine}/executions"
             for row in self.apis[follower.partner].call("GET", path)["executions"]:
-                one = _traded(follower, offer, row)
+                execution = _traded(follower, offer, row)
                 if row["trade_date"] == day.date.isoformat():
-                    executions.append(one)
-                elif not one.is_over:
-                    left_open.append(one)
+                    executions.append(execution)
+                elif not execution.is_over:
+                    left_open.append(execution)
         return Evening(
             day=day,
             executions=executions,
@@ -230,10 +245,16 @@ class Week:
         self.written.append(
             {
                 "date": day.date.isoformat(),
-                "checks": {name: not found for name, found in problems.items()},
-                "problems": {name: found for name, found in problems.items() if found},
-                "executions": {one.name: [one.status, one.cause] for one in evening.executions},
-                "left_open": {one.name: [one.status, one.cause] for one in evening.left_open},
+                "checks": {name: not texts for name, texts in problems.items()},
+                "problems": {name: texts for name, texts in problems.items() if texts},
+                "executions": {
+                    execution.name: [execution.status, execution.cause]
+                    for execution in evening.executions
+                },
+                "left_open": {
+                    execution.name: [execution.status, execution.cause]
+                    for execution in evening.left_open
+                },
                 "orders": len(evening.book),
                 "by_hand": len(evening.hand),
                 "executors": list(evening.executors),
@@ -252,8 +273,8 @@ def _traded(follower: story.Follower, offer: story.Offer, row: Mapping[str, Any]
         cause=(row.get("failure") or {}).get("cause") or "",
         pnl=None if pnl is None else Decimal(pnl),
         orders=tuple(
-            OurOrder(one["tag"], one["symbol"], one["side"], one["filled_quantity"])
-            for one in row["orders"]
+            OurOrder(order["tag"], order["symbol"], order["side"], order["filled_quantity"])
+            for order in row["orders"]
         ),
     )
 

@@ -164,8 +164,8 @@ class Operator:
             capture_output=True,
             check=True,
         ).stdout.decode()
-        found = dict(pair.split("=", 1) for pair in said.split("\0") if "=" in pair)
-        return {**found, "DJANGO_SETTINGS_MODULE": "quantleap.settings.local"}
+        variables = dict(pair.split("=", 1) for pair in said.split("\0") if "=" in pair)
+        return {**variables, "DJANGO_SETTINGS_MODULE": "quantleap.settings.local"}
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:

@@ -216,7 +216,7 @@ class CalendarPage(ConsoleAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         """Form, preview, change; users who may only view see the row."""
-        obj = self._found(request, object_id)
+        obj = self._existing(request, object_id)
         allowed = (
             self.has_add_permission(request)
             if obj is None
@@ -233,7 +233,7 @@ class CalendarPage(ConsoleAdmin):
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> Any:
         """Remove a row: ask for the source, show the effect, then delete."""
-        obj = self._found(request, object_id)
+        obj = self._existing(request, object_id)
         if obj is None or not self.has_delete_permission(request, obj):
             raise PermissionDenied
         key = self.row_of(obj).key
@@ -246,7 +246,7 @@ class CalendarPage(ConsoleAdmin):
             removal=True,
         )
 
-    def _found(self, request: HttpRequest, object_id: str | None) -> Any:
+    def _existing(self, request: HttpRequest, object_id: str | None) -> Any:
         if object_id is None:
             return None
         obj = self.get_object(request, unquote(object_id))
@@ -276,15 +276,15 @@ class CalendarPage(ConsoleAdmin):
         edit, because = edit_of(form), form.cleaned_data["source"]
         try:
             if request.POST.get("step") == "do":
-                found = change_calendar(
+                diff = change_calendar(
                     edit=edit,
                     because=because,
                     seen=request.POST.get("seen", ""),
                     actor=Actor.staff(request.user),
                     now=clock.now(),
                 )
-                what = "; ".join(f"{c.row.table.value} {c.row} {c.verb}" for c in found.changes[:3])
-                more = len(found.changes) - 3
+                what = "; ".join(f"{c.row.table.value} {c.row} {c.verb}" for c in diff.changes[:3])
+                more = len(diff.changes) - 3
                 messages.success(request, what + (f"; and {more} more." if more > 0 else "."))
                 return HttpResponseRedirect(self._list())
             return self._preview(request, propose(edit, because=because), shown)

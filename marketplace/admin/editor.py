@@ -44,7 +44,11 @@ class DraftEditor:
         self.gaps: list[str] = []
         strategies = definition.strategies if definition else ()
         self._keys_matter = definition is not None
-        self._known = {one.key: {leg.key for leg in one.legs} for one in strategies if one.key}
+        self._known = {
+            strategy.key: {leg.key for leg in strategy.legs}
+            for strategy in strategies
+            if strategy.key
+        }
         self.formset: Any = StrategyFormSet(
             data, prefix=PREFIX, initial=[strategy_initial(strategy) for strategy in strategies]
         )
@@ -185,8 +189,8 @@ def _gap(form: Any) -> str:
         if leg.errors:
             typed = (str(leg[field].value() or "") for field in LABEL_FIELDS)
             return f"{name}: leg {number} ({' '.join(typed)}) is missing: {_first_error(leg)}"
-    found = form.legs.non_form_errors()
-    return f"{name}: {found[0] if found else _first_error(form)}"
+    errors = form.legs.non_form_errors()
+    return f"{name}: {errors[0] if errors else _first_error(form)}"
 
 
 def _first_error(form: Any) -> str:

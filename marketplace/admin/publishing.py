@@ -71,11 +71,11 @@ class TemplateActions(ConsoleAdmin):
 
     def publish_context(self, request: HttpRequest, obj: Template) -> dict[str, Any]:
         """The difference, the subscribers affected, and the findings that refuse a publication."""
-        found = services.preview(template_id=obj.pk, now=clock.now())
+        preview = services.preview(template_id=obj.pk, now=clock.now())
         bound = json.dumps(definition_json(draft_definition(obj.pk)), sort_keys=True)
         return {
-            "preview": found,
-            "refused": not found.allowed,
+            "preview": preview,
+            "refused": not preview.allowed,
             "bound": bound,
             "standing": standing(obj, clock.now()),
         }

@@ -73,5 +73,5 @@ class FreezeQuantityAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FreezeQuantity]:
         """Newest first within an underlying."""
-        found: QuerySet[FreezeQuantity] = super().get_queryset(request)
-        return found.order_by("underlying__symbol", "-effective_from")
+        queryset: QuerySet[FreezeQuantity] = super().get_queryset(request)
+        return queryset.order_by("underlying__symbol", "-effective_from")

@@ -26,21 +26,21 @@ def square_off_panel(calendar: TradingCalendar, day: dt.date) -> Panel:
         HEADERS,
         tuple(
             (
-                Cell(one.broker),
-                Cell(f"{one.effective_from:%d %b %Y}"),
-                Cell(f"{one.on(hours):%H:%M}"),
-                Cell(f"{limits(hours, [one]).latest:%H:%M}"),
-                _source(one),
+                Cell(square_off.broker),
+                Cell(f"{square_off.effective_from:%d %b %Y}"),
+                Cell(f"{square_off.on(hours):%H:%M}"),
+                Cell(f"{limits(hours, [square_off]).latest:%H:%M}"),
+                _source(square_off),
             )
-            for one in rows
+            for square_off in rows
             if hours is not None
         ),
         NONE_PUBLISHED,
     )
 
 
-def _source(one: SquareOff) -> Cell:
-    address, _, words = one.source.partition(" ")
+def _source(square_off: SquareOff) -> Cell:
+    address, _, words = square_off.source.partition(" ")
     if address.startswith("https://"):
         return Cell(words.strip("() ") or "the broker's page", address)
-    return Cell(one.source)
+    return Cell(square_off.source)

@@ -170,8 +170,8 @@ class TemplateAdmin(TemplateActions):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Template]:
         """The platform's own templates of both environments; staff do not edit customers'
         templates."""
-        found: QuerySet[Template] = super().get_queryset(request)
-        return found.filter(owner=Template.Owner.PLATFORM)
+        queryset: QuerySet[Template] = super().get_queryset(request)
+        return queryset.filter(owner=Template.Owner.PLATFORM)
 
     @display(description="State", ordering="state", label=STATE_COLOURS)
     def state_label(self, template: Template) -> tuple[str, str]:
@@ -400,9 +400,9 @@ class TemplateAdmin(TemplateActions):
 
 def _market(request: HttpRequest) -> Market:
     """Today's market, loaded once per request."""
-    found: Market | None = request.__dict__.get("_market")
-    if found is None:
+    market: Market | None = request.__dict__.get("_market")
+    if market is None:
         today: dt.date = clock.ist_date(clock.now())
-        found = load_market(today)
-        request.__dict__["_market"] = found
-    return found
+        market = load_market(today)
+        request.__dict__["_market"] = market
+    return market

@@ -100,22 +100,22 @@ class Effects:
     warnings: tuple[str, ...]
 
 
-def effects_of(before: Rows, after: Rows, found: Comparison, *, now: dt.datetime) -> Effects:
-    """The effect of ``found`` on published strategies, entries and listed expiries from today on.
+def effects_of(before: Rows, after: Rows, comparison: Comparison, *, now: dt.datetime) -> Effects:
+    """Effect of ``comparison`` on published strategies, entries and listed expiries from today on.
 
     It is not binding, only the content of the preview.
     """
     today = clock.ist_date(now)
     was, becomes = calendar_of(before), calendar_of(after)
-    coming = {day for day in found.days if day >= today}
-    sample = _hours_sample(before, after, found, today)
+    coming = {day for day in comparison.days if day >= today}
+    sample = _hours_sample(before, after, comparison, today)
     strategies = _published()
     days = tuple(
         DayEffect(change, *_entries_of(was, becomes, strategies, change.day))
         for change in day_changes(was, becomes, {*coming, *sample})
         if change.day.year in was.years or change.day.year not in becomes.years
     )
-    sentences = [*_year_sentences(was, becomes), *_past_sentence(found, today)]
+    sentences = [*_year_sentences(was, becomes), *_past_sentence(comparison, today)]
     if any(effect.day in sample for effect in days):
         sentences.append(
             "For changed session hours you see the first session of each weekday; "
@@ -123,14 +123,14 @@ def effects_of(before: Rows, after: Rows, found: Comparison, *, now: dt.datetime
         )
     if days and not any(effect.lost or effect.gained for effect in days):
         sentences.append("No published strategy enters on the days that change.")
-    warnings = [*_expiry_warnings(was, becomes, found, today)]
+    warnings = [*_expiry_warnings(was, becomes, comparison, today)]
     if any(effect.day == today for effect in days) and RUNS.get().made(today):
         warnings.append("Today's runs are already armed and stay: only the kill switch stops them.")
     return Effects(days, tuple(sentences), tuple(warnings))
 
 
 def _hours_sample(
-    before: Rows, after: Rows, found: Comparison, today: dt.date
+    before: Rows, after: Rows, comparison: Comparison, today: dt.date
 ) -> frozenset[dt.date]:
     """The first coming session of each weekday to which changed session hours apply.
 
@@ -139,7 +139,7 @@ def _hours_sample(
     calendars = calendar_of(before), calendar_of(after)
     starts = sorted({day for table, day in {*before, *after} if table is Table.HOURS})
     sample: set[dt.date] = set()
-    for change in found.changes:
+    for change in comparison.changes:
         if change.row.table is not Table.HOURS:
             continue
         until = next((day for day in starts if day > change.row.day), dt.date.max)
@@ -161,13 +161,13 @@ def _first_of_each_weekday(
 
 def _published() -> Sequence[tuple[str, StrategySpec]]:
     """(template's name, strategy) of all strategies that may enter, in the live environment."""
-    found = strategies_for_day(Environment.LIVE)
+    rows = strategies_for_day(Environment.LIVE)
     names: Mapping[int, str] = dict(
-        Template.objects.filter(pk__in=[row[0] for row in found]).values_list("pk", "name")
+        Template.objects.filter(pk__in=[row[0] for row in rows]).values_list("pk", "name")
     )
     return [
         (names.get(template_id, ""), strategy)
-        for template_id, _, _, definition in found
+        for template_id, _, _, definition in rows
         for strategy in definition.strategies
     ]
 
@@ -182,10 +182,10 @@ def _entries_of(
     lost: list[str] = []
     gained: list[str] = []
     for template, strategy in strategies:
-        one, other = (_enters(calendar, strategy, day) for calendar in (was, becomes))
-        if one != other:
+        before, after = (_enters(calendar, strategy, day) for calendar in (was, becomes))
+        if before != after:
             name = f"{template}: {strategy.name}, {strategy.entry_time:%H:%M}"
-            (lost if one else gained).append(name)
+            (lost if before else gained).append(name)
     return _shortened(lost), _shortened(gained)
 
 
@@ -206,14 +206,14 @@ def _year_sentences(was: TradingCalendar, becomes: TradingCalendar) -> Iterable[
         yield f"{year} opens, with {open_days} trading days. So far all of it is closed."
 
 
-def _past_sentence(found: Comparison, today: dt.date) -> Iterable[str]:
-    past = [day for day in found.days if day < today]
+def _past_sentence(comparison: Comparison, today: dt.date) -> Iterable[str]:
+    past = [day for day in comparison.days if day < today]
     if past:
         yield "Past days stay as they were traded; only their record changes."
 
 
 def _expiry_warnings(
-    was: TradingCalendar, becomes: TradingCalendar, found: Comparison, today: dt.date
+    was: TradingCalendar, becomes: TradingCalendar, comparison: Comparison, today: dt.date
 ) -> Iterable[str]:
     """Warnings about listed expiries on days that become closed: the exchange will move them."""
     years = becomes.years - was.years
@@ -225,7 +225,7 @@ def _expiry_warnings(
     )
     by_day: dict[dt.date, list[str]] = {}
     for expiry, symbol in listed:
-        if expiry in found.days or expiry.year in years:
+        if expiry in comparison.days or expiry.year in years:
             by_day.setdefault(expiry, []).append(symbol)
     for expiry, symbols in by_day.items():
         if becomes.is_trading_day(expiry):

@@ -128,18 +128,18 @@ def find_shown(
     if "\x00" in public_id:
         return None
     mine = offered(partner_id=partner_id, environment=environment, day=day)
-    found = mine.filter(public_id=public_id).first()
-    if found is not None:
-        return Shown(found, open_to_new=True)
+    template = mine.filter(public_id=public_id).first()
+    if template is not None:
+        return Shown(template, open_to_new=True)
     if not is_known:
         return None
     trading = _trading(partner_id=partner_id, environment=environment, day=day)
-    kept = trading.filter(public_id=public_id).first()
-    if kept is None or not SUBSCRIBERS.get().follows(
-        kept.pk, partner_id=partner_id, environment=environment, customer_id=customer_id
+    followed = trading.filter(public_id=public_id).first()
+    if followed is None or not SUBSCRIBERS.get().follows(
+        followed.pk, partner_id=partner_id, environment=environment, customer_id=customer_id
     ):
         return None
-    return Shown(kept, open_to_new=False)
+    return Shown(followed, open_to_new=False)
 
 
 def _refuse(name: str, value: str, allowed: Iterable[str]) -> None:
@@ -180,24 +180,24 @@ def check_filters(filters: Filters, base: QuerySet[Template]) -> None:
 
 def search(filters: Filters, base: QuerySet[Template]) -> QuerySet[Template]:
     """``base`` filtered and in a total order. Check the filters first."""
-    found = base
+    matches = base
     if filters.category:
-        found = found.filter(Q(category=filters.category) | Q(index=filters.category))
+        matches = matches.filter(Q(category=filters.category) | Q(index=filters.category))
     for name in ("index", "difficulty", "pricing_type"):
         value = getattr(filters, name)
         if value:
-            found = found.filter(**{name: value})
+            matches = matches.filter(**{name: value})
     if filters.tags:
-        found = found.filter(tags__contains=list(filters.tags))
+        matches = matches.filter(tags__contains=list(filters.tags))
     if filters.q:
-        found = found.filter(Q(name__icontains=filters.q) | Q(description__icontains=filters.q))
+        matches = matches.filter(Q(name__icontains=filters.q) | Q(description__icontains=filters.q))
     newest = ("-created_at", "-id")
     if filters.sort == "newest":
-        return found.order_by(*newest)
+        return matches.order_by(*newest)
     if filters.sort == "fee":
         free = Q(pricing_type=Template.PricingType.FREE)
-        return found.order_by(_fee_order(free), *newest)
-    return found.order_by(F("stats__subscriber_count").desc(nulls_last=True), *newest)
+        return matches.order_by(_fee_order(free), *newest)
+    return matches.order_by(F("stats__subscriber_count").desc(nulls_last=True), *newest)
 
 
 def _fee_order(free: Q) -> Case:

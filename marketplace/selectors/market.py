@@ -100,31 +100,31 @@ def expiries(underlying: str, from_day: dt.date) -> tuple[dt.date, ...]:
 
 def strikes(underlying: str, expiry: dt.date, option_type: str) -> tuple[Decimal, ...]:
     """Listed strikes (rupees) of one expiry and type, ascending."""
-    found = _listed(underlying).filter(expiry=expiry, option_type=option_type)
-    return tuple(found.order_by("strike").values_list("strike", flat=True))
+    contracts = _listed(underlying).filter(expiry=expiry, option_type=option_type)
+    return tuple(contracts.order_by("strike").values_list("strike", flat=True))
 
 
 def ladder(underlying: str, expiry: dt.date, option_type: str, day: dt.date) -> tuple[Rung, ...]:
     """Listed strikes of one expiry and type with their lots in force on ``day``; one query."""
     lot = LotSize.objects.filter(contract=OuterRef("pk"), effective_from__lte=day)
-    found = (
+    rows = (
         _listed(underlying)
         .filter(expiry=expiry, option_type=option_type)
         .annotate(lot=Subquery(lot.order_by("-effective_from").values("lot_size")[:1]))
         .order_by("strike")
         .values_list("strike", "lot")
     )
-    return tuple(Rung(strike, lot_size) for strike, lot_size in found)
+    return tuple(Rung(strike, lot_size) for strike, lot_size in rows)
 
 
 def contract_ids(
     underlying: str, expiry: dt.date, option_type: str, strikes: Collection[Decimal]
 ) -> tuple[int, ...]:
     """Contracts of the newest list at ``strikes`` (rupees); one query."""
-    found = _listed(underlying).filter(
+    contracts = _listed(underlying).filter(
         expiry=expiry, option_type=option_type, strike__in=list(strikes)
     )
-    return tuple(found.values_list("pk", flat=True))
+    return tuple(contracts.values_list("pk", flat=True))
 
 
 def ladder_name(underlying: str, expiry: dt.date, option_type: str) -> str:
@@ -169,7 +169,7 @@ def lots_per_order(underlyings: Iterable[str], day: dt.date) -> dict[str, int]:
     Computed from the nearest expiry's lot size and the freeze quantity in force. An underlying
     without a contract list, or without a freeze quantity, is omitted.
     """
-    found = {}
+    lots = {}
     for symbol in underlyings:
         row = (
             Contract.objects.filter(
@@ -181,8 +181,8 @@ def lots_per_order(underlyings: Iterable[str], day: dt.date) -> dict[str, int]:
             .first()
         )
         if row is not None and None not in row:
-            found[symbol] = row[1] // row[0]
-    return found
+            lots[symbol] = row[1] // row[0]
+    return lots
 
 
 def _lot(day: dt.date) -> Subquery:

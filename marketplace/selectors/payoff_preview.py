@@ -67,7 +67,7 @@ def draw(strategy: StrategySpec, now: dt.datetime) -> Picture:
     quotes = QUOTES.get().quotes([contract.id for contract in resolved], now=now)
     first = min(contract.expiry for contract in resolved)
     legs = tuple(
-        _held(leg, contract, quotes, float(spot), first, now)
+        _option_leg(leg, contract, quotes, float(spot), first, now)
         for leg, contract in zip(strategy.legs, resolved, strict=True)
     )
     quoted = all(contract.id in quotes for contract in resolved)
@@ -106,13 +106,13 @@ def _contract(
         strike = select_strike(listing, spot, leg.option_type, leg.strike)
     except (ExpiryError, StrikeError) as error:
         raise NoPicture(f"{leg_label(leg)}: {error}.") from error
-    found = contract_info(underlying, expiry, strike, leg.option_type, day)
-    if found is None:
+    contract = contract_info(underlying, expiry, strike, leg.option_type, day)
+    if contract is None:
         raise NoPicture(f"{leg_label(leg)}: lot size or freeze quantity is unknown.")
-    return found
+    return contract
 
 
-def _held(
+def _option_leg(
     leg: LegSpec,
     contract: ContractInfo,
     quotes: Mapping[int, Quote],

@@ -89,9 +89,9 @@ def _first(
 
         return next_entry(calendar, strategy, now, taken)
 
-    found = [
+    entries = [
         NextEntry(strategy.name, at)
         for strategy in definition.strategies
         if (at := entry(strategy)) is not None
     ]
-    return min(found, key=lambda one: one.at, default=None)
+    return min(entries, key=lambda candidate: candidate.at, default=None)

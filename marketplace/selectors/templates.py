@@ -83,7 +83,7 @@ def unpublished(template_ids: Collection[int]) -> set[int]:
     drafts: dict[int, list[Strategy]] = {pk: [] for pk in current}
     for strategy in _drafts(current):
         drafts[strategy.template_id].append(strategy)
-    return {pk for pk, found in drafts.items() if _differs(current[pk], found)}
+    return {pk for pk, draft in drafts.items() if _differs(current[pk], draft)}
 
 
 def _drafts(template_ids: Collection[int]) -> QuerySet[Strategy]:
@@ -118,8 +118,8 @@ def exchanges_traded() -> set[str]:
         .annotate(symbol=_Underlyings("definition"))
         .values("symbol")
     )
-    found = Underlying.objects.filter(symbol__in=symbols).order_by()
-    return set(found.values_list("exchange", flat=True).distinct())
+    traded = Underlying.objects.filter(symbol__in=symbols).order_by()
+    return set(traded.values_list("exchange", flat=True).distinct())
 
 
 class _Underlyings(Func):

@@ -79,16 +79,16 @@ def propose(edit: Edit, *, because: str) -> Proposal:
     try:
         check_source(because)
         after = edit(before)
-        found = compare(before, after)
-        check(after, found)
-        for change in found.changes:
+        comparison = compare(before, after)
+        check(after, comparison)
+        for change in comparison.changes:
             _refuse_unloaded_hours(change, after)
     except CalendarMistake as error:
         details = {error.field: str(error)} if error.field else {}
         raise InvalidRequest(str(error), details=details) from error
-    if not found.changes:
+    if not comparison.changes:
         raise InvalidRequest("Nothing changes: the calendar already says so")
-    return Proposal(before, after, found)
+    return Proposal(before, after, comparison)
 
 
 def _refuse_unloaded_hours(change: Change, after: Rows) -> None:
@@ -170,33 +170,33 @@ def _load(
     before = calendar_rows()
     after = with_list(before, listed)
     check(after, compare(before, after))
-    held = {} if replace else _held(before, after)
-    wanted = {
+    held = {} if replace else _held_years(before, after)
+    merged = {
         **{key: row for key, row in after.items() if row.day.year not in held},
         **{key: row for key, row in before.items() if row.day.year in held},
     }
-    found = compare(before, wanted)
-    if found.changes and not dry_run:
-        _write(found, now)
-        _audit("calendar.loaded", found, actor, source)
+    comparison = compare(before, merged)
+    if comparison.changes and not dry_run:
+        _write(comparison, now)
+        _audit("calendar.loaded", comparison, actor, source)
     if replace and not dry_run:
         years = {row.day.year for row in listed.values()}
         CalendarYear.objects.filter(year__in=years).update(edited_at=None, edited_by="")
-    return LoadReport(found, held)
+    return LoadReport(comparison, held)
 
 
-def _held(before: Rows, after: Rows) -> dict[int, HeldYear]:
+def _held_years(before: Rows, after: Rows) -> dict[int, HeldYear]:
     """Edited years in which the file differs."""
-    found = {}
+    held = {}
     for year in CalendarYear.objects.filter(edited_at__isnull=False):
-        one, other = (
+        old, new = (
             {key: row for key, row in rows.items() if row.day.year == year.year}
             for rows in (before, after)
         )
-        difference = compare(one, other)
+        difference = compare(old, new)
         if difference.changes and year.edited_at is not None:
-            found[year.year] = HeldYear(year.edited_at, year.edited_by, difference)
-    return found
+            held[year.year] = HeldYear(year.edited_at, year.edited_by, difference)
+    return held
 
 
 def _listed(data: Mapping[str, Any]) -> dict[Key, Row]:
@@ -240,8 +240,8 @@ def _listed(data: Mapping[str, Any]) -> dict[Key, Row]:
 # -- writing ------------------------------------------------------------------------------------
 
 
-def _write(found: Comparison, now: dt.datetime) -> None:
-    for change in found.changes:
+def _write(comparison: Comparison, now: dt.datetime) -> None:
+    for change in comparison.changes:
         if change.after is None:
             _delete(change.row)
         else:
@@ -284,8 +284,8 @@ def _store(row: Row, now: dt.datetime) -> None:
         SessionHours.objects.update_or_create(effective_from=row.day, defaults=hours)
 
 
-def _audit(action: str, found: Comparison, actor: Actor, because: str) -> None:
-    years = sorted({change.row.day.year for change in found.changes})
+def _audit(action: str, comparison: Comparison, actor: Actor, because: str) -> None:
+    years = sorted({change.row.day.year for change in comparison.changes})
     audit.record(
         actor=actor,
         action=action,
@@ -300,7 +300,7 @@ def _audit(action: str, found: Comparison, actor: Actor, because: str) -> None:
                     "was": change.was,
                     "source": change.row.source,
                 }
-                for change in found.changes
+                for change in comparison.changes
             ],
         },
     )

@@ -70,7 +70,7 @@ def replace_draft(
     before = draft_definition(template_id)
     underlyings = dict(Underlying.objects.values_list("symbol", "id"))
     rows = {str(row.key): row for row in Strategy.objects.filter(template=template)}
-    kept: list[int] = []
+    saved: list[int] = []
     for position, spec in enumerate(definition.strategies):
         if spec.underlying not in underlyings:
             raise InvalidRequest(f"{spec.underlying} is not traded here.")
@@ -79,9 +79,9 @@ def replace_draft(
             setattr(strategy, name, value)
         strategy.position = position
         strategy.save()
-        kept.append(strategy.pk)
+        saved.append(strategy.pk)
         _replace_legs(strategy, spec.legs)
-    Strategy.objects.filter(template=template).exclude(pk__in=kept).delete()
+    Strategy.objects.filter(template=template).exclude(pk__in=saved).delete()
     changed = changes(before, draft_definition(template_id))
     if changed:
         Template.objects.filter(pk=template_id).update(updated_at=now)
@@ -105,20 +105,20 @@ def _row(rows: dict[str, Any], key: str, kind: type, what: str) -> Any:
     """The row with that key, removed from ``rows`` so that no key is used twice."""
     if not key:
         return None
-    found = rows.pop(key, None)
-    if not isinstance(found, kind):
+    row = rows.pop(key, None)
+    if not isinstance(row, kind):
         raise InvalidRequest(f"This template has no {what} {key}; reload the page.")
-    return found
+    return row
 
 
 def _replace_legs(strategy: Strategy, legs: Sequence[LegSpec]) -> None:
     rows = {str(row.key): row for row in Leg.objects.filter(strategy=strategy)}
-    kept: list[int] = []
+    saved: list[int] = []
     for position, spec in enumerate(legs):
         leg = _row(rows, spec.key, Leg, "leg") or Leg(strategy=strategy, key=uuid.uuid4())
         for name, value in _leg_values(spec).items():
             setattr(leg, name, value)
         leg.position = position
         leg.save()
-        kept.append(leg.pk)
-    Leg.objects.filter(strategy=strategy).exclude(pk__in=kept).delete()
+        saved.append(leg.pk)
+    Leg.objects.filter(strategy=strategy).exclude(pk__in=saved).delete()

@@ -54,10 +54,13 @@ class PublishPreview:
     @property
     def refusals(self) -> list[Refusal]:
         """``refused`` by cause and text: how many would not enter, and the first of them."""
-        found: dict[str, list[RefusedSubscription]] = {}
-        for one in self.refused:
-            found.setdefault(one.words, []).append(one)
-        return [Refusal(words, len(them), them[:SHOWN]) for words, them in found.items()]
+        by_words: dict[str, list[RefusedSubscription]] = {}
+        for subscription in self.refused:
+            by_words.setdefault(subscription.words, []).append(subscription)
+        return [
+            Refusal(words, len(subscriptions), subscriptions[:SHOWN])
+            for words, subscriptions in by_words.items()
+        ]
 
     @property
     def allowed(self) -> bool:

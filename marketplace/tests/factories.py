@@ -225,11 +225,11 @@ def make_short_straddle(
 def listed_expiries(calendar: TradingCalendar, underlying: str, day: dt.date) -> list[dt.date]:
     """What the exchange lists on ``day``: NIFTY has weeklies, the rest monthlies."""
     months = [(day.year, day.month + ahead) for ahead in range(3) if day.month + ahead <= 12]
-    found = {scheduled_monthly(calendar, TUESDAY, year, month) for year, month in months}
+    expiries = {scheduled_monthly(calendar, TUESDAY, year, month) for year, month in months}
     if underlying == "NIFTY":
         weeks = min(5, (dt.date(day.year, 12, 31) - day).days // 7)
-        found.update(scheduled_weekly(calendar, TUESDAY, day, weeks))
-    return sorted(expiry for expiry in found if expiry >= day)
+        expiries.update(scheduled_weekly(calendar, TUESDAY, day, weeks))
+    return sorted(expiry for expiry in expiries if expiry >= day)
 
 
 def load_test_contracts(

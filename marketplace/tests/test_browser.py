@@ -151,8 +151,8 @@ def test_every_leg_field_says_its_name_and_shows_its_value(page: Page) -> None:
     page.select_option("[name=strategies-0-legs-0-moneyness]", "OTM30")
     page.select_option("[name=strategies-0-legs-0-expiry]", "MONTHLY")
     for name in ("Side", "Type", "Strike", "Expiry", "Lots", "Stop", "Target"):
-        found = page.get_by_label("Leg 1").get_by_label(name, exact=True)
-        expect(found.first).to_be_visible()
+        field = page.get_by_label("Leg 1").get_by_label(name, exact=True)
+        expect(field.first).to_be_visible()
     for width in (1440, 1024, 390):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate(CUT_OFF) == [], width

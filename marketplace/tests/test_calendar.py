@@ -76,7 +76,7 @@ def test_walking_to_a_trading_day(date: dt.date) -> None:
     assert CALENDAR.is_trading_day(before)
     assert CALENDAR.is_trading_day(after)
     closed = [before + dt.timedelta(days=n) for n in range(1, (after - before).days)]
-    assert not any(CALENDAR.is_trading_day(one) for one in closed)
+    assert not any(CALENDAR.is_trading_day(between) for between in closed)
 
 
 def test_no_answer_from_beyond_the_loaded_years() -> None:

@@ -45,12 +45,12 @@ def checked(after: dict[Key, Row]) -> None:
 
 def test_three_days_notice_closes_one_day() -> None:
     after = with_row(BOOK, ELECTION)
-    found = compare(BOOK, after)
-    assert [(c.verb, str(c.row)) for c in found.changes] == [
+    comparison = compare(BOOK, after)
+    assert [(c.verb, str(c.row)) for c in comparison.changes] == [
         ("added", "Thu 15 Jan 2026 Municipal elections")
     ]
-    assert found.unchanged == 3
-    (day,) = day_changes(calendar_of(BOOK), calendar_of(after), found.days)
+    assert comparison.unchanged == 3
+    (day,) = day_changes(calendar_of(BOOK), calendar_of(after), comparison.days)
     assert day.before == "open 09:15 to 15:30"
     assert day.after == "closed: Municipal elections"
 
@@ -58,9 +58,9 @@ def test_three_days_notice_closes_one_day() -> None:
 def test_a_corrected_day_moves_and_does_not_double() -> None:
     moved = Row(Table.HOLIDAY, dt.date(2026, 1, 27), CIRCULAR, "Republic Day")
     after = with_row(BOOK, moved, instead_of=REPUBLIC.key)
-    found = compare(BOOK, after)
-    assert [c.verb for c in found.changes] == ["removed", "added"]
-    assert found.days == {dt.date(2026, 1, 26), dt.date(2026, 1, 27)}
+    comparison = compare(BOOK, after)
+    assert [c.verb for c in comparison.changes] == ["removed", "added"]
+    assert comparison.days == {dt.date(2026, 1, 26), dt.date(2026, 1, 27)}
 
 
 def test_the_same_day_twice_is_refused() -> None:
@@ -161,8 +161,8 @@ def test_a_list_is_the_truth_of_its_years_only() -> None:
     old = Row(Table.HOLIDAY, dt.date(2025, 12, 25), "NSE 2025", "Christmas")
     book = with_row(with_row(BOOK, old), BUDGET)
     listed = keyed([YEAR, ELECTION])
-    found = compare(book, with_list(book, listed))
-    assert [(c.verb, c.row) for c in found.changes] == [
+    comparison = compare(book, with_list(book, listed))
+    assert [(c.verb, c.row) for c in comparison.changes] == [
         ("added", ELECTION),
         ("removed", REPUBLIC),
         ("removed", BUDGET),
@@ -172,8 +172,8 @@ def test_a_list_is_the_truth_of_its_years_only() -> None:
 def test_loading_a_year_keeps_the_sources_of_what_was_known() -> None:
     lines = "2026-01-15 Municipal elections\n2026-01-26 Republic Day"
     holidays, _ = read_list(lines, 2026, CIRCULAR)
-    found = compare(BOOK, with_year(BOOK, 2026, YEAR.source, holidays))
-    assert [(c.verb, c.row) for c in found.changes] == [("added", ELECTION)]
+    comparison = compare(BOOK, with_year(BOOK, 2026, YEAR.source, holidays))
+    assert [(c.verb, c.row) for c in comparison.changes] == [("added", ELECTION)]
 
 
 def test_lines_as_the_exchange_prints_them() -> None:

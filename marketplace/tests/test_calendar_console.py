@@ -48,9 +48,9 @@ def confirm(client: Client, url: str, fields: dict[str, str]) -> str:
     preview = client.post(url, fields)
     assert preview.status_code == 200, preview.content.decode()
     page = preview.content.decode()
-    found = re.search(r'name="seen" value="(\w+)"', page)
-    assert found is not None, "no preview"
-    done = client.post(url, {**fields, "step": "do", "seen": found[1]})
+    seen = re.search(r'name="seen" value="(\w+)"', page)
+    assert seen is not None, "no preview"
+    done = client.post(url, {**fields, "step": "do", "seen": seen[1]})
     assert done.status_code == 302, done.content.decode()
     return page
 
@@ -319,8 +319,8 @@ def test_every_page_opens_and_unknown_rows_are_not_found(staff: Client, model: s
         url = reverse(f"admin:marketplace_{model}_change", args=[junk])
         assert staff.get(url).status_code == 404
     year = CalendarYear.objects.get(year=2026)
-    gone = staff.post(reverse("admin:marketplace_calendaryear_delete", args=[year.pk]))
-    assert gone.status_code == 403
+    refused = staff.post(reverse("admin:marketplace_calendaryear_delete", args=[year.pk]))
+    assert refused.status_code == 403
 
 
 # -- what a file may not undo -------------------------------------------------------------------

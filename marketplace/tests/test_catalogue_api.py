@@ -208,8 +208,8 @@ def test_who_sees_what() -> None:
     assert set(names(customer(None))) == {"public"}
     assert names(partner(7, "test"), PARTNER) == ["sandbox"]
     answers = {
-        client.get(f"{url}/{found.public_id}").content.split(b"request_id")[0]
-        for found in Template.objects.exclude(name__in=both)
+        client.get(f"{url}/{template.public_id}").content.split(b"request_id")[0]
+        for template in Template.objects.exclude(name__in=both)
         for client, url in ((partner(7), PARTNER), (APIClient(), PUBLIC))
     }
     answers.add(APIClient().get(f"{PUBLIC}/bsk_unknown").content.split(b"request_id")[0])
@@ -355,10 +355,10 @@ def test_prices_are_taxed_at_the_rate_of_the_day() -> None:
         later = APIClient().get(url, headers={"If-None-Match": today.headers["ETag"]})
         row = APIClient().get(PUBLIC).json()["templates"][0]
     assert later.status_code == 200, "another rate is another answer"
-    for found, pct, total in ((today.json()["template"], 18, 1178.82), (row, 28, 1278.72)):
-        price = found["pricing"]
+    for shown, pct, total in ((today.json()["template"], 18, 1178.82), (row, 28, 1278.72)):
+        price = shown["pricing"]
         assert (price["tax_rate_pct"], price["monthly_total"]) == (pct, total)
-        assert found["marketplace_config"]["pricing"] == price
+        assert shown["marketplace_config"]["pricing"] == price
 
 
 def test_without_a_rate_the_total_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:

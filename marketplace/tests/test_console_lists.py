@@ -55,8 +55,8 @@ def test_the_contract_list_neither_counts_nor_grows_in_queries(staff: Client) ->
     many = queries_of(staff, url)
     assert len(many) == len(few)
     assert not [sql for sql in many if "COUNT(" in sql.upper() and "LIMIT" not in sql]
-    found = staff.get(url, {"q": "25000"}).content.decode()
-    assert "25,000" in found or "25000" in found
+    page = staff.get(url, {"q": "25000"}).content.decode()
+    assert "25,000" in page or "25000" in page
 
 
 def test_the_template_list_has_a_constant_number_of_queries(staff: Client) -> None:
@@ -77,8 +77,8 @@ def test_customers_templates_are_not_staffs_to_edit(staff: Client) -> None:
 def test_a_draft_can_be_deleted_a_published_template_cannot(staff: Client) -> None:
     draft = make.make_template(published=False)
     listed = make.make_template()
-    gone = staff.post(address(models.Template, "delete", draft.pk), {"post": "yes"})
-    assert gone.status_code == 302
+    deleted = staff.post(address(models.Template, "delete", draft.pk), {"post": "yes"})
+    assert deleted.status_code == 302
     refused = staff.post(address(models.Template, "delete", listed.pk), {"post": "yes"})
     assert refused.status_code == 403
     assert list(models.Template.objects.all()) == [listed]

@@ -72,12 +72,12 @@ def test_hostile_json_is_refused_not_raised(value: Any) -> None:
 
 
 def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    found = [path]
+    paths = [path]
     if isinstance(value, (dict, list)):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for name, inner in items:
-            found += _paths(inner, (*path, name))
-    return found
+            paths += _paths(inner, (*path, name))
+    return paths
 
 
 BASE = d.definition_json(

@@ -52,8 +52,8 @@ def test_the_next_entry_by_the_calendar(now: str, expected: str) -> None:
 def test_entries_come_today_until_the_close_then_next_day(
     now: str, special_ok: bool, expected: str | None
 ) -> None:
-    found = entry_day(CALENDAR, ist(now), special_ok=special_ok)
-    assert (found and found.isoformat()) == expected
+    day = entry_day(CALENDAR, ist(now), special_ok=special_ok)
+    assert (day and day.isoformat()) == expected
 
 
 def test_after_the_last_loaded_day_there_is_none() -> None:
@@ -63,8 +63,8 @@ def test_after_the_last_loaded_day_there_is_none() -> None:
 
 def test_an_armed_run_keeps_its_version() -> None:
     armed = dt.date(2026, 8, 4)
-    found = next_entry(CALENDAR, NINE_TWENTY, ist("2026-08-04 09:19:00"), armed.__eq__)
-    assert found == ist("2026-08-05 09:20")
+    entry = next_entry(CALENDAR, NINE_TWENTY, ist("2026-08-04 09:19:00"), armed.__eq__)
+    assert entry == ist("2026-08-05 09:20")
 
 
 def test_weekdays_and_special_sessions_decide() -> None:
@@ -94,15 +94,15 @@ def test_an_exit_at_the_close_is_outside_of_the_session() -> None:
     """It counted as inside, and its orders were refused for a minute: the market was closed."""
     day = dt.date(2026, 8, 4)  # 09:15 to 15:40
     for leave, inside in ((dt.time(15, 39, 59), True), (dt.time(15, 40), False)):
-        found = entry_on(CALENDAR, strategy_spec(exit_time=leave), day)
-        assert found is not None
-        assert found.inside_session is inside
+        entry = entry_on(CALENDAR, strategy_spec(exit_time=leave), day)
+        assert entry is not None
+        assert entry.inside_session is inside
 
 
 def test_a_half_day_misses_what_would_leave_after_its_close() -> None:
     budget = dt.date(2026, 2, 1)  # a Sunday, 09:15 to 15:30
     for leave, inside in ((dt.time(15, 29), True), (dt.time(15, 30), False)):
         strategy = strategy_spec(special_sessions=True, exit_time=leave)
-        found = entry_on(CALENDAR, strategy, budget)
-        assert found is not None
-        assert found.inside_session is inside
+        entry = entry_on(CALENDAR, strategy, budget)
+        assert entry is not None
+        assert entry.inside_session is inside

@@ -40,11 +40,11 @@ def leg(sign: int, kind: str, strike: float, premium: float) -> OptionLeg:
 
 
 def test_a_short_straddle() -> None:
-    found = payoff([leg(-1, "CE", 25_000, 100), leg(-1, "PE", 25_000, 110)], 25_000)
-    assert found.net_premium == pytest.approx(210 * 65)
-    assert found.max_profit == pytest.approx(210 * 65)
-    assert found.max_loss is None
-    assert found.break_evens == pytest.approx((24_790, 25_210))
+    outcome = payoff([leg(-1, "CE", 25_000, 100), leg(-1, "PE", 25_000, 110)], 25_000)
+    assert outcome.net_premium == pytest.approx(210 * 65)
+    assert outcome.max_profit == pytest.approx(210 * 65)
+    assert outcome.max_loss is None
+    assert outcome.break_evens == pytest.approx((24_790, 25_210))
 
 
 def test_an_iron_condor_is_limited_on_both_sides() -> None:
@@ -54,10 +54,10 @@ def test_an_iron_condor_is_limited_on_both_sides() -> None:
         leg(-1, "CE", 25_200, 55),
         leg(1, "CE", 25_400, 25),
     ]
-    found = payoff(legs, 25_000)
-    assert found.max_profit == pytest.approx(60 * 65)
-    assert found.max_loss == pytest.approx(-(200 - 60) * 65)
-    assert found.break_evens == pytest.approx((24_740, 25_260))
+    outcome = payoff(legs, 25_000)
+    assert outcome.max_profit == pytest.approx(60 * 65)
+    assert outcome.max_loss == pytest.approx(-(200 - 60) * 65)
+    assert outcome.break_evens == pytest.approx((24_740, 25_260))
 
 
 def test_limits_of_a_bought_call_and_a_bought_put() -> None:

@@ -36,9 +36,9 @@ def staff(db: None) -> Any:
 
 
 def fee_today(template: Template) -> Decimal:
-    found = price_in_force(template.pk, None, TODAY)
-    assert found is not None
-    return found.monthly_fee
+    price = price_in_force(template.pk, None, TODAY)
+    assert price is not None
+    return price.monthly_fee
 
 
 def set_today(template: Template, fee: Decimal, **more: Any) -> Price:
@@ -77,8 +77,10 @@ def test_9_99_typed_from_today_then_999_from_today_was_a_500(staff: Client) -> N
     first, second = Price.objects.order_by("id")
     assert (first.superseded_at, second.superseded_at) == (make.TEST_NOW, None)
     entries = AuditEntry.objects.filter(action="price.set").order_by("id")
-    assert [(one.actor_id, one.target_id) for one in entries] == [("asha", template.public_id)] * 2
-    assert [one.data for one in entries] == [
+    assert [(entry.actor_id, entry.target_id) for entry in entries] == [
+        ("asha", template.public_id)
+    ] * 2
+    assert [entry.data for entry in entries] == [
         {
             "tier": "STANDARD",
             "from": None,

@@ -41,8 +41,8 @@ class Subscribers:
     ) -> list[ports.RefusedSubscription]:
         words = ["0 lots", "0 lots", "3:1"]
         return [
-            ports.RefusedSubscription(f"sub_{number}", f"/{number}/", "CAUSE", one)
-            for number, one in enumerate(words)
+            ports.RefusedSubscription(f"sub_{number}", f"/{number}/", "CAUSE", text)
+            for number, text in enumerate(words)
         ]
 
     def follows(
@@ -114,9 +114,9 @@ def test_what_trades_today_is_one_query_and_one_environment(
     services.close_to_new(template_id=closed.pk, actor=SYSTEM, now=NOW)
     services.withdraw(template_id=withdrawn.pk, actor=SYSTEM, now=NOW)
     with django_assert_num_queries(1):
-        found = strategies_for_day("live")
-    assert [row[0] for row in found] == [listed.pk, closed.pk]
-    assert [row[1] for row in found] == [listed.public_id, closed.public_id]
+        rows = strategies_for_day("live")
+    assert [row[0] for row in rows] == [listed.pk, closed.pk]
+    assert [row[1] for row in rows] == [listed.public_id, closed.public_id]
 
 
 @pytest.mark.django_db
@@ -173,14 +173,14 @@ def test_a_broken_rule_is_a_finding_not_a_crash() -> None:
 def test_the_preview_says_what_publishing_would_do(subscribers: Subscribers) -> None:
     template = make.make_short_straddle()
     Leg.objects.filter(option_type="PE").update(stop=None)
-    found = services.preview(template_id=template.pk, now=NOW)
-    assert found.allowed
-    assert (found.number, found.subscribers) == (2, 3)
-    assert [(one.words, one.count, one.more) for one in found.refusals] == [
+    preview = services.preview(template_id=template.pk, now=NOW)
+    assert preview.allowed
+    assert (preview.number, preview.subscribers) == (2, 3)
+    assert [(refusal.words, refusal.count, refusal.more) for refusal in preview.refusals] == [
         ("0 lots", 2, 0),
         ("3:1", 1, 0),
     ]
-    [change] = found.changes
+    [change] = preview.changes
     assert change.place == "Short straddle, leg 2 (SELL PE ATM WEEKLY)"
     assert (change.field, change.before, change.after) == (
         "Stop",
@@ -206,8 +206,8 @@ def test_the_arrows_of_a_templates_life(subscribers: Subscribers) -> None:
     template.refresh_from_db()
     assert template.state == "CLOSED_TO_NEW"
     assert services.reopen(template_id=template.pk, actor=AUTHOR, now=NOW)
-    gone = services.withdraw(template_id=template.pk, actor=AUTHOR, now=NOW)
-    assert (gone.changed, gone.cancelled) == (True, 3)
+    withdrawal = services.withdraw(template_id=template.pk, actor=AUTHOR, now=NOW)
+    assert (withdrawal.changed, withdrawal.cancelled) == (True, 3)
     again = services.withdraw(template_id=template.pk, actor=AUTHOR, now=NOW)
     assert (again.changed, again.cancelled) == (False, 0)
     assert subscribers.cancelled == [template.pk]
@@ -215,8 +215,8 @@ def test_the_arrows_of_a_templates_life(subscribers: Subscribers) -> None:
         publish(template)
     with pytest.raises(InvalidTransition):
         services.reopen(template_id=template.pk, actor=AUTHOR, now=NOW)
-    told = list(OutboxEvent.objects.order_by("id").values_list("type", flat=True))
-    assert told == ["template.published", "template.published", "template.withdrawn"]
+    types = list(OutboxEvent.objects.order_by("id").values_list("type", flat=True))
+    assert types == ["template.published", "template.published", "template.withdrawn"]
     for step in (services.close_to_new, services.reopen, services.withdraw):
         with pytest.raises(NotFound):
             step(template_id=0, actor=AUTHOR, now=NOW)
@@ -400,5 +400,5 @@ def test_a_price_of_tier_pro_alone_is_not_enough() -> None:
     # the control: with a price that somebody can have it is published and offered
     Price.objects.create(template=template, monthly_fee=999, effective_from=make.TEST_NOW.date())
     publish(template)
-    found = offered(partner_id=None, environment="live", day=make.TEST_NOW.date())
-    assert [row.pk for row in found] == [template.pk]
+    templates = offered(partner_id=None, environment="live", day=make.TEST_NOW.date())
+    assert [row.pk for row in templates] == [template.pk]

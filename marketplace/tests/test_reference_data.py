@@ -162,12 +162,12 @@ def test_a_freeze_row_needs_a_known_underlying(tmp_path: Path) -> None:
 
 def test_expiries_and_strikes_as_listed() -> None:
     make.load_test_contracts()
-    found = expiries("NIFTY", DAY)
-    assert found[:2] == (dt.date(2026, 8, 4), dt.date(2026, 8, 11))
+    listed = expiries("NIFTY", DAY)
+    assert listed[:2] == (dt.date(2026, 8, 4), dt.date(2026, 8, 11))
     assert expiries("NIFTY", DAY + dt.timedelta(days=1))[0] == dt.date(2026, 8, 11)
     assert expiries("BANKNIFTY", DAY)[0] == dt.date(2026, 8, 25)
     assert expiries("FINNIFTY", DAY) == ()
-    ladder = strikes("NIFTY", found[0], "CE")
+    ladder = strikes("NIFTY", listed[0], "CE")
     assert list(ladder) == sorted(ladder)
     assert (len(ladder), Decimal(25_000) in ladder) == (65, True)
     assert strikes("NIFTY", DAY + dt.timedelta(days=1), "CE") == ()
@@ -227,6 +227,6 @@ def test_the_market_that_definitions_are_checked_against(
 def test_the_price_in_force() -> None:
     template = make.make_template(fee=999)
     assert price_in_force(template.pk, None, dt.date(2024, 12, 31)) is None
-    found = price_in_force(template.pk, 7, DAY)
-    assert found is not None
-    assert found.monthly_fee == Decimal("999.00")
+    price = price_in_force(template.pk, 7, DAY)
+    assert price is not None
+    assert price.monthly_fee == Decimal("999.00")

@@ -60,15 +60,15 @@ def test_the_shipped_rows_have_public_sources() -> None:
     ],
 )
 def test_the_latest_exit_by_the_session(hours: Hours, latest: str) -> None:
-    found = limits(hours, in_force(square_offs(), DAY))
-    assert found.latest == dt.time.fromisoformat(latest)
-    assert found.why_latest.startswith("Zerodha closes intraday positions from ")
+    bounds = limits(hours, in_force(square_offs(), DAY))
+    assert bounds.latest == dt.time.fromisoformat(latest)
+    assert bounds.why_latest.startswith("Zerodha closes intraday positions from ")
 
 
 def test_without_a_known_cut_off_the_close_counts() -> None:
-    found = limits(ORDINARY, ())
-    assert found.latest == dt.time(15, 38)
-    assert found.why_latest.startswith("the session closes at 15:40")
+    bounds = limits(ORDINARY, ())
+    assert bounds.latest == dt.time(15, 38)
+    assert bounds.why_latest.startswith("the session closes at 15:40")
 
 
 @given(hours=hours_of, known=st.lists(rows, max_size=5))

@@ -226,9 +226,11 @@ def test_somebody_elses_change_is_not_overwritten_unasked(staff: Client) -> None
     page = answer.content.decode()
     assert "Somebody else changed this template since you opened it (at 09:00:05 IST)." in page
     assert Leg.objects.filter(lots=2).count() == 1
-    kept = fields_of(page)
-    assert kept["strategies-0-legs-0-lots"] == ["3"]
-    assert staff.post(url, kept).status_code == 302, "what was read is overwritten when asked again"
+    fields = fields_of(page)
+    assert fields["strategies-0-legs-0-lots"] == ["3"]
+    assert staff.post(url, fields).status_code == 302, (
+        "what was read is overwritten when asked again"
+    )
     assert Leg.objects.filter(lots=3).count() == 1
 
 
@@ -237,8 +239,8 @@ def test_what_somebody_removed_meanwhile_can_be_saved_as_new(staff: Client) -> N
     template = make.make_short_straddle()
     url = reverse("admin:marketplace_template_change", args=[template.pk])
     mine = fields_of(staff.get(url).content.decode()) | {"strategies-0-legs-1-lots": "7"}
-    gone = Leg.objects.order_by("position")[1]
-    gone.delete()
+    removed = Leg.objects.order_by("position")[1]
+    removed.delete()
     answer = staff.post(url, mine)
     page = answer.content.decode()
     assert errors_of(page) == [
@@ -246,7 +248,7 @@ def test_what_somebody_removed_meanwhile_can_be_saved_as_new(staff: Client) -> N
     ]
     assert staff.post(url, fields_of(page)).status_code == 302
     added = Leg.objects.get(lots=7)
-    assert added.key != gone.key
+    assert added.key != removed.key
 
 
 def test_close_reopen_and_withdraw_ask_first(staff: Client) -> None:
@@ -330,19 +332,22 @@ def test_a_duplicate_strategy_name_is_a_field_error(
     page = answer.content.decode()
     assert answer.status_code == 200
     assert errors_of(page) == ["Another strategy has this name; choose a different one."]
-    kept = fields_of(page)
-    assert {name: kept[name] for name in values if name in kept} == {
-        name: [value] for name, value in values.items() if name in kept
+    fields = fields_of(page)
+    assert {name: fields[name] for name in values if name in fields} == {
+        name: [value] for name, value in values.items() if name in fields
     }
     assert not Template.objects.exists()
-    again = staff.post(ADD, kept | {"strategies-1-name": "Put wing"})
+    again = staff.post(ADD, fields | {"strategies-1-name": "Put wing"})
     assert again.status_code == 302
 
 
 def test_the_pay_off_of_two_strategies_with_one_name_is_drawn(staff: Client) -> None:
     answer = staff.post(PAYOFF, two_strategies())
     assert answer.status_code == 200
-    assert [one["strategy"] for one in answer.json()["pictures"]] == ["Iron condor", "Iron condor"]
+    assert [picture["strategy"] for picture in answer.json()["pictures"]] == [
+        "Iron condor",
+        "Iron condor",
+    ]
 
 
 def test_an_invalid_leg_is_named_and_there_is_no_total(staff: Client) -> None:
@@ -427,7 +432,10 @@ def test_strategies_may_swap_their_names(staff: Client) -> None:
     values = fields_of(staff.get(url).content.decode())
     swapped = {"strategies-0-name": "Wing", "strategies-1-name": "Iron condor"}
     assert staff.post(url, values | swapped).status_code == 302
-    assert [one.name for one in draft_definition(template.pk).strategies] == ["Wing", "Iron condor"]
+    assert [strategy.name for strategy in draft_definition(template.pk).strategies] == [
+        "Wing",
+        "Iron condor",
+    ]
 
 
 def test_a_second_fee_of_one_day_is_refused_in_words(staff: Client) -> None:

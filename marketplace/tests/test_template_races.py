@@ -47,11 +47,11 @@ def test_of_two_templates_with_one_name_one_is_saved(
 
     def together(name: str, template: Template) -> bool:
         """Nobody saves before both have looked."""
-        found = name_is_taken(name, template)
-        looks.append(found)
+        is_taken = name_is_taken(name, template)
+        looks.append(is_taken)
         if len(looks) <= 2:
             both.wait()
-        return found
+        return is_taken
 
     monkeypatch.setattr("marketplace.admin.forms.name_is_taken", together)
     with time_machine.travel(make.TEST_NOW, tick=False):
@@ -61,8 +61,8 @@ def test_of_two_templates_with_one_name_one_is_saved(
     assert looks[:2] == [False, False], "control: both had seen the name free"
     assert sorted(answer.status_code for answer in answers) == [200, 302]
     assert Template.objects.count() == 1
-    (kept,) = (answer for answer in answers if answer.status_code == 200)
-    page = kept.content.decode()
+    (refused,) = (answer for answer in answers if answer.status_code == 200)
+    page = refused.content.decode()
     assert "Another template has this name; choose a different one." in page
     saved = draft_definition(Template.objects.get().pk).strategies[0].legs[0].lots
     assert {saved, int(fields_of(page)["strategies-0-legs-0-lots"][0])} == {1, 7}
@@ -80,5 +80,5 @@ def test_of_two_saves_of_one_template_the_second_is_told(monkeypatch: pytest.Mon
         posts = [page | {"strategies-0-legs-0-lots": str(lots)} for lots in (3, 7)]
         answers = post_together(url, posts)
     assert sorted(answer.status_code for answer in answers) == [200, 302]
-    (told,) = (answer for answer in answers if answer.status_code == 200)
-    assert "Somebody else changed this template since you opened it" in told.content.decode()
+    (refused,) = (answer for answer in answers if answer.status_code == 200)
+    assert "Somebody else changed this template since you opened it" in refused.content.decode()

@@ -32,8 +32,8 @@ class PartnerFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Every partner by name."""
-        found = Partner.objects.order_by("slug").values_list("id", "slug")
-        return [("none", "direct"), *((str(number), slug) for number, slug in found)]
+        partners = Partner.objects.order_by("slug").values_list("id", "slug")
+        return [("none", "direct"), *((str(number), slug) for number, slug in partners)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Rows of the chosen partner."""
@@ -90,7 +90,7 @@ def secret_page(page: Any, request: HttpRequest, public_id: str) -> HttpResponse
     if request.method != "GET" or request.headers.get("Sec-Purpose", "").startswith("prefetch"):
         return HttpResponseNotAllowed(["GET"])  # a HEAD would use the secret up without showing it
     try:
-        found = one_time_secrets.show(
+        showing = one_time_secrets.show(
             public_id=public_id, staff_id=int(request.user.pk or 0), now=clock.now()
         )
     except NotFound as error:
@@ -98,8 +98,8 @@ def secret_page(page: Any, request: HttpRequest, public_id: str) -> HttpResponse
     context = {
         **page.admin_site.each_context(request),
         "opts": page.opts,
-        "title": found.page.title if found.page else "This secret is not shown again",
-        "showing": found,
+        "title": showing.page.title if showing.page else "This secret is not shown again",
+        "showing": showing,
     }
     response = TemplateResponse(request, "partners/secret_once.html", context)
     response.headers["Cache-Control"] = "no-store"

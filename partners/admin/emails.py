@@ -82,12 +82,12 @@ def changes_of(request: HttpRequest, customer: Customer) -> Sequence[Panel]:
             with_confirmation(EmailChange.objects.filter(customer=customer)),
             {"customer__id__exact": customer.pk},
             ("When", "From", "To", "By", "Confirmed"),
-            lambda one: (
-                day_cell(one.changed_at),
-                Cell(one.from_email),
-                Cell(one.to_email),
-                Cell(who_changed(one)),
-                day_cell(one.confirmed_at) if one.confirmed_at else Cell("Not confirmed"),
+            lambda change: (
+                day_cell(change.changed_at),
+                Cell(change.from_email),
+                Cell(change.to_email),
+                Cell(who_changed(change)),
+                day_cell(change.confirmed_at) if change.confirmed_at else Cell("Not confirmed"),
             ),
             "The address is the first one.",
         )

@@ -131,7 +131,7 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
         """The consequences, shown before enabling."""
         return [
             "Events from now on are posted to it.",
-            f"{_held(obj)} Replay range sends what is held, once the endpoint is enabled.",
+            f"{_held_sentence(obj)} Replay range sends what is held, once the endpoint is enabled.",
         ]
 
     @confirmed(
@@ -159,13 +159,13 @@ class WebhookEndpointAdmin(PartnerColumn, ReadOnlyAdmin):
     def explain_replay_range(self, request: HttpRequest, obj: WebhookEndpoint) -> list[str]:
         """The consequences, shown before replaying."""
         return [
-            _held(obj),
+            _held_sentence(obj),
             "Everything in the range that was held or failed is posted again, within minutes, with "
             "its own event id.",
         ]
 
 
-def _held(endpoint: WebhookEndpoint) -> str:
+def _held_sentence(endpoint: WebhookEndpoint) -> str:
     """How many of an endpoint's deliveries are held, and since when."""
     held = held_deliveries(endpoint)
     if held is None:

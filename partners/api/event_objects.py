@@ -19,11 +19,13 @@ def shown(events: Sequence[OutboxEvent], now: dt.datetime) -> Mapping[str, Mappi
     if not mine:
         return {}
     rows = Customer.objects.filter(public_id__in={event.object_id for event in mine})
-    found = {
+    customers = {
         (row.partner_id, row.environment, row.public_id): plain(
             CustomerObject(customer_row(row)).data
         )
         for row in rows
     }
-    keys = {one.event_id: (one.partner_id, one.environment, one.object_id) for one in mine}
-    return {event_id: found[key] for event_id, key in keys.items() if key in found}
+    keys = {
+        event.event_id: (event.partner_id, event.environment, event.object_id) for event in mine
+    }
+    return {event_id: customers[key] for event_id, key in keys.items() if key in customers}

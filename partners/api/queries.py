@@ -54,14 +54,14 @@ def _look_ups(request: Request, prefix: str) -> dict[str, Any]:
     external_id = _checked(request, "external_user_id", ExternalIdField())
     if external_id is None:
         return {} if email is None else {f"{prefix}email": email}
-    me = partner_of(request)
-    found = named_customer(
-        partner_id=me.partner_id,
-        environment=me.environment,
+    caller = partner_of(request)
+    customer = named_customer(
+        partner_id=caller.partner_id,
+        environment=caller.environment,
         external_user_id=external_id,
         email=email or "",
     )
-    return {f"{prefix}id": found.pk if found else _NOBODY}
+    return {f"{prefix}id": customer.pk if customer else _NOBODY}
 
 
 def _checked(request: Request, name: str, field: EmailField | ExternalIdField) -> str | None:

@@ -121,9 +121,9 @@ def change_external_id(
     For our staff only: a partner that sent an id with somebody else's address cannot correct it.
     NotFound; InvalidRequest; ExternalIdTaken if another customer of the partner has the id.
     """
-    wanted = ""
+    new_id = ""
     if external_user_id:
-        wanted = clean_names(external_user_id=external_user_id, email="").external_id
+        new_id = clean_names(external_user_id=external_user_id, email="").external_id
     reason = _checked_reason(reason)
     try:
         with transaction.atomic():
@@ -132,9 +132,9 @@ def change_external_id(
             )
             if customer is None:
                 raise NotFound
-            if customer.external_user_id == wanted:
+            if customer.external_user_id == new_id:
                 return Changed(customer, False)
-            customer.external_user_id = wanted
+            customer.external_user_id = new_id
             customer.save(update_fields=["external_user_id"])
             record_external_id(customer, "customer.external_id_changed", actor, reason)
     except IntegrityError as error:

@@ -119,20 +119,20 @@ def look(token: str, now: dt.datetime) -> Look:
     """What a link would do now; changes nothing."""
     if not token or len(token) > _MAX_TOKEN or not token.isascii():
         return Look(Standing.UNKNOWN)
-    found = (
+    confirmation = (
         EmailConfirmation.objects.select_related("customer")
         .filter(token_hash=fingerprint(token, purpose=_STORED))
         .first()
     )
-    if found is None or not hmac.compare_digest(token, token_of(found)):
+    if confirmation is None or not hmac.compare_digest(token, token_of(confirmation)):
         return Look(Standing.UNKNOWN)
-    if found.confirmed_at is not None:
-        return Look(Standing.DONE, found)
-    if found.email != found.customer.email:
-        return Look(Standing.REPLACED, found)
-    if now >= found.expires_at:
-        return Look(Standing.EXPIRED, found)
-    return Look(Standing.OPEN, found)
+    if confirmation.confirmed_at is not None:
+        return Look(Standing.DONE, confirmation)
+    if confirmation.email != confirmation.customer.email:
+        return Look(Standing.REPLACED, confirmation)
+    if now >= confirmation.expires_at:
+        return Look(Standing.EXPIRED, confirmation)
+    return Look(Standing.OPEN, confirmation)
 
 
 def confirm(*, token: str, now: dt.datetime) -> Look:
@@ -141,14 +141,14 @@ def confirm(*, token: str, now: dt.datetime) -> Look:
     Two simultaneous calls confirm once. A concurrent change of the address is waited for.
     """
     with transaction.atomic():
-        found = look(token, now)
-        if found.standing is not Standing.OPEN or found.confirmation is None:
-            return found
-        Customer.objects.select_for_update(no_key=True).get(pk=found.confirmation.customer_id)
-        found = look(token, now)  # read again, now that nobody else can change it
-        if found.standing is not Standing.OPEN or found.confirmation is None:
-            return found
-        confirmation, customer = found.confirmation, found.confirmation.customer
+        link = look(token, now)
+        if link.standing is not Standing.OPEN or link.confirmation is None:
+            return link
+        Customer.objects.select_for_update(no_key=True).get(pk=link.confirmation.customer_id)
+        link = look(token, now)  # read again, now that nobody else can change it
+        if link.standing is not Standing.OPEN or link.confirmation is None:
+            return link
+        confirmation, customer = link.confirmation, link.confirmation.customer
         confirmation.confirmed_at = customer.email_confirmed_at = now
         confirmation.save(update_fields=["confirmed_at"])
         customer.save(update_fields=["email_confirmed_at"])

@@ -63,13 +63,13 @@ def confirm_email(request: HttpRequest) -> HttpResponse:
     return _page(request, look(token, now), token)
 
 
-def _page(request: HttpRequest, found: Look, token: str) -> HttpResponse:
-    status, title, sentences = _SAYS[found.standing]
-    email = found.confirmation.email if found.confirmation else ""
+def _page(request: HttpRequest, link: Look, token: str) -> HttpResponse:
+    status, title, sentences = _SAYS[link.standing]
+    email = link.confirmation.email if link.confirmation else ""
     shown = {
         "title": title,
         "sentences": [sentence.format(email=email) for sentence in sentences],
-        "token": token if found.standing is Standing.OPEN else "",
+        "token": token if link.standing is Standing.OPEN else "",
     }
     response = render(request, "partners/confirm_email.html", shown, status=status)
     response.headers["Referrer-Policy"] = "no-referrer"  # the URL contains the token

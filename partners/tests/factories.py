@@ -66,9 +66,9 @@ def make_customer(
         email=email or f"user{next(_numbers)}@example.com",
         now=clock.now(),
     )
-    wanted = (customer.state or "33") if state is None else state
-    if wanted != customer.state:
-        customer.state = wanted
+    chosen = (customer.state or "33") if state is None else state
+    if chosen != customer.state:
+        customer.state = chosen
         customer.save(update_fields=["state"])
     return customer
 

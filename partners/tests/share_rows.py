@@ -14,7 +14,9 @@ TODAY = dt.date(2026, 8, 4)
 
 def post_shares(staff: Client, partner: Partner, *rows: dict[str, str], stored: int = 0) -> Any:
     """The partner's page as it stands, with new share rows below ``stored`` read-only ones."""
-    kept = RevenueShare.objects.filter(partner=partner).order_by("-effective_from", "-id")[:stored]
+    shares = RevenueShare.objects.filter(partner=partner).order_by("-effective_from", "-id")[
+        :stored
+    ]
     values = {
         "name": partner.name,
         "type": partner.type,
@@ -27,7 +29,7 @@ def post_shares(staff: Client, partner: Partner, *rows: dict[str, str], stored: 
         "keys-TOTAL_FORMS": "0",
         "keys-INITIAL_FORMS": "0",
     }
-    for number, share in enumerate(kept):
+    for number, share in enumerate(shares):
         values |= {
             f"revenue_shares-{number}-id": str(share.pk),
             f"revenue_shares-{number}-partner": str(partner.pk),

@@ -183,15 +183,15 @@ def test_rotation_and_revocation(console: Client) -> None:
     secret = shown(page.content.decode(), "api-secret")
     fresh = IssuedKey(issued.key_id, issued.key_public_id, issued.key, secret, issued.expires_at)
     route, body = "/partner/user-tokens", {"user_email": "a@b.in"}
-    for one in (issued, fresh):
-        assert partner_client(one).post(route, body).status_code == 201
+    for issued_key in (issued, fresh):
+        assert partner_client(issued_key).post(route, body).status_code == 201
 
     asked = confirm(console, f"{base}/revoke/", {"confirm": "yes"})
     assert "cannot be undone" in asked.content.decode()
     assert partner_client(fresh).post(route, body).status_code == 201
     assert confirm(console, f"{base}/revoke/", {"again": "yes"}).status_code == 302
-    for one in (issued, fresh):
-        assert partner_client(one).post(route, body).status_code == 401
+    for issued_key in (issued, fresh):
+        assert partner_client(issued_key).post(route, body).status_code == 401
 
 
 def test_suspension_is_confirmed_with_a_reason(console: Client) -> None:

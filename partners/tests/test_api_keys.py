@@ -18,11 +18,11 @@ environments = st.sampled_from(["live", "test"])
 @given(slugs, environments)
 def test_what_is_made_parses(slug: str, environment: str) -> None:
     key = parse_key(new_key(slug, environment))
-    made = new_secret(slug, environment)
-    secret = parse_secret(made.text)
+    issued = new_secret(slug, environment)
+    secret = parse_secret(issued.text)
     assert key is not None
-    assert secret == made
-    assert len(made.tail) == 48
+    assert secret == issued
+    assert len(issued.tail) == 48
     assert (key.slug, key.environment) == (slug, environment)
     assert secret.belongs_to(key)
 

@@ -131,7 +131,9 @@ def test_an_address_is_changed_and_confirmed_from_its_mail(page: Page) -> None:
         page.goto(f"/admin/partners/{name}/")
         look(page, f"email-{name}")
     mails.send_due(now=clock.now())
-    (body,) = (str(one.body) for one in mail.outbox if one.to == ["asha.rao@example.net"])
+    (body,) = (
+        str(message.body) for message in mail.outbox if message.to == ["asha.rao@example.net"]
+    )
     link = re.search(r"/confirm-email\?token=\S+", body)
     assert link is not None
     for scheme in ("light", "dark"):

@@ -45,19 +45,19 @@ def change(customer: Customer, email: str) -> Any:
 
 def test_one_id_with_many_addresses_at_once_is_one_person() -> None:
     partner = make_partner()
-    found = at_once(THREADS, lambda number: call(partner, "A1", f"a{number}@example.com").pk)
-    assert len(set(found)) == 1
+    ids = at_once(THREADS, lambda number: call(partner, "A1", f"a{number}@example.com").pk)
+    assert len(set(ids)) == 1
     assert Customer.objects.get().external_user_id == "A1"
 
 
 def test_of_many_ids_for_one_address_the_first_wins() -> None:
     partner = make_partner()
-    found = at_once(
+    answers = at_once(
         THREADS,
         lambda number: call(partner, f"A{number}", "asha@example.com").external_user_id,
         errors=(ExternalIdDiffers,),
     )
-    given = [one for one in found if not isinstance(one, DomainError)]
+    given = [answer for answer in answers if not isinstance(answer, DomainError)]
     assert given == [Customer.objects.get().external_user_id]
 
 
@@ -77,32 +77,32 @@ def test_one_id_for_many_people_at_once_goes_to_one_of_them() -> None:
     partner = make_partner()
     for number in range(THREADS):
         make_customer(partner, f"a{number}@example.com")
-    found = at_once(
+    answers = at_once(
         THREADS,
         lambda number: call(partner, "A1", f"a{number}@example.com").pk,
         errors=(EmailDiffers,),
     )
-    (given,) = [one for one in found if not isinstance(one, DomainError)]
+    (given,) = [answer for answer in answers if not isinstance(answer, DomainError)]
     assert Customer.objects.get(external_user_id="A1").pk == given
 
 
 def test_of_many_who_want_one_address_one_gets_it() -> None:
     partner = make_partner()
     people = [make_customer(partner, f"a{number}@example.com") for number in range(THREADS)]
-    found = at_once(
+    answers = at_once(
         THREADS, lambda number: change(people[number], "new@example.com"), errors=(EmailTaken,)
     )
-    assert sum(isinstance(one, EmailTaken) for one in found) == THREADS - 1
+    assert sum(isinstance(answer, EmailTaken) for answer in answers) == THREADS - 1
     assert EmailChange.objects.count() == 1
 
 
 def test_swapping_addresses_is_refused_without_a_deadlock() -> None:
     """Two customers want each other's address at the same time."""
     partner = make_partner()
-    one, two = make_customer(partner, "one@x.in"), make_customer(partner, "two@x.in")
-    wishes = [(one, "two@x.in"), (two, "one@x.in")]
-    found = at_once(2, lambda number: change(*wishes[number]), errors=(EmailTaken,))
-    assert [type(one) for one in found] == [EmailTaken, EmailTaken]
+    first, second = make_customer(partner, "one@x.in"), make_customer(partner, "two@x.in")
+    wishes = [(first, "two@x.in"), (second, "one@x.in")]
+    answers = at_once(2, lambda number: change(*wishes[number]), errors=(EmailTaken,))
+    assert [type(answer) for answer in answers] == [EmailTaken, EmailTaken]
 
 
 # -- the look beforehand sees nothing: the constraint decides --------------------------------------
@@ -153,7 +153,7 @@ def test_control_without_the_translation_it_would_be_a_crash(
 def test_control_who_does_not_look_again_makes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "_LOOKS", 1)
     partner = make_partner()
-    found = at_once(
+    answers = at_once(
         THREADS, lambda number: call(partner, "A1", f"a{number}@x.in"), errors=(DomainError,)
     )
-    assert any(isinstance(one, DomainError) for one in found)
+    assert any(isinstance(answer, DomainError) for answer in answers)

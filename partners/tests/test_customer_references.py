@@ -42,8 +42,8 @@ def test_the_table_of_the_documents(
     outcome: Outcome,
     key: int | None,
 ) -> None:
-    found = resolve(external_id, email, by_id, by_email)
-    assert (found.outcome, found.key) == (outcome, key)
+    resolved = resolve(external_id, email, by_id, by_email)
+    assert (resolved.outcome, resolved.key) == (outcome, key)
 
 
 def test_nobody_named_is_a_mistake_of_ours() -> None:
@@ -62,20 +62,22 @@ class Tenant:
     people: list[Known] = field(default_factory=list)
 
     def find(self, external_id: str, email: str) -> tuple[Known | None, Known | None]:
-        by_id = next((one for one in self.people if external_id == one.external_id != ""), None)
-        return by_id, next((one for one in self.people if one.email == email), None)
+        by_id = next(
+            (person for person in self.people if external_id == person.external_id != ""), None
+        )
+        return by_id, next((person for person in self.people if person.email == email), None)
 
     def call(self, external_id: str, email: str) -> Known | None:
         """What one call of a partner does; the customer it acts for."""
-        found = self.rule(external_id, email, *self.find(external_id, email))
-        if found.outcome is Outcome.MAKE:
+        resolved = self.rule(external_id, email, *self.find(external_id, email))
+        if resolved.outcome is Outcome.MAKE:
             self.people.append(Known(len(self.people), external_id, email))
             return self.people[-1]
-        if found.key is None:
+        if resolved.key is None:
             return None
-        if found.outcome is Outcome.ADOPT:
-            self.people[found.key] = replace(self.people[found.key], external_id=external_id)
-        return self.people[found.key]
+        if resolved.outcome is Outcome.ADOPT:
+            self.people[resolved.key] = replace(self.people[resolved.key], external_id=external_id)
+        return self.people[resolved.key]
 
 
 def judge(calls: list[tuple[str, str]], rule: Rule) -> None:
@@ -84,26 +86,26 @@ def judge(calls: list[tuple[str, str]], rule: Rule) -> None:
     owner: dict[str, int] = {}  # of an id, from the first call that it led to somebody
     for external_id, email in calls:
         before = list(tenant.people)
-        them = tenant.call(external_id, email)
+        customer = tenant.call(external_id, email)
         # an id that was given stays, an address changes by no call, and nobody is gone
         assert len(tenant.people) - len(before) in (0, 1)
         for was, now in zip(before, tenant.people, strict=False):
             assert (now.key, now.email) == (was.key, was.email)
             assert now.external_id == (was.external_id or now.external_id)
-        emails = [one.email for one in tenant.people]
-        ids = [one.external_id for one in tenant.people if one.external_id]
+        emails = [person.email for person in tenant.people]
+        ids = [person.external_id for person in tenant.people if person.external_id]
         assert (len(set(emails)), len(set(ids))) == (len(emails), len(ids))
-        if them is None:
+        if customer is None:
             assert tenant.people == before  # a refusal writes nothing
             continue
         # whoever is named by an id has it, and always was the same person
         if external_id:
-            assert them.external_id == external_id
-            assert owner.setdefault(external_id, them.key) == them.key
+            assert customer.external_id == external_id
+            assert owner.setdefault(external_id, customer.key) == customer.key
         else:
-            assert them.email == email
+            assert customer.email == email
         # an address that is somebody else's was refused
-        assert all(one.key == them.key for one in tenant.people if one.email == email)
+        assert all(person.key == customer.key for person in tenant.people if person.email == email)
 
 
 IDS = st.sampled_from(["", "A", "a", "B"])
@@ -132,10 +134,10 @@ def never_refusing(
     external_id: str, email: str, by_id: Known | None, by_email: Known | None
 ) -> Resolved:
     """An address of somebody with an id is given to the next one who asks."""
-    found = resolve(external_id, email, by_id, by_email)
-    if found.outcome is Outcome.OTHER_ID and by_email is not None:
+    resolved = resolve(external_id, email, by_id, by_email)
+    if resolved.outcome is Outcome.OTHER_ID and by_email is not None:
         return Resolved(Outcome.ADOPT, by_email.key)
-    return found
+    return resolved
 
 
 @pytest.mark.parametrize("rule", [by_address_first, never_refusing])

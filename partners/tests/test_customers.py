@@ -25,7 +25,7 @@ THREADS = 8
 def in_parallel(work: Callable[[int], object]) -> list[object]:
     """Run ``work`` in real parallel connections; exceptions are results."""
 
-    def one(number: int) -> object:
+    def attempt(number: int) -> object:
         try:
             return work(number)
         except IntegrityError as error:
@@ -34,7 +34,7 @@ def in_parallel(work: Callable[[int], object]) -> list[object]:
             connection.close()
 
     with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(one, range(THREADS)))
+        return list(pool.map(attempt, range(THREADS)))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -99,17 +99,17 @@ def test_control_the_same_race_without_conflict_handling_fails() -> None:
 @pytest.mark.django_db
 def test_one_e_mail_is_one_customer_per_tenant() -> None:
     first, second = make_partner(), make_partner()
-    made = {
+    ids = {
         find_or_create_customer(
             partner_id=partner_id, environment=environment, email="a@b.in", now=clock.now()
         ).public_id
         for partner_id in (first.pk, second.pk, None)
         for environment in ("live", "test")
     }
-    assert len(made) == 6
-    found = named_customer(partner_id=first.pk, environment="test", email="A@B.IN")
-    assert found is not None
-    assert found.public_id in made
+    assert len(ids) == 6
+    customer = named_customer(partner_id=first.pk, environment="test", email="A@B.IN")
+    assert customer is not None
+    assert customer.public_id in ids
 
 
 @pytest.mark.django_db

@@ -46,10 +46,10 @@ def change(customer: Customer, email: str = NEW, now: dt.datetime = NOW) -> bool
 
 def link_to(recipient: str) -> str:
     """The link in the last mail to an address, from its path on."""
-    body = next(str(one.body) for one in reversed(mail.outbox) if one.to == [recipient])
-    found = re.search(r"^https?://\S+$", body, re.MULTILINE)
-    assert found is not None
-    parts = urlsplit(found[0])
+    body = next(str(message.body) for message in reversed(mail.outbox) if message.to == [recipient])
+    match = re.search(r"^https?://\S+$", body, re.MULTILINE)
+    assert match is not None
+    parts = urlsplit(match[0])
     return f"{parts.path}?{parts.query}"
 
 
@@ -67,8 +67,8 @@ def test_a_change_is_history_and_the_audit_names_no_address(asha: Customer) -> N
     assert (row.actor_kind, row.reason) == ("SYSTEM", "asked by phone")
     entry = AuditEntry.objects.get(action="customer.email_changed")
     assert entry.data == {"change": row.pk, "reason": "asked by phone"}
-    told = OutboxEvent.objects.get(type="customer.email_changed")
-    assert (told.object_id, told.payload["user_email"]) == (asha.public_id, NEW)
+    event = OutboxEvent.objects.get(type="customer.email_changed")
+    assert (event.object_id, event.payload["user_email"]) == (asha.public_id, NEW)
 
 
 def test_the_same_address_again_changes_nothing(asha: Customer) -> None:
@@ -140,13 +140,13 @@ def test_the_old_address_does_not_learn_the_new_one(asha: Customer) -> None:
     asha.save()
     change(asha)
     assert mails.send_due(now=NOW) == 2
-    to_new, to_old = (next(m for m in mail.outbox if m.to == [one]) for one in (NEW, OLD))
+    to_new, to_old = (next(m for m in mail.outbox if m.to == [address]) for address in (NEW, OLD))
     assert "Zebu Securities has told QuantLeap" in str(to_new.body)
     assert "until 7 Dec 2026, 10:30 IST" in str(to_new.body)
     assert "on 30 Nov 2026, 10:30 IST your e-mail address at Zebu Securities" in str(to_old.body)
-    for one in (to_new, to_old):
-        text = str(one.message())
-        assert "Asha" not in text.replace(f"To: {one.to[0]}", "")  # a typo is a stranger's
+    for message in (to_new, to_old):
+        text = str(message.message())
+        assert "Asha" not in text.replace(f"To: {message.to[0]}", "")  # a typo is a stranger's
     assert NEW not in str(to_old.message())
     assert "confirm-email" not in str(to_old.body)
     assert mails.send_due(now=NOW + dt.timedelta(days=9)) == 0
@@ -220,8 +220,8 @@ def test_a_link_for_an_address_of_before_confirms_nothing(asha: Customer) -> Non
     mails.send_due(now=NOW)
     token = token_to(NEW)
     change(asha, "third@example.com", NOW + dt.timedelta(hours=1))
-    found = confirmations.confirm(token=token, now=NOW + dt.timedelta(hours=2))
-    assert found.standing is Standing.REPLACED
+    link = confirmations.confirm(token=token, now=NOW + dt.timedelta(hours=2))
+    assert link.standing is Standing.REPLACED
     assert not EmailConfirmation.objects.filter(confirmed_at__isnull=False).exists()
 
 
@@ -249,10 +249,10 @@ def test_a_token_with_another_signature_opens_nothing(asha: Customer) -> None:
     row = EmailConfirmation.objects.get()
     forged = f"{row.public_id}.{'0' * 64}"
     hashed = fingerprint(forged, purpose="partners.email_confirmation.stored")
-    made = EmailConfirmation.objects.create(
+    stored = EmailConfirmation.objects.create(
         customer=asha, email=NEW, token_hash=hashed, expires_at=NOW + VALID_FOR
     )
-    assert made.token_hash == hashed
+    assert stored.token_hash == hashed
     assert confirmations.look(forged, NOW).standing is Standing.UNKNOWN
 
 
@@ -329,8 +329,8 @@ def test_staff_change_an_address_after_reading_it_twice(asha: Customer, staff: C
     assert "Not confirmed: asked on" in shown
     assert OLD in shown  # the panel of changes
     for model, term in (("emailchange", "ASHA@ex"), ("customermail", "asha.rao")):
-        found = staff.get(reverse(f"admin:partners_{model}_changelist"), {"q": term})
-        assert NEW in found.content.decode(), model
+        answer = staff.get(reverse(f"admin:partners_{model}_changelist"), {"q": term})
+        assert NEW in answer.content.decode(), model
 
 
 def test_staff_ask_for_a_confirmation_of_a_first_address(asha: Customer, staff: Client) -> None:
@@ -366,8 +366,8 @@ def test_staff_put_a_wrong_id_right_and_find_people_by_it(asha: Customer, staff:
     entry = AuditEntry.objects.filter(action="customer.external_id_changed").first()
     assert entry is not None
     assert "right-1" not in str(entry.data)
-    found = staff.get(reverse("admin:partners_customer_changelist"), {"q": "right-"})
-    assert OLD in found.content.decode()
+    answer = staff.get(reverse("admin:partners_customer_changelist"), {"q": "right-"})
+    assert OLD in answer.content.decode()
 
 
 def test_a_mail_is_sent_again_while_its_link_works(asha: Customer, staff: Client) -> None:

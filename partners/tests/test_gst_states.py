@@ -45,7 +45,7 @@ def test_the_list_is_dated() -> None:
     assert "38" not in in_force(dt.date(2019, 10, 30))
     assert in_force(dt.date(2019, 10, 31))["38"] == "Ladakh"
     for day in (before, after, TODAY):
-        codes = [one.code for one in STATES if one.first <= day <= one.last]
+        codes = [state.code for state in STATES if state.first <= day <= state.last]
         assert len(codes) == len(set(codes))
 
 
@@ -134,15 +134,15 @@ def test_three_routes_fill_a_missing_state() -> None:
 @pytest.mark.django_db
 def test_a_wrong_state_is_changed_with_a_reason_and_written_down() -> None:
     customer = make_customer(make_partner(), state="27")
-    wanted: dict[str, Any] = {"customer_id": customer.pk, "actor": SYSTEM, "now": clock.now()}
+    arguments: dict[str, Any] = {"customer_id": customer.pk, "actor": SYSTEM, "now": clock.now()}
     address = " 4, Anna Salai \n\n Chennai 600002 "
     assert change_billing_details(
-        **wanted, state="33", billing_address=address, reason="Moved in July"
+        **arguments, state="33", billing_address=address, reason="Moved in July"
     )
     customer.refresh_from_db()
     assert (customer.state, customer.billing_address) == ("33", "4, Anna Salai\nChennai 600002")
     assert not change_billing_details(
-        **wanted, state="33", billing_address=customer.billing_address, reason="Once more"
+        **arguments, state="33", billing_address=customer.billing_address, reason="Once more"
     )
     entry = AuditEntry.objects.get(action="customer.billing_details_changed")
     assert entry.target_id == customer.public_id
@@ -165,9 +165,9 @@ def test_a_wrong_state_is_changed_with_a_reason_and_written_down() -> None:
 )
 def test_what_cannot_stand_on_an_invoice_is_refused(change: dict[str, str], field: str) -> None:
     customer = make_customer(make_partner(), state="27")
-    wanted = {"state": "33", "billing_address": "", "reason": "Moved", **change}
+    details = {"state": "33", "billing_address": "", "reason": "Moved", **change}
     with pytest.raises(InvalidRequest) as refused:
-        change_billing_details(customer_id=customer.pk, actor=SYSTEM, now=clock.now(), **wanted)
+        change_billing_details(customer_id=customer.pk, actor=SYSTEM, now=clock.now(), **details)
     assert list(refused.value.details) == [field]
     customer.refresh_from_db()
     assert customer.state == "27"

@@ -33,8 +33,8 @@ def staff() -> Any:
 
 def errors(answer: Any) -> str:
     context = answer.context
-    forms = [one for formset in context["inline_admin_formsets"] for one in formset.formset.forms]
-    return str([context["adminform"].form.errors, *(one.errors for one in forms)])
+    forms = [form for formset in context["inline_admin_formsets"] for form in formset.formset.forms]
+    return str([context["adminform"].form.errors, *(form.errors for form in forms)])
 
 
 def test_a_price_for_a_partner_is_chosen_by_name(staff: Client) -> None:
@@ -102,15 +102,15 @@ def price_of_nobody(template: Template) -> None:
 
 def test_a_deleted_partner_does_not_block_visibility() -> None:
     """Control: a further partner that does not exist is still refused."""
-    gone, kept = make_partner(), make_partner()
-    template = make.make_template(visibility="PARTNERS", visible_to=[gone.pk])
-    rows, was = Template.objects.filter(pk=template.pk), gone.pk
-    gone.delete()
-    for chosen in ([was, kept.pk], [kept.pk, was], [was]):
+    deleted, other = make_partner(), make_partner()
+    template = make.make_template(visibility="PARTNERS", visible_to=[deleted.pk])
+    rows, was = Template.objects.filter(pk=template.pk), deleted.pk
+    deleted.delete()
+    for chosen in ([was, other.pk], [other.pk, was], [was]):
         rows.update(visible_to=chosen)
     with pytest.raises(IntegrityError, match="no partner 99999"), transaction.atomic():
         rows.update(visible_to=[was, 99999])
-    rows.update(visible_to=[kept.pk])
+    rows.update(visible_to=[other.pk])
     with pytest.raises(IntegrityError, match=f"no partner {was}"), transaction.atomic():
         rows.update(visible_to=[was])
 

@@ -111,7 +111,7 @@ def test_whatever_makes_a_secret_redirects_and_makes_one(make: str, console: Cli
     assert answer.status_code == 302
     assert "/secret/shw_" in answer.url
 
-    def made() -> tuple[int, ...]:
+    def counts() -> tuple[int, ...]:
         return (
             PartnerKey.objects.count(),
             PartnerSecret.objects.count(),
@@ -119,10 +119,10 @@ def test_whatever_makes_a_secret_redirects_and_makes_one(make: str, console: Cli
             len(WebhookEndpoint.objects.values_list("secret").distinct()),
         )
 
-    before = made()
+    before = counts()
     for _ in range(3):
         assert console.get(answer.url).status_code == 200
-    assert made() == before
+    assert counts() == before
 
 
 @makers
@@ -169,11 +169,11 @@ def test_only_the_person_who_asked_sees_it(console: Client) -> None:
 
 def test_nothing_of_the_secret_lies_about_in_the_clear(console: Client) -> None:
     url = issue(console).url
-    kept = SecretShowing.objects.get()
+    showing = SecretShowing.objects.get()
     page = console.get(url).content.decode()
     secret = page.split('id="api-secret"')[1].split(">")[1].split("<")[0]
     assert secret.startswith("sk_")
-    assert secret not in kept.content
+    assert secret not in showing.content
     assert SecretShowing.objects.get().content == ""
     assert secret not in str(list(console.session.items()))
 
@@ -193,8 +193,8 @@ def test_after_ten_minutes_it_is_forgotten(asha: StaffUser) -> None:
     now = clock.now()
     public_id = keep(asha, now)
     late = now + one_time_secrets.LIFETIME
-    found = one_time_secrets.show(public_id=public_id, staff_id=asha.pk, now=late)
-    assert (found.page, found.at, found.back) == (None, None, "/admin/")
+    showing = one_time_secrets.show(public_id=public_id, staff_id=asha.pk, now=late)
+    assert (showing.page, showing.at, showing.back) == (None, None, "/admin/")
     one_time_secrets.forget(now=late)
     assert SecretShowing.objects.get().content == ""
     assert one_time_secrets.forget(now=late + one_time_secrets.REMEMBER) == 1

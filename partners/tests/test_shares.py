@@ -50,9 +50,9 @@ def test_a_mistyped_share_is_superseded_and_audited(staff: Client) -> None:
     first, second = RevenueShare.objects.order_by("id")
     assert (first.superseded_at, second.superseded_at) == (NOW, None)
     entries = AuditEntry.objects.order_by("id")
-    assert [one.action for one in entries] == ["share.set"] * 2  # no edit of nothing beside it
-    assert {(one.actor_id, one.target_id) for one in entries} == {("asha", partner.slug)}
-    assert [one.data for one in entries] == [
+    assert [entry.action for entry in entries] == ["share.set"] * 2  # no edit of nothing beside it
+    assert {(entry.actor_id, entry.target_id) for entry in entries} == {("asha", partner.slug)}
+    assert [entry.data for entry in entries] == [
         {
             "from": 3000,
             "to": 300,
@@ -82,7 +82,7 @@ def test_two_shares_of_one_day_are_refused(staff: Client) -> None:
     assert not RevenueShare.objects.exists()
 
 
-def test_a_second_share_of_a_day_left_a_page_that_could_not_be_saved(staff: Client) -> None:
+def test_a_second_share_of_a_day_blocked_the_page(staff: Client) -> None:
     """Seen in a browser, which posts the number of stored rows, too: the page then refused every
     later change because two stored rows are from one day."""
     partner = make_partner()

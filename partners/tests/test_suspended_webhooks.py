@@ -80,7 +80,7 @@ def test_a_suspended_partner_still_got_webhooks_with_user_email(
     assert send(sink) == 1  # the control's
     assert b"user_email" not in sink.requests[0].body
     held = endpoint.deliveries.order_by("pk")
-    assert [(one.status, one.last_error) for one in held] == [
+    assert [(delivery.status, delivery.last_error) for delivery in held] == [
         (Status.HELD, "partner suspended"),
         (Status.HELD, "partner suspended"),
     ]

@@ -170,8 +170,8 @@ def test_events_while_disabled_can_be_replayed_by_range(partner: Partner, sink: 
     assert count == len(ids) == 5  # and its own webhook_endpoint.disabled
     assert deliver_due(now=clock.now()) == 5
     assert {request.headers["webhook-id"] for request in sink.requests} == ids
-    told = [data.get("n") for data in received(sink)]
-    assert sorted(filter(None, told)) == ["waiting", *["while disabled"] * 3]
+    contents = [data.get("n") for data in received(sink)]
+    assert sorted(filter(None, contents)) == ["waiting", *["while disabled"] * 3]
     assert AuditEntry.objects.get(action="webhook_endpoint.replayed").data["count"] == 5
 
 
@@ -270,14 +270,14 @@ def test_a_disabled_endpoint_informs_everybody_concerned(partner: Partner, sink:
         mails.queue_mails(list(OutboxEvent.objects.all()), clock.now())
     assert mails.send_due(now=clock.now()) == 2
     assert mails.send_due(now=clock.now()) == 0
-    assert sorted(one.to[0] for one in mail.outbox) == [
+    assert sorted(message.to[0] for message in mail.outbox) == [
         "asha@house.example",
         "tech@partner.example",
     ]
-    for one in mail.outbox:
-        assert "disabled" in one.subject
+    for message in mail.outbox:
+        assert "disabled" in message.subject
         for words in (dead.url, "it answers nobody", "30 days"):
-            assert words in one.body
+            assert words in message.body
     assert set(EndpointMail.objects.values_list("status", flat=True)) == {"SENT"}
     assert deliver_due(now=clock.now()) == 1
     body = json.loads(sink.requests[0].body)

@@ -90,8 +90,8 @@ def test_events_are_numbered_in_commit_order() -> None:
     second.commit.set()
     first.join()
     second.join()
-    found = OutboxEvent.objects.order_by("sequence").values_list("type", "sequence")
-    assert list(found) == [("first", 1), ("second", 2)]
+    rows = OutboxEvent.objects.order_by("sequence").values_list("type", "sequence")
+    assert list(rows) == [("first", 1), ("second", 2)]
 
 
 def test_two_objects_do_not_wait_for_each_other() -> None:

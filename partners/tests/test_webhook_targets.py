@@ -336,8 +336,8 @@ def test_a_name_with_one_inner_address_is_refused(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(OSError, match="public"):
         asyncio.run(_PublicResolver().resolve("example.com", 443))
     _answers(monkeypatch, "8.8.8.8")
-    found = asyncio.run(_PublicResolver().resolve("example.com", 443))
-    assert [one["host"] for one in found] == ["8.8.8.8"]
+    hosts = asyncio.run(_PublicResolver().resolve("example.com", 443))
+    assert [host["host"] for host in hosts] == ["8.8.8.8"]
 
 
 @pytest.mark.usefixtures("production")

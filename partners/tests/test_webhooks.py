@@ -103,7 +103,7 @@ def test_fan_out_is_idempotent_in_three_queries(partner: Partner, sink: Sink) ->
     with transaction.atomic(), CaptureQueriesContext(connection) as captured:
         fan_out(events, clock.now())
     assert WebhookDelivery.objects.count() == 100
-    assert len([one for one in captured if "SAVEPOINT" not in one["sql"]]) == 3
+    assert len([query for query in captured if "SAVEPOINT" not in query["sql"]]) == 3
 
 
 def test_a_rolled_back_change_tells_nothing(partner: Partner, sink: Sink) -> None:
@@ -282,7 +282,7 @@ class TestClaims:
         now = clock.now()
         first = claim(now=now, limit=10)
         second = claim(now=now + CLAIM, limit=10)
-        assert [one.attempt for one in first + second] == [1, 2]
+        assert [claimed_row.attempt for claimed_row in first + second] == [1, 2]
         record([(first[0], Outcome(500, "late"))], now=now)
         row = WebhookDelivery.objects.get()
         assert (row.claimed_until, row.last_error) == (second[0].until, "")
@@ -301,7 +301,7 @@ class TestClaims:
             barrier.wait()
             try:
                 while batch := claim(now=now, limit=7):
-                    claimed[number] += [one.id for one in batch]
+                    claimed[number] += [claimed_row.id for claimed_row in batch]
             finally:
                 connection.close()
 
@@ -310,7 +310,7 @@ class TestClaims:
             thread.start()
         for thread in threads:
             thread.join()
-        every = [one for batch in claimed for one in batch]
+        every = [delivery_id for batch in claimed for delivery_id in batch]
         assert len(every) == len(set(every)) == 200
 
     def test_a_second_run_leaves_the_work_to_the_first(self, partner: Partner, sink: Sink) -> None:

@@ -162,9 +162,11 @@ def _finished(outcome: Outcome) -> Future[Outcome]:
 def record(results: Sequence[tuple[Claimed, Outcome]], *, now: dt.datetime) -> None:
     """Record the outcome of posts, each only while its claim is still ours (one transaction)."""
     with transaction.atomic():
-        endpoints = _locked([one for one, outcome in results if not outcome.accepted])
+        endpoints = _locked([delivery for delivery, outcome in results if not outcome.accepted])
         # In a fixed order, so that two processes cannot deadlock on each other's endpoint rows.
-        for delivery, outcome in sorted(results, key=lambda one: (one[0].endpoint_id, one[0].id)):
+        for delivery, outcome in sorted(
+            results, key=lambda pair: (pair[0].endpoint_id, pair[0].id)
+        ):
             mine = WebhookDelivery.objects.filter(
                 pk=delivery.id,
                 status=WebhookDelivery.Status.PENDING,
@@ -184,7 +186,10 @@ def _locked(failed: Sequence[Claimed]) -> dict[int, WebhookEndpoint]:
     if not failed:
         return {}
     rows = WebhookEndpoint.objects.select_for_update(no_key=True).order_by("id")
-    return {one.pk: one for one in rows.filter(pk__in={one.endpoint_id for one in failed})}
+    return {
+        endpoint.pk: endpoint
+        for endpoint in rows.filter(pk__in={delivery.endpoint_id for delivery in failed})
+    }
 
 
 def _record_success(

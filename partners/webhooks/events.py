@@ -64,10 +64,10 @@ EVENT_TYPES: Final[Mapping[str, Extra]] = {
 }
 
 
-def whole(shown: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+def whole(shown: Mapping[str, Any], payload: Mapping[str, Any]) -> dict[str, Any]:
     """``data`` of an event: the object as the API shows it, then the members that only the event
     has."""
-    return {**shown, **{name: value for name, value in told.items() if name not in shown}}
+    return {**shown, **{name: value for name, value in payload.items() if name not in shown}}
 
 
 def build_body(
@@ -81,7 +81,7 @@ def build_body(
     A body that is too large is shortened (long texts and lists first, then everything nested is
     left out) and marked ``"truncated": true``, because otherwise it would never arrive.
     """
-    told = {
+    envelope = {
         "type": type,
         "timestamp": timestamp(at),
         "occurred_at": timestamp(at),
@@ -89,13 +89,13 @@ def build_body(
         "sequence": sequence,
     }
     for shorten in (_as_is, _shortened, _flat):
-        kept = shorten(data)
-        head = {**told, "data": kept}
-        extra = {} if kept is data else {"truncated": True}
-        body = _dump({**EVENT_TYPES[type](kept), **head, **extra})
+        shortened = shorten(data)
+        head = {**envelope, "data": shortened}
+        extra = {} if shortened is data else {"truncated": True}
+        body = _dump({**EVENT_TYPES[type](shortened), **head, **extra})
         if len(body.encode()) <= MAX_BODY_BYTES:
             return body
-    return _dump({**told, "data": {}, "truncated": True})
+    return _dump({**envelope, "data": {}, "truncated": True})
 
 
 def timestamp(at: dt.datetime) -> str:

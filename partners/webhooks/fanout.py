@@ -22,15 +22,17 @@ def fan_out(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
     creates no duplicates (delivery_endpoint_event_uniq). For a disabled endpoint and for a
     suspended partner deliveries are written as well, and held.
     """
-    told = [event for event in events if event.partner_id is not None and event.type in EVENT_TYPES]
-    if not told:
+    known = [
+        event for event in events if event.partner_id is not None and event.type in EVENT_TYPES
+    ]
+    if not known:
         return
     endpoints: dict[tuple[int | None, str], list[WebhookEndpoint]] = defaultdict(list)
     # Locked: a process that disables an endpoint meanwhile either holds these too, or is visible
     # here.
     for endpoint in (
         WebhookEndpoint.objects.select_for_update(no_key=True)
-        .filter(partner_id__in={event.partner_id for event in told})
+        .filter(partner_id__in={event.partner_id for event in known})
         .order_by("id")
     ):
         endpoints[endpoint.partner_id, endpoint.environment].append(endpoint)
@@ -38,15 +40,15 @@ def fan_out(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
     # visible here.
     suspended = frozenset(
         Partner.objects.filter(
-            pk__in={one.partner_id for mine in endpoints.values() for one in mine},
+            pk__in={endpoint.partner_id for mine in endpoints.values() for endpoint in mine},
             status=Partner.Status.SUSPENDED,
         ).values_list("pk", flat=True)
     )
-    wanting = {event.event_id: _wanting(event, endpoints) for event in told}
-    told = [event for event in told if wanting[event.event_id]]
-    shown = _shown(told, now)
+    wanting = {event.event_id: _wanting(event, endpoints) for event in known}
+    known = [event for event in known if wanting[event.event_id]]
+    shown = _shown(known, now)
     deliveries = []
-    for event in told:
+    for event in known:
         body = build_body(
             event.type,
             whole(shown.get(event.event_id, {}), event.payload),

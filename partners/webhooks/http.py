@@ -85,9 +85,9 @@ class _PublicResolver(AbstractResolver):
         """Every address must be public: a name that also resolves to an internal address is a
         trick."""
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+        infos = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
         results: list[ResolveResult] = []
-        for kind, _, protocol, _, where in found:
+        for kind, _, protocol, _, where in infos:
             text = str(where[0])
             address = parse_address(text)
             if address is None or not is_public(address, loopback=loopback_allowed()):

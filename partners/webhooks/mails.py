@@ -33,31 +33,34 @@ def queue_mails(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
 
     Four queries for any batch; a repeated event creates no second row (endpoint_mail_uniq).
     """
-    told = [event for event in events if event.type == DISABLED]
-    if not told:
+    disabled = [event for event in events if event.type == DISABLED]
+    if not disabled:
         return
-    ids = [event.payload["endpoint_id"] for event in told]
-    endpoints = {one.public_id: one for one in WebhookEndpoint.objects.filter(public_id__in=ids)}
-    partners = Partner.objects.in_bulk({event.partner_id for event in told})
+    ids = [event.payload["endpoint_id"] for event in disabled]
+    endpoints = {
+        endpoint.public_id: endpoint
+        for endpoint in WebhookEndpoint.objects.filter(public_id__in=ids)
+    }
+    partners = Partner.objects.in_bulk({event.partner_id for event in disabled})
     staff = _staff()
     rows: list[EndpointMail] = []
-    for event in told:
+    for event in disabled:
         endpoint, partner = endpoints[event.payload["endpoint_id"]], partners[event.partner_id]
         rows += _mails(event, endpoint, partner, sorted(set(partner.contact_emails)), _BODY, now)
         ours = _BODY + (_TOLD if partner.contact_emails else _NOT_TOLD)
         rows += _mails(event, endpoint, partner, staff, ours, now)
     if not staff:
-        log.warning("endpoint_disabled_and_no_staff_has_an_address", count=len(told))
+        log.warning("endpoint_disabled_and_no_staff_has_an_address", count=len(disabled))
     insert_missing(rows, unique=("partner_id", "environment", "endpoint", "event_id", "recipient"))
 
 
 def _staff() -> list[str]:
     """Addresses of staff users who may enable an endpoint."""
-    found = StaffUser.objects.with_perm(
+    permitted = StaffUser.objects.with_perm(
         MAY_ENABLE, backend="django.contrib.auth.backends.ModelBackend"
     )
     return sorted(
-        set(found.filter(is_staff=True).exclude(email="").values_list("email", flat=True))
+        set(permitted.filter(is_staff=True).exclude(email="").values_list("email", flat=True))
     )
 
 

@@ -52,7 +52,7 @@ def create_endpoint(
 
     InvalidRequest names ``url`` or ``events`` if they are invalid.
     """
-    wanted = _checked_events(events)
+    subscribed = _checked_events(events)
     try:
         target = check_target(url)
     except UnsafeTarget as error:
@@ -63,7 +63,7 @@ def create_endpoint(
             partner_id=partner_id,
             environment=environment,
             url=target.url,
-            events=wanted,
+            events=subscribed,
             created_at=now,
         )
         # The ciphertext is bound to its row, so the row must exist first.
@@ -100,13 +100,13 @@ def secrets_in_force(endpoint: WebhookEndpoint, now: dt.datetime) -> list[str]:
 
     DecryptionError if the current one cannot be read; an unreadable older one is omitted.
     """
-    found = [crypto.decrypt(endpoint.secret, place=sealed_place(endpoint, "secret"))]
+    secrets = [crypto.decrypt(endpoint.secret, place=sealed_place(endpoint, "secret"))]
     until = endpoint.previous_secret_until
     if endpoint.previous_secret and until is not None and until > now:
         place = sealed_place(endpoint, "previous_secret")
         with contextlib.suppress(crypto.DecryptionError):
-            found.append(crypto.decrypt(endpoint.previous_secret, place=place))
-    return found
+            secrets.append(crypto.decrypt(endpoint.previous_secret, place=place))
+    return secrets
 
 
 def enable_endpoint(*, endpoint_id: int, actor: Actor, now: dt.datetime) -> bool:
@@ -155,7 +155,7 @@ def hold_deliveries(*, partner_id: int) -> int:
     """
     endpoints = WebhookEndpoint.objects.select_for_update(no_key=True).filter(partner_id=partner_id)
     return WebhookDelivery.objects.filter(
-        endpoint_id__in=[one.pk for one in endpoints.order_by("id")],
+        endpoint_id__in=[endpoint.pk for endpoint in endpoints.order_by("id")],
         status=WebhookDelivery.Status.PENDING,
     ).update(status=WebhookDelivery.Status.HELD, claimed_until=None, last_error="partner suspended")
 
@@ -251,8 +251,8 @@ def replay_range(
     if delivered:
         states.append(WebhookDelivery.Status.DELIVERED)
     with transaction.atomic():
-        found = WebhookEndpoint.objects.select_for_update(no_key=True).filter(pk=endpoint_id)
-        endpoint = found.first()
+        rows = WebhookEndpoint.objects.select_for_update(no_key=True).filter(pk=endpoint_id)
+        endpoint = rows.first()
         if endpoint is None:
             raise NotFound
         if endpoint.status != WebhookEndpoint.Status.ENABLED:
@@ -280,12 +280,12 @@ def replay_range(
 
 
 def _checked_events(names: Iterable[str]) -> list[str]:
-    wanted = sorted(set(names))
-    unknown = [name for name in wanted if name not in EVENT_TYPES]
+    types = sorted(set(names))
+    unknown = [name for name in types if name not in EVENT_TYPES]
     if unknown:
         message = f"Unknown: {', '.join(unknown)}. Known: {', '.join(sorted(EVENT_TYPES))}."
         raise InvalidRequest(message, details={"events": message})
-    return wanted
+    return types
 
 
 def _set_status(endpoint_id: int, status: str, reason: str, actor: Actor, now: dt.datetime) -> bool:

@@ -42,7 +42,7 @@ def rupees(
         return format_html('<span class="ql-money">{}</span>', in_rupees(amount))
 
     ordering = name if read is None else None
-    return _named(column, name, label, ordering=ordering, money=True)
+    return _with_heading(column, name, label, ordering=ordering, money=True)
 
 
 def linked(name: str, label: str = "", *, shows: str = "") -> Shown:
@@ -50,10 +50,12 @@ def linked(name: str, label: str = "", *, shows: str = "") -> Shown:
     is none."""
 
     def column(row: Any) -> SafeString | str:
-        found = getattr(row, name)
-        return NONE if found is None else link_to(found, getattr(found, shows) if shows else "")
+        related = getattr(row, name)
+        return (
+            NONE if related is None else link_to(related, getattr(related, shows) if shows else "")
+        )
 
-    return _named(column, name, label, ordering=None)
+    return _with_heading(column, name, label, ordering=None)
 
 
 def share(name: str, label: str = "Share") -> Shown:
@@ -62,7 +64,7 @@ def share(name: str, label: str = "Share") -> Shown:
     def column(row: Any) -> str:
         return f"{trimmed(Decimal(getattr(row, name)) / 100)} %"
 
-    return _named(column, name, label, ordering=name)
+    return _with_heading(column, name, label, ordering=name)
 
 
 def plain(name: str, label: str = "") -> Shown:
@@ -71,7 +73,7 @@ def plain(name: str, label: str = "") -> Shown:
     def column(row: Any) -> str:
         return str(display_for_value(getattr(row, name), NONE)) or NONE
 
-    return _named(column, name, label, ordering=name)
+    return _with_heading(column, name, label, ordering=name)
 
 
 def lines(name: str, label: str = "") -> Shown:
@@ -80,7 +82,7 @@ def lines(name: str, label: str = "") -> Shown:
     def column(row: Any) -> SafeString:
         return format_html('<span class="ql-lines">{}</span>', getattr(row, name) or NONE)
 
-    return _named(column, name, label, ordering=None)
+    return _with_heading(column, name, label, ordering=None)
 
 
 def mark(name: str, says: str, label: str = "") -> Shown:
@@ -89,7 +91,7 @@ def mark(name: str, says: str, label: str = "") -> Shown:
     def column(row: Any) -> SafeString | str:
         return format_html('<span class="ql-mark">{}</span>', says) if getattr(row, name) else NONE
 
-    return _named(column, name, label, ordering=name)
+    return _with_heading(column, name, label, ordering=name)
 
 
 def itself(name: str, label: str = "") -> Shown:
@@ -98,7 +100,7 @@ def itself(name: str, label: str = "") -> Shown:
     def column(row: Any) -> SafeString | str:
         return link_to(row, getattr(row, name))
 
-    return _named(column, name, label, ordering=None)
+    return _with_heading(column, name, label, ordering=None)
 
 
 def link_to(row: Model, text: object = "") -> SafeString | str:
@@ -128,8 +130,8 @@ def table(
     empty: str = "Nothing.",
 ) -> SafeString | str:
     """A small table inside a page; the last ``money`` columns are right-aligned."""
-    kept = [[_cell(value) for value in row] for row in rows]
-    if not kept:
+    cells = [[_cell(value) for value in row] for row in rows]
+    if not cells:
         return empty
     styles = [""] * (len(headers) - money) + ["ql-right"] * money
     head = format_html_join("", '<th class="{}">{}</th>', zip(styles, headers, strict=True))
@@ -138,7 +140,7 @@ def table(
         "<tr>{}</tr>",
         (
             (format_html_join("", '<td class="{}">{}</td>', zip(styles, row, strict=True)),)
-            for row in kept
+            for row in cells
         ),
     )
     return format_html(
@@ -182,7 +184,7 @@ class _Column:
         return self.__name__
 
 
-def _named(
+def _with_heading(
     column: Column, name: str, label: str, *, ordering: str | None, money: bool = False
 ) -> Shown:
     heading = label or name.replace("_", " ").capitalize()

@@ -74,10 +74,10 @@ def _digests(posted: str, *, expires: bool) -> list[str]:
     """The digests in a seal; an empty list if the seal is not ours or too old."""
     oldest = SEAL_SECONDS if expires else None
     try:
-        found = signing.TimestampSigner(salt=_SALT).unsign(posted, max_age=oldest)
+        digests = signing.TimestampSigner(salt=_SALT).unsign(posted, max_age=oldest)
     except signing.BadSignature:
         return []
-    return found.split(".")
+    return digests.split(".")
 
 
 def _digest(facts: Iterable[object]) -> str:
@@ -115,15 +115,15 @@ class ConfirmForm(forms.Form):
     def shown(self) -> list[tuple[str, str]]:
         """Label and value of each visible field, as people read them."""
         return [
-            (str(field.label), _said(field, self.cleaned_data.get(field.name)))
+            (str(field.label), _value_words(field, self.cleaned_data.get(field.name)))
             for field in self.visible_fields()
         ]
 
 
-def _said(field: Any, value: Any) -> str:
+def _value_words(field: Any, value: Any) -> str:
     choices = dict(getattr(field.field, "choices", ()) or ())
     if isinstance(value, list | tuple):
-        return ", ".join(str(choices.get(one, one)) for one in value) or "–"
+        return ", ".join(str(choices.get(choice, choice)) for choice in value) or "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dt.datetime):
@@ -241,8 +241,8 @@ class _Question:
             raise Http404
         if not getattr(owner, f"has_{self.permission}_permission")(request, obj):
             raise PermissionDenied
-        told = self._told(owner, request, obj)
-        facts = self._facts(request, owner, obj, method, told)
+        context = self._page_context(owner, request, obj)
+        facts = self._facts(request, owner, obj, method, context)
         posted = request.method == "POST" and request.POST.get("confirm") == "yes"
         back = reverse(change_page(owner), args=[obj.pk])
         if not posted:
@@ -256,8 +256,8 @@ class _Question:
                 if outcome is not None:
                     messages.success(request, outcome)
                     return HttpResponseRedirect(back)
-                told = self._told(owner, request, obj)
-                facts = self._facts(request, owner, obj, method, told)
+                context = self._page_context(owner, request, obj)
+                facts = self._facts(request, owner, obj, method, context)
         asked = (facts, _figures(state.form)) if state.ask_again else (facts,)
         return question_page(
             owner,
@@ -273,17 +273,17 @@ class _Question:
             seal=seal(*asked),
             back=back,
             template=self.template,
-            more={"original": obj, **told},
+            more={"original": obj, **context},
         )
 
-    def _told(self, owner: Any, request: HttpRequest, obj: Any) -> dict[str, Any]:
+    def _page_context(self, owner: Any, request: HttpRequest, obj: Any) -> dict[str, Any]:
         """The template context that the page shows before it acts."""
-        told: dict[str, Any] = {}
+        context: dict[str, Any] = {}
         if self.explain is not None:
-            told["sentences"] = list(getattr(owner, self.explain)(request, obj))
+            context["sentences"] = list(getattr(owner, self.explain)(request, obj))
         if self.context is not None:
-            told |= getattr(owner, self.context)(request, obj)
-        return told
+            context |= getattr(owner, self.context)(request, obj)
+        return context
 
     def _facts(
         self,
@@ -291,12 +291,12 @@ class _Question:
         owner: Any,
         obj: Any,
         method: Perform,
-        told: Mapping[str, Any],
+        context: Mapping[str, Any],
     ) -> list[object]:
         """The sealed facts: who is asked to do what to which row."""
-        said = () if self.moving else told.get("sentences", ())
+        said = () if self.moving else context.get("sentences", ())
         who = request.user.pk
-        return [owner.opts.label, method.__name__, obj.pk, who, told.get("bound", ""), *said]
+        return [owner.opts.label, method.__name__, obj.pk, who, context.get("bound", ""), *said]
 
     def _answer(self, request: HttpRequest, obj: Any, facts: list[object]) -> _State:
         """The state that a posted form leads to; only a state of 200 that does not ask again may

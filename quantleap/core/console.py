@@ -142,16 +142,16 @@ TODAY: Final[Handlers[TodaySource]] = Handlers("console.today")
 def today(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Context of the first page: what needs a person, then tiles and panels of all rooms."""
     now = clock.now()
-    found = [item for source in TODAY.all() for item in source(request, now)]
-    tiles = [item for item in found if isinstance(item, Tile)]
-    alarms = [item for item in found if isinstance(item, Alarm)]
+    items = [item for source in TODAY.all() for item in source(request, now)]
+    tiles = [item for item in items if isinstance(item, Tile)]
+    alarms = [item for item in items if isinstance(item, Alarm)]
     alarms += [_alarm(tile) for tile in tiles if tile.tone == "bad"]
-    panels = [item for item in found if isinstance(item, Panel)]
+    panels = [item for item in items if isinstance(item, Panel)]
     return {
         **context,
         "now": now,
         "alarms": alarms,
-        "tiles": [_attention(alarms), *tiles] if found else [],
+        "tiles": [_attention(alarms), *tiles] if items else [],
         "panels": panels[::-1],  # what happened today before what is planned
     }
 
@@ -247,14 +247,14 @@ def search(request: HttpRequest) -> HttpResponse:
 
     With ``extended`` for the palette that Ctrl+K opens. Wrapped in ``admin_view``.
     """
-    wanted = request.GET.get("s", "").strip().casefold()
-    if not wanted:
+    term = request.GET.get("s", "").strip().casefold()
+    if not term:
         return HttpResponse()
     results = [
         {**item, "description": group.get("title", "")}
         for group in navigation(request)
         for item in group["items"]
-        if wanted in f"{item['title']} {group.get('title', '')}".casefold()
+        if term in f"{item['title']} {group.get('title', '')}".casefold()
     ]
     extended = "extended" in request.GET
     return TemplateResponse(

@@ -25,20 +25,20 @@ def today(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
     """
     if not request.user.has_perm("django_celery_beat.view_periodictask"):
         return ()
-    found = schedules.troubles(clock.real(now))
-    if not found:
+    troubles = schedules.troubles(clock.real(now))
+    if not troubles:
         return ()
     rows = tuple(
         (
-            Cell(one.name, reverse(ROW, args=[one.pk]) if one.pk else ""),
-            Cell(capfirst(one.what)),
-            Cell(f"Until it runs, {schedules.STOPPED_MEANS.get(one.name, schedules.UNKNOWN)}"),
+            Cell(trouble.name, reverse(ROW, args=[trouble.pk]) if trouble.pk else ""),
+            Cell(capfirst(trouble.what)),
+            Cell(f"Until it runs, {schedules.STOPPED_MEANS.get(trouble.name, schedules.UNKNOWN)}"),
         )
-        for one in found
+        for trouble in troubles
     )
     tile = Tile(
         "Schedules",
-        f"{len(found)} not running as required",
+        f"{len(troubles)} not running as required",
         "Start what is stopped; if nothing runs at all, start beat.",
         reverse(LIST),
         "bad",

@@ -97,9 +97,9 @@ def _way_back(request: HttpRequest) -> tuple[str, str]:
     if request.path.startswith(CONSOLE) and len(parts) > 4 and parts[4]:
         section = "/".join([*parts[:4], ""])
         try:
-            found = resolve(section).url_name or ""
+            url_name = resolve(section).url_name or ""
         except (Resolver404, UnicodeError):
-            found = ""
-        if found.endswith("_changelist"):  # every other address there gives Django's own 404
+            url_name = ""
+        if url_name.endswith("_changelist"):  # every other address there gives Django's own 404
             return section, "To the list"
     return CONSOLE, "To the first page"

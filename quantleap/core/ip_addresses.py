@@ -45,13 +45,13 @@ def parse_network(text: str) -> Network:
 
 @functools.lru_cache(maxsize=1024)
 def _networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
-    found = []
+    networks = []
     for text in texts:
         try:
-            found.append(parse_network(text))
+            networks.append(parse_network(text))
         except ValueError:
             continue  # matches no address; a list of only such entries admits nobody
-    return tuple(found)
+    return tuple(networks)
 
 
 def contains(texts: Sequence[str], address: Address | None) -> bool:

@@ -113,9 +113,9 @@ def through(field: str, find: Callable[[str], Iterable[Any]], words: str) -> Sea
     """
 
     def condition(term: str) -> Condition:
-        found = list(islice(find(term), MOST_FOUND + 1))
-        rows = Q(**{f"{field}__in": found[:MOST_FOUND]}) if found else None
-        return Condition(rows, len(found) > MOST_FOUND)
+        values = list(islice(find(term), MOST_FOUND + 1))
+        rows = Q(**{f"{field}__in": values[:MOST_FOUND]}) if values else None
+        return Condition(rows, len(values) > MOST_FOUND)
 
     return Search(words, condition)
 
@@ -140,24 +140,24 @@ def found_by(
     return (queryset.filter(pk__in=keys) if keys else queryset.none()), more
 
 
-def _newest(found: QuerySet[Any], along: OrderBy | None) -> list[Any]:
+def _newest(matches: QuerySet[Any], along: OrderBy | None) -> list[Any]:
     """Keys of the newest rows, one more than can be shown.
 
     Rows are selected first and sorted afterwards: if asked for the newest directly, PostgreSQL
     reads the table backwards and assumes that matches are evenly spread, which those of a prefix
     never are.
     """
-    some = found.order_by(*([along] if along else [])).values("pk")[: _FENCE * MOST_FOUND]
-    keys = found.model._default_manager.filter(pk__in=some).order_by("-pk")
+    some = matches.order_by(*([along] if along else [])).values("pk")[: _FENCE * MOST_FOUND]
+    keys = matches.model._default_manager.filter(pk__in=some).order_by("-pk")
     return list(keys.values_list("pk", flat=True)[: MOST_FOUND + 1])
 
 
 _FENCE: Final = 5
 
 
-def first_keys(found: QuerySet[Any]) -> Iterable[Any]:
+def first_keys(rows: QuerySet[Any]) -> Iterable[Any]:
     """Keys for :func:`through`: as many as it can use, and one more if there are more."""
-    return found.order_by().values_list("pk", flat=True)[: MOST_FOUND + 1]
+    return rows.order_by().values_list("pk", flat=True)[: MOST_FOUND + 1]
 
 
 # -- pages ---------------------------------------------------------------------------------------
@@ -184,12 +184,12 @@ class SizedPaginator(Paginator):  # type: ignore[type-arg]  # generic in its stu
         return Page(rows, self.number, self)
 
     def _keys(self, first: int) -> list[Any]:
-        found: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # a list has a queryset
-        return list(found.values_list("pk", flat=True)[first : first + self.per_page + 1])
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # a list has a queryset
+        return list(rows.values_list("pk", flat=True)[first : first + self.per_page + 1])
 
     def _rows(self, keys: list[Any]) -> list[Any]:
-        found: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # a list has a queryset
-        by_key = {row.pk: row for row in found.filter(pk__in=keys).order_by()} if keys else {}
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]  # a list has a queryset
+        by_key = {row.pk: row for row in rows.filter(pk__in=keys).order_by()} if keys else {}
         return [by_key[key] for key in keys if key in by_key]
 
     def validate_number(self, number: Any) -> int:
@@ -361,7 +361,7 @@ class SizedListMixin(_ModelAdmin):
 
     def get_search_fields(self, request: HttpRequest) -> list[str] | tuple[str, ...] | tuple[()]:
         """Non-empty if the list has a search; the fields are those of ``searches``."""
-        return tuple(one.words for one in self.searches) or super().get_search_fields(request)
+        return tuple(search.words for search in self.searches) or super().get_search_fields(request)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -38,12 +38,12 @@ class LinesField(SimpleArrayField):
     def check_each(self, validators: Iterable[Callable[[Any], None]]) -> None:
         """Also run these validators on every value (a model's validators are not its form's)."""
         known = self.base_field.validators
-        known += [one for one in validators if one not in known]
+        known += [validator for validator in validators if validator not in known]
 
     def prepare_value(self, value: Any) -> Any:
         """One value per line."""
         if isinstance(value, (list, tuple)):
-            return "\n".join(str(self.base_field.prepare_value(one)) for one in value)
+            return "\n".join(str(self.base_field.prepare_value(entry)) for entry in value)
         return value
 
     def split(self, value: Any) -> list[str]:
@@ -51,10 +51,10 @@ class LinesField(SimpleArrayField):
         if not value:
             return []
         if isinstance(value, (list, tuple)):
-            return [str(one) for one in value]
+            return [str(entry) for entry in value]
         separator = _SEPARATOR if "://" in str(value) else _PLAIN_SEPARATOR
-        found = (one.strip() for one in separator.split(str(value)))
-        return list(dict.fromkeys(one for one in found if one))
+        entries = (entry.strip() for entry in separator.split(str(value)))
+        return list(dict.fromkeys(entry for entry in entries if entry))
 
     def to_python(self, value: Any) -> list[Any]:  # type: ignore[override]  # the stubs say str
         """Every value, or one ValidationError with all errors."""

@@ -44,12 +44,12 @@ def _own_account(_group: str, request: HttpRequest) -> str:
 def _exhausted(request: HttpRequest, group: str, limits: Any) -> list[tuple[str, bool]]:
     """Count this try against every limit; returns the exhausted ones, and whether each was
     exhausted just now."""
-    found = []
+    exhausted = []
     for name, key, rate in limits:
         usage = get_usage(request, group=f"{group}-{name}", key=key, rate=rate, increment=True)
         if usage is not None and usage["should_limit"]:
-            found.append((name, usage["count"] == usage["limit"] + 1))
-    return found
+            exhausted.append((name, usage["count"] == usage["limit"] + 1))
+    return exhausted
 
 
 def _limited(request: HttpRequest, group: str, limits: Any, known: str) -> HttpResponse | None:

@@ -123,13 +123,13 @@ class MailQueue(Generic[M]):
     def _send(self, claimed: Sequence[Claimed], now: dt.datetime) -> int:
         """Send claimed mails over one connection. No transaction is open here."""
         rows = self.model._default_manager.select_related(*self._related)
-        mails = rows.in_bulk([one.id for one in claimed])
+        mails = rows.in_bulk([claim.id for claim in claimed])
         backend = get_connection()
         sent = 0
-        for one in claimed:
-            error = self._try(mails[one.id], backend)
+        for claim in claimed:
+            error = self._try(mails[claim.id], backend)
             sent += not error
-            self.record(one, error, now=now)
+            self.record(claim, error, now=now)
         backend.close()
         return sent
 
@@ -242,7 +242,7 @@ class ConsoleBackend(_ConsoleBackend):
         }
         lines = [f"{name}: {value}" for name, value in head.items()]
         lines += ["", str(message.body).rstrip()]
-        lines += [f"[{_attached(one)}]" for one in message.attachments]
+        lines += [f"[{_attached(attachment)}]" for attachment in message.attachments]
         self.stream.write("\n".join(lines) + "\n" + "-" * 79 + "\n")
 
 

@@ -76,7 +76,7 @@ def parse_url(text: str, *, schemes: Collection[str] = ("https",)) -> Target:
         raise UnsafeTarget("A URL holds no spaces, line breaks or control characters.")
     match = _SCHEME.match(text)
     if match is None:
-        raise UnsafeTarget(f"Begin it with {' or '.join(f'{one}://' for one in schemes)}.")
+        raise UnsafeTarget(f"Begin it with {' or '.join(f'{allowed}://' for allowed in schemes)}.")
     scheme = match[1].lower()
     if scheme not in schemes:
         raise UnsafeTarget(f"Only {' and '.join(schemes)} may be used here, not {scheme}.")

@@ -77,10 +77,10 @@ def unknown_keys() -> dict[str, int]:
     """The number of values by key ids that the ring lacks; nobody can decrypt them without that
     key."""
     known = crypto.key_ring().keys
-    found: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
     for counted in keys_in_use().values():
-        found.update({key: count for key, count in counted.items() if key not in known})
-    return dict(found)
+        unknown.update({key: count for key, count in counted.items() if key not in known})
+    return dict(unknown)
 
 
 def reencrypt(

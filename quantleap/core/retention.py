@@ -158,14 +158,16 @@ STANDING: Final = frozenset(
 
 def purge(*, now: dt.datetime, batch: int = BATCH) -> dict[str, int]:
     """Delete expired rows in batches of one transaction each; returns the number by table."""
-    gone: dict[str, int] = {}
+    deleted: dict[str, int] = {}
     for rule in PURGED:
         while ids := list(rule.over(now).values_list("pk", flat=True)[:batch]):
             model = apps.get_model(rule.label)
             model._base_manager.filter(pk__in=ids).delete()
-            gone[rule.label] = gone.get(rule.label, 0) + len(ids)
+            deleted[rule.label] = deleted.get(rule.label, 0) + len(ids)
             if len(ids) < batch:
                 break
-    if gone:
-        log.info("rows_purged", **{label.replace(".", "_"): count for label, count in gone.items()})
-    return gone
+    if deleted:
+        log.info(
+            "rows_purged", **{label.replace(".", "_"): count for label, count in deleted.items()}
+        )
+    return deleted

@@ -31,10 +31,10 @@ def write_private(name: str, text: str) -> Path:
 def read_json(name: str) -> dict[str, Any]:
     """The content of one of our files; empty if it is missing or is no longer ours."""
     try:
-        found = json.loads((run_folder() / name).read_text())
+        content = json.loads((run_folder() / name).read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_json(name: str, values: dict[str, Any]) -> Path:

@@ -80,8 +80,8 @@ class Trouble:
 
 def required() -> Mapping[str, Mapping[str, Any]]:
     """The schedules that the code asks for, by name."""
-    found: Mapping[str, Mapping[str, Any]] = settings.CELERY_BEAT_SCHEDULE
-    return found
+    entries: Mapping[str, Mapping[str, Any]] = settings.CELERY_BEAT_SCHEDULE
+    return entries
 
 
 def troubles(now: dt.datetime) -> list[Trouble]:
@@ -95,13 +95,13 @@ def troubles(now: dt.datetime) -> list[Trouble]:
     known = {row.name: row for row in rows.filter(name__in=required())}
     if not known:
         return [Trouble("All schedules", "beat has not started yet: no task runs")]
-    found = list(_silence(known.values(), now))
+    problems = list(_silence(known.values(), now))
     for name, entry in required().items():
         row = known.get(name)
         what = "not known to beat" if row is None else difference(row, entry, now)
         if what:
-            found.append(Trouble(name, what, row.pk if row else None))
-    return found
+            problems.append(Trouble(name, what, row.pk if row else None))
+    return problems
 
 
 def _silence(rows: Iterable[PeriodicTask], now: dt.datetime) -> Iterator[Trouble]:

@@ -73,7 +73,7 @@ def lock_staff() -> None:
 def is_last_superuser(person: StaffUser) -> bool:
     """Whether nobody else could log in as superuser. Call it under :func:`lock_staff`."""
     others = StaffUser.objects.filter(is_superuser=True, is_staff=True, is_active=True)
-    return not any(one.has_usable_password() for one in others.exclude(pk=person.pk))
+    return not any(other.has_usable_password() for other in others.exclude(pk=person.pk))
 
 
 def may_change(actor: Any, person_id: Any) -> bool:

@@ -95,11 +95,11 @@ def judge_installation() -> None:
     except Exception as error:  # a room that cannot be loaded must not be half loaded
         raise StartRefused([_unloadable(error)]) from error
     production = is_production(settings)
-    found = run_checks(include_deployment_checks=production)
+    messages = run_checks(include_deployment_checks=production)
     level = WARNING if production else ERROR
     problems = [
         " ".join(filter(None, (f"{check.msg} ({check.id})", check.hint)))
-        for check in found
+        for check in messages
         if check.is_serious(level) and not check.is_silenced()
     ]
     if problems:

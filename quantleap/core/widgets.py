@@ -44,17 +44,17 @@ def dress(fields: Iterable[forms.Field]) -> None:
     A date uses the browser's own picker: Django's calendar needs scripts that only its forms load.
     """
     for field in fields:
-        made = _DRESSED.get(type(field.widget))
-        if made is None:
+        widget_class = _DRESSED.get(type(field.widget))
+        if widget_class is None:
             continue
         attrs: dict[str, Any] = {**field.widget.attrs}
         if isinstance(field, forms.DecimalField):
-            made = UnfoldAdminDecimalFieldWidget
+            widget_class = UnfoldAdminDecimalFieldWidget
         elif isinstance(field, forms.DateField):
             attrs["type"] = "date"
-        elif made is UnfoldAdminTextareaWidget:
+        elif widget_class is UnfoldAdminTextareaWidget:
             attrs["rows"] = 3
-        widget: Any = made(attrs=attrs)
+        widget: Any = widget_class(attrs=attrs)
         widget.is_required = field.required
         if isinstance(field, forms.ChoiceField):
             widget.choices = field.choices

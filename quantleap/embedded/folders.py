@@ -29,28 +29,28 @@ def private_folder(path: Path, run_as: RunAs | None) -> Path:
     somebody else, as after a run under another account.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.stat()
-    if run_as is not None and found.st_uid == 0:
+    status = path.stat()
+    if run_as is not None and status.st_uid == 0:
         os.chown(path, run_as.uid, run_as.gid)
-    wanted = run_as.uid if run_as is not None else os.getuid()
+    expected = run_as.uid if run_as is not None else os.getuid()
     owner = path.stat().st_uid
-    if owner != wanted:
+    if owner != expected:
         raise EmbeddedServiceError(
-            f"{path} belongs to user id {owner}, but the servers would run as user id {wanted}; "
+            f"{path} belongs to user id {owner}, but the servers would run as user id {expected}; "
             f"start as the user who started before, or remove that folder to begin anew"
         )
-    if stat.S_IMODE(found.st_mode) != 0o700:
+    if stat.S_IMODE(status.st_mode) != 0o700:
         path.chmod(0o700)
     return path
 
 
-def socket_folder(wanted: Path, socket_name: str, run_as: RunAs | None) -> tuple[Path, bool]:
-    """Where a socket can live: ``wanted``, or a new temporary 0700 folder if its path is too long.
+def socket_folder(preferred: Path, socket_name: str, run_as: RunAs | None) -> tuple[Path, bool]:
+    """Where a socket can live: ``preferred``, or a new temporary 0700 folder if it is too long.
 
     Returns the folder and whether it is temporary (the caller removes it at stop).
     """
-    if len(os.fsencode(wanted / socket_name)) <= LONGEST_SOCKET_PATH:
-        return wanted, False
+    if len(os.fsencode(preferred / socket_name)) <= LONGEST_SOCKET_PATH:
+        return preferred, False
     folder = Path(tempfile.mkdtemp(prefix="quantleap-"))
     if run_as is not None:
         os.chown(folder, run_as.uid, run_as.gid)
@@ -90,8 +90,8 @@ def server_account(base_dir: Path, programs: list[Path]) -> RunAs | None:
     if executable and reachable:
         return account
     available = _effective_capabilities()
-    wanted = [CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE] if executable else [CAP_DAC_OVERRIDE]
-    for capability in wanted:
+    capabilities = [CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE] if executable else [CAP_DAC_OVERRIDE]
+    for capability in capabilities:
         needed = 1 << capability | 1 << CAP_SETPCAP
         if available & needed == needed:
             return RunAs(account.uid, account.gid, capability)

@@ -170,14 +170,14 @@ class PostgresServer(Server):
         draft.rename(self._data)
 
     def _check_version(self) -> None:
-        found = (self._data / "PG_VERSION").read_text().strip()
+        version = (self._data / "PG_VERSION").read_text().strip()
         answer = subprocess.run(
             [str(program("postgres")), "--version"], capture_output=True, text=True, check=True
         )
         match = re.search(r"(\d+)", answer.stdout)
-        if match is None or match.group(1) != found:
+        if match is None or match.group(1) != version:
             raise EmbeddedServiceError(
-                f"{self._data} was made by PostgreSQL {found}, the programs are "
+                f"{self._data} was made by PostgreSQL {version}, the programs are "
                 f"{answer.stdout.strip()}; remove {self.folder} to begin anew"
             )
 
@@ -237,10 +237,10 @@ class PostgresServer(Server):
                 connection.execute(
                     sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(APPLICATION_ROLE))
                 )
-            found = connection.execute(
+            database = connection.execute(
                 "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
             ).fetchone()
-            if found is None:
+            if database is None:
                 connection.execute(
                     sql.SQL("CREATE DATABASE {} OWNER {}").format(
                         sql.Identifier(DATABASE), sql.Identifier(OWNER_ROLE)

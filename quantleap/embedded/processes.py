@@ -118,10 +118,10 @@ def command_line(pid: int) -> str:
         except OSError:
             return ""
         return raw.rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
-    found = subprocess.run(
+    listing = subprocess.run(
         ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
-    return found.stdout.strip()
+    return listing.stdout.strip()
 
 
 def pids_in_folder(folder: Path, program: str) -> list[int]:
@@ -130,7 +130,7 @@ def pids_in_folder(folder: Path, program: str) -> list[int]:
     PostgreSQL's own children carry titles instead of arguments, so the working directory is the one
     thing that ties them to a data folder.
     """
-    found = []
+    pids = []
     for entry in PROC.glob("[0-9]*"):
         try:
             if (
@@ -138,10 +138,10 @@ def pids_in_folder(folder: Path, program: str) -> list[int]:
                 and entry.joinpath("cwd").readlink() == folder
                 and is_alive(int(entry.name))
             ):
-                found.append(int(entry.name))
+                pids.append(int(entry.name))
         except OSError:
             continue  # ended meanwhile, or not ours to look at
-    return found
+    return pids
 
 
 def signal_quietly(pid: int, number: signal.Signals, *, group: bool = False) -> None:

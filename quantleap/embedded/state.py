@@ -56,9 +56,9 @@ def discover(base_dir: Path | None = None) -> ServiceUrls | None:
     """
     path = _services_path(base_dir or default_base_dir())
     try:
-        found = json.loads(path.read_text())
-        supervisor = found["supervisor"]
-        urls = ServiceUrls(**found["urls"])
+        content = json.loads(path.read_text())
+        supervisor = content["supervisor"]
+        urls = ServiceUrls(**content["urls"])
         pid, command = int(supervisor["pid"]), str(supervisor["command"])
     except (OSError, ValueError, TypeError, KeyError):
         return None

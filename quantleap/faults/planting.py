@@ -38,10 +38,10 @@ class Seam:
     def function(self) -> Function:
         """The present function. Raises SeamMissing unless it is a function defined in Python."""
         # Not getattr: undo would set an inherited method on a class that did not define it.
-        found = vars(self.owner).get(self.name)
-        if not isinstance(found, FunctionType):
+        function = vars(self.owner).get(self.name)
+        if not isinstance(function, FunctionType):
             raise SeamMissing(f"{self} is no function that could be wrapped")
-        return found
+        return function
 
 
 class Planting:

@@ -70,7 +70,7 @@ class Layout:
 
     def parts(self) -> list[Part]:
         """The parts in starting order; they stop in the opposite order."""
-        wanted: list[tuple[str, Callable[[], list[Part]]]] = [
+        kinds: list[tuple[str, Callable[[], list[Part]]]] = [
             ("simulator", self._simulator),
             ("worker", self._workers),
             ("beat", self._beat),
@@ -78,7 +78,7 @@ class Layout:
         ]
         return [
             part
-            for kind, make in wanted
+            for kind, make in kinds
             if self.only is None or kind in self.only
             for part in make()
         ]

@@ -219,11 +219,11 @@ class Supervisor:
     def pids(self) -> dict[str, int]:
         """The process ids of everything that is running now, by name."""
         with self._guard:
-            found = {server.name: server.pid for server in self._servers() if server.is_running()}
+            pids = {server.name: server.pid for server in self._servers() if server.is_running()}
             for name, running in self._running.items():
                 if running.child.poll() is None:
-                    found[name] = running.child.pid
-            return found
+                    pids[name] = running.child.pid
+            return pids
 
     @property
     def environment(self) -> dict[str, str]:

@@ -42,13 +42,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Import, print counts; a refused file is an error exit and changes nothing."""
         if options["broker"]:
-            self._one(options)
+            self._import_list(options)
         elif options["file"] or options["url"]:
             raise CommandError("--file and --url need --broker: which format is it?")
         else:
             self._all(force=options["force"])
 
-    def _one(self, options: dict[str, Any]) -> None:
+    def _import_list(self, options: dict[str, Any]) -> None:
         broker: str = options["broker"]
         try:
             if options["file"]:

@@ -23,5 +23,5 @@ class Command(BaseCommand):
         if not is_simulated():
             self.stdout.write("feeds: no simulator; add feed accounts in the console")
             return
-        made = seed_feeds()
-        self.stdout.write(f"feeds: {made} created")
+        created = seed_feeds()
+        self.stdout.write(f"feeds: {created} created")

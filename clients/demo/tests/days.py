@@ -42,7 +42,7 @@ class PerfectDay:
     def __init__(self, story: Story) -> None:
         self.story = story
         self._numbers = count(1)
-        legs = {leg for one in story.expected() for leg in one.plan.legs}
+        legs = {leg for outcome in story.expected() for leg in outcome.plan.legs}
         self.evidence = Evidence(
             spot=SPOT,
             lot_size=LOT,
@@ -56,8 +56,8 @@ class PerfectDay:
         )
         self.book: list[BookOrder] = []
         self.webhooks: list[Webhook] = []
-        for one in story.expected():
-            self._play(one)
+        for outcome in story.expected():
+            self._play(outcome)
         self._play_twice()
         self._bill()
         self.evidence.book = self.book
@@ -71,26 +71,27 @@ class PerfectDay:
             words = ", ".join(leg.label for leg in plan.legs)
             self.evidence.refusals[customer.email, plan.key] = f"lot_multiplier: {words}"
 
-    def _play(self, one: Expected) -> None:
-        key = (one.customer.email, one.plan.key)
-        sub = f"sub_{one.customer.number}_{one.plan.key}"
-        status = one.cause if one.status == "WITHDRAWN" else "ACTIVE"
+    def _play(self, outcome: Expected) -> None:
+        key = (outcome.customer.email, outcome.plan.key)
+        sub = f"sub_{outcome.customer.number}_{outcome.plan.key}"
+        status = outcome.cause if outcome.status == "WITHDRAWN" else "ACTIVE"
         self.evidence.subscriptions[key] = Subscription(sub, status)
         self._tell("subscription.created", sub)
-        if one.cause in (PAUSED, CANCELLED):
+        if outcome.cause in (PAUSED, CANCELLED):
             self.evidence.next_entry_affected[key] = True
             self._tell(f"subscription.{status.lower()}", sub)
         entries = [
-            self._order(one, planned.leg, planned.lots, planned.ending) for planned in one.orders
+            self._order(outcome, planned.leg, planned.lots, planned.ending)
+            for planned in outcome.orders
         ]
-        exits = [self._exit(one, order) for order in entries if order.state == FILLED]
+        exits = [self._exit(outcome, order) for order in entries if order.state == FILLED]
         self.evidence.executions[key] = Execution(
-            sub, one.status, one.cause, tuple(entries + exits)
+            sub, outcome.status, outcome.cause, tuple(entries + exits)
         )
-        if one.status == "CLOSED":
+        if outcome.status == "CLOSED":
             self._tell("execution.completed", sub, phase="ENTRY")
             self._tell("execution.completed", sub, phase="EXIT")
-        if one.status == "FAILED":
+        if outcome.status == "FAILED":
             self._tell("execution.failed", sub, phase="ENTRY")
         for order in entries:
             if order.state == "REJECTED":
@@ -110,15 +111,15 @@ class PerfectDay:
                 orders.append(order)
                 self._twin_at_broker(half, order, paced(entry, first + place), calls)
             for place, order in enumerate(list(orders)):
-                back = replace(
+                exit_order = replace(
                     order,
                     tag=f"Q{next(self._numbers):012d}1",
                     purpose="EXIT",
                     reason="STOP" if half.is_stopped else "EXIT_TIME",
                     side="SELL" if order.side == "BUY" else "BUY",
                 )
-                orders.append(back)
-                self._twin_at_broker(half, back, paced(leave, place), calls)
+                orders.append(exit_order)
+                self._twin_at_broker(half, exit_order, paced(leave, place), calls)
             self.evidence.twice.executions = {
                 **self.evidence.twice.executions,
                 half.name: Execution(f"sub_{number}", "CLOSED", "", tuple(orders)),
@@ -179,14 +180,14 @@ class PerfectDay:
         number = f"evt_{next(self._numbers)}"
         self.webhooks.append(Webhook(number, kind, {"subscription_id": sub, **data}))
 
-    def _order(self, one: Expected, leg: Leg, lots: int, ending: str) -> Order:
+    def _order(self, outcome: Expected, leg: Leg, lots: int, ending: str) -> Order:
         filled = ending == FILLED
         units = lots * LOT
         order = Order(
             tag=f"Q{next(self._numbers):012d}1",
             purpose="ENTRY",
             reason="",
-            symbol=symbol(one.customer.broker, leg.option_type, leg.strike(SPOT)),
+            symbol=symbol(outcome.customer.broker, leg.option_type, leg.strike(SPOT)),
             side=leg.side,
             quantity=units,
             filled=units if filled else 0,
@@ -194,11 +195,11 @@ class PerfectDay:
             cause="" if filled else ending,
             sent_at=self.story.entry_at + dt.timedelta(milliseconds=3),
         )
-        self.at_broker(one, order, "COMPLETE" if filled else "REJECTED", self.story.entry_at)
+        self.at_broker(outcome, order, "COMPLETE" if filled else "REJECTED", self.story.entry_at)
         return order
 
-    def _exit(self, one: Expected, entry: Order) -> Order:
-        stopped = one.plan.key == STRADDLE and entry.symbol.endswith("CE")
+    def _exit(self, outcome: Expected, entry: Order) -> Order:
+        stopped = outcome.plan.key == STRADDLE and entry.symbol.endswith("CE")
         order = replace(
             entry,
             tag=f"Q{next(self._numbers):012d}1",
@@ -207,15 +208,15 @@ class PerfectDay:
             side="SELL" if entry.side == "BUY" else "BUY",
             sent_at=self.story.exit_at,
         )
-        self.at_broker(one, order, "COMPLETE", self.story.exit_at)
+        self.at_broker(outcome, order, "COMPLETE", self.story.exit_at)
         return order
 
-    def at_broker(self, one: Expected, order: Order, status: str, at: dt.datetime) -> None:
+    def at_broker(self, outcome: Expected, order: Order, status: str, at: dt.datetime) -> None:
         """The broker's side of an order."""
         self.book.append(
             BookOrder(
-                broker=one.customer.broker,
-                client_id=one.customer.client_id,
+                broker=outcome.customer.broker,
+                client_id=outcome.customer.client_id,
                 tag=order.tag,
                 symbol=order.symbol,
                 side=order.side,

@@ -17,7 +17,7 @@ PAISA: Final = Decimal("0.01")
 
 def perfect_month(story: Story) -> Month:
     """Billed, paid and booked as the story has it. Subscriptions are named as in days.py."""
-    wanted, after = bills(story), settled(story)
+    expected, after = bills(story), settled(story)
     billed = [
         Invoice(
             id=f"inv_{number}",
@@ -35,13 +35,13 @@ def perfect_month(story: Story) -> Month:
             paid=ZERO,
             outstanding=owed.total,
         )
-        for number, owed in enumerate(wanted, start=1)
+        for number, owed in enumerate(expected, start=1)
     ]
-    ends = [after[owed.key] for owed in wanted]
-    total = sum((one.total for one in billed), ZERO)
-    came = sum((one.amount for one in payments(story)), ZERO)
-    paid = sum((one.paid for one in ends), ZERO)
-    earned = sum((one.earned for one in ends), ZERO)
+    ends = [after[owed.key] for owed in expected]
+    total = sum((invoice.total for invoice in billed), ZERO)
+    came = sum((payment.amount for payment in payments(story)), ZERO)
+    paid = sum((settlement.paid for settlement in ends), ZERO)
+    earned = sum((settlement.earned for settlement in ends), ZERO)
     balances = {
         "receivable": total - paid,
         "customer_credit": paid - came,
@@ -50,23 +50,25 @@ def perfect_month(story: Story) -> Month:
         "revshare_expense": earned,
     }
     return Month(
-        runs=[len(wanted), 0],
+        runs=[len(expected), 0],
         billed=billed,
         books_billed=Books(ZERO, 0, {"receivable": total}, ()),
         invoices=[
-            replace(one, status=end.status, paid=end.paid, outstanding=end.outstanding)
-            for one, end in zip(billed, ends, strict=True)
+            replace(invoice, status=end.status, paid=end.paid, outstanding=end.outstanding)
+            for invoice, end in zip(billed, ends, strict=True)
         ],
         books=Books(ZERO, 0, balances, ()),
         commissions=[
-            Commission(f"com_{one.id}", "ACCRUAL", one.id, end.earned)
-            for one, end in zip(billed, ends, strict=True)
+            Commission(f"com_{invoice.id}", "ACCRUAL", invoice.id, end.earned)
+            for invoice, end in zip(billed, ends, strict=True)
             if end.earned
         ],
-        revenue=Revenue(len(wanted), sum((one.taxable for one in wanted), ZERO), came, earned),
+        revenue=Revenue(
+            len(expected), sum((owed.taxable for owed in expected), ZERO), came, earned
+        ),
         documents=[
-            Document(one.number, b"%PDF-", 40_000, same_again=True, status_for_another=404)
-            for one in (billed[0], next(one for one in billed if one.igst))
+            Document(invoice.number, b"%PDF-", 40_000, same_again=True, status_for_another=404)
+            for invoice in (billed[0], next(invoice for invoice in billed if invoice.igst))
         ],
     )
 
@@ -90,8 +92,8 @@ def bill_twice(evidence: Evidence) -> None:
     month.revenue = replace(
         more, invoices=more.invoices + 1, invoiced=more.invoiced + extra.taxable
     )
-    told = next(one for one in evidence.webhooks if one.type == "invoice.issued")
-    again = replace(told, id="evt_again", data={**told.data, "invoice_id": extra.id})
+    issued = next(webhook for webhook in evidence.webhooks if webhook.type == "invoice.issued")
+    again = replace(issued, id="evt_again", data={**issued.data, "invoice_id": extra.id})
     evidence.webhooks = [*evidence.webhooks, again]
 
 
@@ -104,21 +106,21 @@ def one_is_forgotten(evidence: Evidence) -> None:
     """One who pays nothing gets no invoice; all the books agree."""
     month = evidence.month
     assert month.books is not None
-    gone = month.billed[-1]
+    forgotten = month.billed[-1]
     month.billed = month.billed[:-1]
     month.invoices = month.invoices[:-1]
     month.books_billed = Books(ZERO, 0, {"receivable": _total(month)}, ())
-    month.books = _booked(month.books, receivable=-gone.total)
+    month.books = _booked(month.books, receivable=-forgotten.total)
 
 
 def wrong_tax(evidence: Evidence) -> None:
     """Across the border, but taxed as at home: the same sum."""
     month = evidence.month
-    wrong = next(one for one in month.invoices if one.igst)
+    wrong = next(invoice for invoice in month.invoices if invoice.igst)
     half = wrong.igst / 2
     month.invoices = [
-        replace(one, cgst=half, sgst=half, igst=ZERO) if one is wrong else one
-        for one in month.invoices
+        replace(invoice, cgst=half, sgst=half, igst=ZERO) if invoice is wrong else invoice
+        for invoice in month.invoices
     ]
 
 
@@ -185,11 +187,11 @@ def a_paisa_too_much(evidence: Evidence) -> None:
 
 def two_commissions_swapped(evidence: Evidence) -> None:
     """The sum is right, the invoices are not."""
-    one, two, *others = evidence.month.commissions
-    assert one.amount != two.amount
+    first, second, *others = evidence.month.commissions
+    assert first.amount != second.amount
     evidence.month.commissions = [
-        replace(one, amount=two.amount),
-        replace(two, amount=one.amount),
+        replace(first, amount=second.amount),
+        replace(second, amount=first.amount),
         *others,
     ]
 
@@ -255,7 +257,7 @@ SPOILT: Final[tuple[tuple[Callable[[Evidence], None], str], ...]] = (
 
 # -- inside ----------------------------------------------------------------------------------------
 def _total(month: Month) -> Decimal:
-    return sum((one.total for one in month.billed), ZERO)
+    return sum((invoice.total for invoice in month.billed), ZERO)
 
 
 def _booked(books: Books, **changes: Decimal) -> Books:
@@ -269,5 +271,5 @@ def _first_document(evidence: Evidence, **changes: object) -> None:
 
 
 def _forget(evidence: Evidence, kind: str) -> None:
-    gone = next(one for one in evidence.webhooks if one.type == kind)
-    evidence.webhooks = [one for one in evidence.webhooks if one is not gone]
+    forgotten = next(webhook for webhook in evidence.webhooks if webhook.type == kind)
+    evidence.webhooks = [webhook for webhook in evidence.webhooks if webhook is not forgotten]

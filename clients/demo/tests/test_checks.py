@@ -68,10 +68,10 @@ def send_early(day: PerfectDay) -> None:
 def drop_intent(day: PerfectDay) -> None:
     """One leg is never planned, sent, or closed."""
     seen = day.evidence.executions[PLAIN]
-    gone = seen.entries[-1]
-    kept = tuple(order for order in seen.orders if order.symbol != gone.symbol)
-    codes = {order.code for order in seen.orders if order.symbol == gone.symbol}
-    day.evidence.executions[PLAIN] = replace(seen, orders=kept)
+    dropped = seen.entries[-1]
+    remaining = tuple(order for order in seen.orders if order.symbol != dropped.symbol)
+    codes = {order.code for order in seen.orders if order.symbol == dropped.symbol}
+    day.evidence.executions[PLAIN] = replace(seen, orders=remaining)
     day.evidence.book = [row for row in day.book if row.code not in codes]
 
 
@@ -79,10 +79,10 @@ def drop_watched_intent(day: PerfectDay) -> None:
     """The put is never planned, of the very customer whose stop is looked at."""
     key = PLAIN_STRADDLE
     seen = day.evidence.executions[key]
-    gone = seen.entries[-1].symbol
-    codes = {order.code for order in seen.orders if order.symbol == gone}
-    kept = tuple(order for order in seen.orders if order.symbol != gone)
-    day.evidence.executions[key] = replace(seen, orders=kept)
+    dropped = seen.entries[-1].symbol
+    codes = {order.code for order in seen.orders if order.symbol == dropped}
+    remaining = tuple(order for order in seen.orders if order.symbol != dropped)
+    day.evidence.executions[key] = replace(seen, orders=remaining)
     day.evidence.book = [row for row in day.book if row.code not in codes]
     others = [move for move in day.evidence.stop_moves if move.email != key[0]]
     day.evidence.stop_moves = [*others, StopMove(key[0], None, None)]
@@ -96,14 +96,15 @@ def nobody_looked(day: PerfectDay) -> None:
 def skip_exit(day: PerfectDay) -> None:
     """One leg stays open, and its execution with it."""
     seen = day.evidence.executions[PLAIN]
-    gone = seen.exits[0]
-    kept = tuple(order for order in seen.orders if order.tag != gone.tag)
-    day.evidence.executions[PLAIN] = replace(seen, orders=kept, status="EXITING")
-    day.evidence.book = [row for row in day.book if row.tag != gone.tag]
+    skipped = seen.exits[0]
+    remaining = tuple(order for order in seen.orders if order.tag != skipped.tag)
+    day.evidence.executions[PLAIN] = replace(seen, orders=remaining, status="EXITING")
+    day.evidence.book = [row for row in day.book if row.tag != skipped.tag]
     day.evidence.webhooks = [
-        one
-        for one in day.webhooks
-        if (one.data["subscription_id"], one.data.get("phase")) != (seen.subscription_id, "EXIT")
+        webhook
+        for webhook in day.webhooks
+        if (webhook.data["subscription_id"], webhook.data.get("phase"))
+        != (seen.subscription_id, "EXIT")
     ]
 
 
@@ -130,10 +131,10 @@ def ignore_unknown(day: PerfectDay) -> None:
     day.evidence.executions[PLAIN] = replace(seen, orders=orders, status="COMMITTED")
     day.evidence.book = [row for row in day.book if row.code not in mine or row.code in codes]
     day.evidence.webhooks = [
-        one
-        for one in day.webhooks
-        if one.data["subscription_id"] != seen.subscription_id
-        or one.type.startswith(("subscription.", "invoice."))
+        webhook
+        for webhook in day.webhooks
+        if webhook.data["subscription_id"] != seen.subscription_id
+        or webhook.type.startswith(("subscription.", "invoice."))
     ]
 
 
@@ -429,8 +430,8 @@ def test_reads_and_quotes_are_no_orders(day: PerfectDay) -> None:
 def test_the_fault_that_was_seen_is_told_in_words(day: PerfectDay) -> None:
     no_exit_of_either(day)
     two_paces(day)
-    found = judge(STORY, day.evidence).problems["two_partners_one_account"]
-    assert found == [
+    problems = judge(STORY, day.evidence).problems["two_partners_one_account"]
+    assert problems == [
         "ZB9001: 11 calls in 0.03 s; 10 a second may be",
         "ZB9001 sells at zebu: exits of 0 units for 2340 that were entered",
         "ZB9001 buys at second: exits of 0 units for 2340 that were entered",

@@ -47,6 +47,6 @@ def test_the_later_run_counts() -> None:
     early = {"first": 0.2, "p50": 1.0, "p99": 9.0, "max": 12.0}
     late = {"first": 0.4, "p50": 3.0, "p99": 7.0, "max": 8.0}
     silent = dict.fromkeys(early)
-    runs = [{"lateness_ms": one} for one in (early, late, silent)]
+    runs = [{"lateness_ms": figures} for figures in (early, late, silent)]
     assert worst_lateness(runs) == {"first": 0.2, "p50": 3.0, "p99": 9.0, "max": 12.0}
     assert worst_lateness([]) == dict.fromkeys(early)

@@ -28,9 +28,13 @@ ACROSS = STORY.customers[3]
 
 
 def test_tax_within_the_state_and_across() -> None:
-    one = bill(AT_HOME, CONDOR)
-    assert (one.cgst, one.sgst, one.igst) == (Decimal("89.91"), Decimal("89.91"), Decimal(0))
-    assert one.total == Decimal("1178.82")
+    at_home = bill(AT_HOME, CONDOR)
+    assert (at_home.cgst, at_home.sgst, at_home.igst) == (
+        Decimal("89.91"),
+        Decimal("89.91"),
+        Decimal(0),
+    )
+    assert at_home.total == Decimal("1178.82")
     # 9 % of 1499.50 is 134.955: both halves are rounded up, the whole is not
     assert bill(AT_HOME, STRADDLE).total == Decimal("1769.42")
     assert ACROSS.state == OTHER_STATE
@@ -39,10 +43,10 @@ def test_tax_within_the_state_and_across() -> None:
 
 
 def test_everybody_is_billed_who_pauses_and_who_cancels_too() -> None:
-    wanted = bills(STORY)
-    assert [one.key for one in wanted] == [(c.email, p.key) for c, p in STORY.subscriptions()]
-    assert {PAUSED, CANCELLED} <= {one.customer.absent for one in wanted}
-    assert {bool(one.igst) for one in wanted} == {True, False}
+    billed = bills(STORY)
+    assert [owed.key for owed in billed] == [(c.email, p.key) for c, p in STORY.subscriptions()]
+    assert {PAUSED, CANCELLED} <= {owed.customer.absent for owed in billed}
+    assert {bool(owed.igst) for owed in billed} == {True, False}
 
 
 @pytest.mark.parametrize(
@@ -61,24 +65,28 @@ def test_commission_on_what_is_paid(paid: str, earned: str) -> None:
 
 def test_the_payments_are_of_all_kinds() -> None:
     came = payments(STORY)
-    assert len({one.reference for one in came}) == len(came) == PAYING + PAYING // 8
-    assert [one.again for one in came] == [True] + [False] * (len(came) - 1)
+    assert len({payment.reference for payment in came}) == len(came) == PAYING + PAYING // 8
+    assert [payment.again for payment in came] == [True] + [False] * (len(came) - 1)
     after = settled(STORY)
     kinds = [after[owed.key] for owed in bills(STORY)[:8]]
     assert kinds[0] == Settled(
         Decimal("1178.82"), Decimal("0.00"), Decimal("0.00"), Decimal("274.72")
     )
-    assert [one.status for one in kinds] == ["PAID", "PARTLY_PAID"] + ["PAID"] * 6
+    assert [settlement.status for settlement in kinds] == ["PAID", "PARTLY_PAID"] + ["PAID"] * 6
     assert kinds[1].outstanding == Decimal("1179.62")  # 1769.42 less 589.80
-    assert [one.excess for one in kinds] == [Decimal(100) if n == 3 else 0 for n in range(8)]
+    assert [settlement.excess for settlement in kinds] == [
+        Decimal(100) if n == 3 else 0 for n in range(8)
+    ]
     rest = [after[owed.key] for owed in bills(STORY)[PAYING:]]
-    assert {(one.status, one.paid, one.earned) for one in rest} == {("DUE", Decimal(0), Decimal(0))}
+    assert {(settlement.status, settlement.paid, settlement.earned) for settlement in rest} == {
+        ("DUE", Decimal(0), Decimal(0))
+    }
 
 
 def test_two_parts_earn_what_the_whole_does() -> None:
-    parts = [one for one in payments(STORY) if one.reference.startswith("UTR0005")]
+    parts = [payment for payment in payments(STORY) if payment.reference.startswith("UTR0005")]
     owed = parts[0].bill
-    assert sum(one.amount for one in parts) == owed.total
+    assert sum(payment.amount for payment in parts) == owed.total
     assert settled(STORY)[owed.key].earned == commission(owed, owed.total)
 
 

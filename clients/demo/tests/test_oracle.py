@@ -51,7 +51,7 @@ def test_the_demo_and_the_week_read_one_book(brokers: SimulatorThread) -> None:
         timeout=5,
     )
     assert placed.status_code == 200, placed.text
-    (order,) = [one for one in simulator.book() if one.client_id == "OR1"]
+    (order,) = [row for row in simulator.book() if row.client_id == "OR1"]
     assert (order.tag, order.code, order.side) == (TAG, TAG[1:13], "SELL")
     assert order.place == ("zerodha", "OR1", symbol)
     assert order.received_at == NOW

@@ -67,15 +67,14 @@ def at(hour: int, minute: int, second: int = 0) -> dt.datetime:
     ],
     ids=str,
 )
-def test_the_first_entry_is_within_two_minutes_of_everybody_being_ready(
-    now: dt.datetime, first: dt.datetime
-) -> None:
+def test_the_first_entry_is_at_most_two_minutes_away(now: dt.datetime, first: dt.datetime) -> None:
+    """Within two minutes of everybody being ready."""
     assert play.first_entry(now) == first
     assert now + play.FIRST_AFTER <= first <= now + dt.timedelta(minutes=2)
 
 
 def test_whoever_subscribes_waits_three_minutes_at_most() -> None:
-    entries = [one.entry for one in play.hours(at(9, 16))]
+    entries = [slot.entry for slot in play.hours(at(9, 16))]
     assert entries[:3] == [dt.time(9, 16), dt.time(9, 19), dt.time(9, 22)]
     assert len(entries) == len(set(entries)) == 10
     assert play.hours(at(9, 16))[0].exit == dt.time(9, 26)
@@ -102,9 +101,9 @@ class Playing:
 
     def printed(self, pattern: str) -> str:
         """What stands in the prompt where ``pattern`` has its group."""
-        found = re.search(pattern, self.prompt)
-        assert found is not None, self.prompt
-        return found[1]
+        match = re.search(pattern, self.prompt)
+        assert match is not None, self.prompt
+        return match[1]
 
 
 @pytest.fixture
@@ -155,9 +154,8 @@ def tour(folder: Path) -> str:
 
 
 @pytest.mark.browser
-def test_a_newcomer_sees_a_trade_and_the_readmes_tour_ends_with_positions(
-    playing: Playing, chromium_path: str
-) -> None:
+def test_the_readmes_tour_ends_with_positions(playing: Playing, chromium_path: str) -> None:
+    """A newcomer who takes it sees a trade."""
     before = set(ROOT.iterdir())
     walked = playing.folder / "tour.txt"
     with walked.open("w") as output:

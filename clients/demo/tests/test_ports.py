@@ -23,13 +23,14 @@ def listening(port: int) -> socket.socket:
 
 
 def test_two_that_start_at_once_get_different_ports() -> None:
-    one, first = claim_block(FIRST)
-    two, second = claim_block(FIRST)
+    port, first = claim_block(FIRST)
+    next_port, second = claim_block(FIRST)
     with first, second:
-        assert two >= one + PORTS
+        assert next_port >= port + PORTS
 
 
-def test_a_block_with_a_stranger_in_it_is_passed_over_and_not_kept() -> None:
+def test_a_block_with_a_port_in_use_is_passed_over() -> None:
+    """A stranger listens on one of its ports; the others of that block are not kept."""
     free, claim = claim_block(FIRST)
     claim.close()
     with listening(free + 1):

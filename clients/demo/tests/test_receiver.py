@@ -72,6 +72,6 @@ def test_over_a_socket_a_repeated_event_counts_once() -> None:
         assert post(receiver.url, {**good, "webhook-signature": "v1,no"}, BODY) == 401
     finally:
         receiver.stop()
-    assert [one.data for one in receiver.all()] == [json.loads(BODY)["data"]]
+    assert [webhook.data for webhook in receiver.all()] == [json.loads(BODY)["data"]]
     assert receiver.deliveries == 3
     assert receiver.refused == ["signature does not match"]

@@ -45,7 +45,8 @@ def test_three_customers_do_not_trade_for_three_reasons() -> None:
     assert sorted(absent) == ["CANCELLED", "PAUSED", "SESSION_EXPIRED"]
 
 
-def test_half_a_lot_of_a_straddle_is_illegal_and_of_a_condor_is_not() -> None:
+def test_half_a_lot_is_illegal_in_a_straddle_only() -> None:
+    """Half a lot of a condor is legal."""
     story = make_story(24, 8)
     half = [customer for customer in story.customers if customer.multiplier == Decimal("0.5")]
     assert {plan.key for customer, plan in story.illegal()} == {STRADDLE}
@@ -78,7 +79,8 @@ def test_orders_of_one_and_of_many_slices() -> None:
     assert [order.lots for order in expected(plain, STRADDLE_PLAN).orders] == [1, 1]
 
 
-def test_refused_customer_keeps_his_hedges_until_they_are_unwound() -> None:
+def test_a_refused_customer_keeps_hedges_until_the_unwind() -> None:
+    """His hedges are filled, and his until they are unwound."""
     story = make_story(24, 8)
     refused = next(customer for customer, fault in story.faulty() if fault is REFUSED)
     assert [plan.key for customer, plan in story.subscriptions() if customer is refused] == [CONDOR]

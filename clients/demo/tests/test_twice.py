@@ -12,7 +12,8 @@ from clients.demo.twice import ACCOUNTS, BUYS, CLIENTS, HALVES, SELLS, entry_at,
 FREEZE_LOTS = 27  # 1,800 units of NIFTY
 
 
-def test_each_account_is_one_person_of_both_partners_by_an_app_of_each() -> None:
+def test_each_account_is_one_person_at_both_partners() -> None:
+    """Reached by an app of each partner."""
     assert dict.fromkeys(ACCOUNTS, 2) == Counter(
         (half.customer.broker, half.customer.client_id) for half in HALVES
     )
@@ -38,7 +39,8 @@ def test_what_one_sells_the_other_buys_at_the_same_second() -> None:
     )
 
 
-def test_together_they_want_more_than_a_second_allows_and_more_than_one_order_may_have() -> None:
+def test_together_they_exceed_the_pace_and_the_freeze_limit() -> None:
+    """They want more than a second allows, and more than one order may have."""
     for half in HALVES:
         assert 2 * len(half.customer.slices(half.leg)) > 2 * MOST
         assert half.customer.lots(half.leg) > FREEZE_LOTS

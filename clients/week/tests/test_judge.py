@@ -185,7 +185,11 @@ PLANTED: dict[str, tuple[Change, set[str]]] = {
     "a subscriber without an execution": (
         lambda evening: dataclasses.replace(
             evening,
-            executions=[one for one in evening.executions if one.follower.customer is not STUCK],
+            executions=[
+                execution
+                for execution in evening.executions
+                if execution.follower.customer is not STUCK
+            ],
             book=[row for row in evening.book if row.client_id != STUCK.client_id],
         ),
         {"everyone_traded_or_is_named"},
@@ -205,7 +209,7 @@ PLANTED: dict[str, tuple[Change, set[str]]] = {
 def test_what_is_planted_is_noticed_by_its_own_check(planted: str) -> None:
     change, noticed_by = PLANTED[planted]
     problems = judge(change(Scene(WEEK[4]).evening()))
-    assert {name for name, found in problems.items() if found} == noticed_by
+    assert {name for name, texts in problems.items() if texts} == noticed_by
 
 
 def test_every_check_has_a_control() -> None:
@@ -213,14 +217,14 @@ def test_every_check_has_a_control() -> None:
     assert noticed == {check.__name__ for check in CHECKS}
 
 
-def test_an_exit_that_was_sent_after_a_hand_trade_is_a_reverse_position() -> None:
+def test_an_exit_after_a_hand_trade_is_a_reverse_position() -> None:
     """Seen: 96 exits opened 96 reverse positions; another trouble of that account is no excuse."""
     evening = Scene(WEEK[1]).evening()
     place = next(i for i, e in enumerate(evening.executions) if e.follower.customer is HAND)
-    one = evening.executions[place]
-    first = next(row for row in evening.book if row.tag == one.orders[0].tag)
+    execution = evening.executions[place]
+    first = next(row for row in evening.book if row.tag == execution.orders[0].tag)
     undone = dataclasses.replace(first, tag=tag_of(950), side="BUY")
-    orders = (*one.orders, OurOrder(undone.tag, undone.symbol, "BUY", undone.filled))
+    orders = (*execution.orders, OurOrder(undone.tag, undone.symbol, "BUY", undone.filled))
     changed = executions(evening, place, orders=orders)
     changed = dataclasses.replace(
         changed,
@@ -228,7 +232,7 @@ def test_an_exit_that_was_sent_after_a_hand_trade_is_a_reverse_position() -> Non
         net={**evening.net, undone.place: evening.net.get(undone.place, 0) + undone.signed},
     )
     problems = judge(changed)
-    assert [name for name, found in problems.items() if found] == ["nothing_open_without_a_name"]
+    assert [name for name, texts in problems.items() if texts] == ["nothing_open_without_a_name"]
 
 
 def test_a_hand_trade_leaves_no_profit_to_invent() -> None:

@@ -29,11 +29,13 @@ def test_everything_that_the_week_is_for_happens_once() -> None:
 
 
 def test_one_account_crosses_with_itself_and_one_at_two_partners() -> None:
-    both = [one for one in story.FOLLOWERS if len(one.offers) == 2]
-    assert any({offer.plan.key for offer in one.offers} == {"sells", "buys"} for one in both)
-    twice = [one for one in story.FOLLOWERS if one.customer is story.TWICE]
-    assert {one.partner for one in twice} == set(story.PARTNERS)
-    assert {offer.plan.key for one in twice for offer in one.offers} == {"sells", "buys"}
+    both = [follower for follower in story.FOLLOWERS if len(follower.offers) == 2]
+    assert any(
+        {offer.plan.key for offer in follower.offers} == {"sells", "buys"} for follower in both
+    )
+    twice = [follower for follower in story.FOLLOWERS if follower.customer is story.TWICE]
+    assert {follower.partner for follower in twice} == set(story.PARTNERS)
+    assert {offer.plan.key for follower in twice for offer in follower.offers} == {"sells", "buys"}
 
 
 def test_entries_and_exits_are_apart_and_inside_the_session() -> None:

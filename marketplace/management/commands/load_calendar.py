@@ -47,7 +47,7 @@ class Command(BaseCommand):
         for year in _years(report.comparison):
             self._year(year, [c for c in report.comparison.changes if c.row.day.year == year])
         for year, held in sorted(report.held.items()):
-            self._held(year, held)
+            self._report_held(year, held)
         self.stdout.write(
             f"calendar{' (dry run, nothing written)' if dry_run else ''}: "
             f"{_counts(report.comparison)}, {report.comparison.unchanged} unchanged"
@@ -65,7 +65,7 @@ class Command(BaseCommand):
             f"  {_SIGNS[change.verb]} {row.table.value}: {row}{was}; source: {row.source}"
         )
 
-    def _held(self, year: int, held: HeldYear) -> None:
+    def _report_held(self, year: int, held: HeldYear) -> None:
         at = clock.to_ist(held.edited_at)
         self.stdout.write(
             f"{year}: left as it is. {held.edited_by or 'Somebody'} edited it in the console on "
@@ -75,9 +75,9 @@ class Command(BaseCommand):
             self._change(change)
 
 
-def _years(found: Comparison) -> list[int]:
-    return sorted({change.row.day.year for change in found.changes})
+def _years(comparison: Comparison) -> list[int]:
+    return sorted({change.row.day.year for change in comparison.changes})
 
 
-def _counts(found: Comparison) -> str:
-    return ", ".join(f"{found.count(verb)} {verb}" for verb in _SIGNS)
+def _counts(comparison: Comparison) -> str:
+    return ", ".join(f"{comparison.count(verb)} {verb}" for verb in _SIGNS)

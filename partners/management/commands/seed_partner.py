@@ -48,13 +48,13 @@ class Command(BaseCommand):
                 actor=SYSTEM,
                 now=now,
             )
-        kept = read_json(FILE)
+        stored = read_json(FILE)
         issued = 0
         for environment in Environment.values:
-            known = kept.get(environment, {}).get("key", "")
+            known = stored.get(environment, {}).get("key", "")
             if PartnerKey.objects.filter(key=known, status=PartnerKey.Status.ACTIVE).exists():
                 continue
-            made = issue_key(
+            issued_key = issue_key(
                 partner_id=partner.pk,
                 environment=environment,
                 permissions=permissions.ALL,
@@ -64,10 +64,10 @@ class Command(BaseCommand):
                 actor=SYSTEM,
                 now=now,
             )
-            kept[environment] = {"key": made.key, "secret": made.secret}
+            stored[environment] = {"key": issued_key.key, "secret": issued_key.secret}
             issued += 1
         if issued:
-            write_json(FILE, {"slug": SLUG, **kept})
+            write_json(FILE, {"slug": SLUG, **stored})
         for email, name, state in CUSTOMERS:
             find_or_create_customer(
                 partner_id=partner.pk,

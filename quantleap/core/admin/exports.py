@@ -58,10 +58,10 @@ class ExportsList(_List):
             return HttpResponseRedirect(f"{_address(self, 'changelist')}?{query}")
         rows = list(self.export_rows(listed.queryset)[: MOST_EXPORTED + 1])
         if len(rows) > MOST_EXPORTED or listed.found_more:
-            back = f"{_address(self, 'changelist')}{listed.get_query_string()}"
+            list_address = f"{_address(self, 'changelist')}{listed.get_query_string()}"
             words = f"One file holds at most {MOST_EXPORTED:,} rows: filter the list."
             messages.error(request, words)
-            return HttpResponseRedirect(back)
+            return HttpResponseRedirect(list_address)
         audit.record(
             actor=Actor.staff(request.user),
             action="list.exported",

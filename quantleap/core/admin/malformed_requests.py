@@ -97,14 +97,14 @@ class ReadableRequests(_ModelAdmin):
         """
         try:
             with _undone_alone():
-                found = super().get_changelist_instance(request)
-                len(found.result_list)
+                changelist = super().get_changelist_instance(request)
+                len(changelist.result_list)
         except _UNREADABLE as error:
             if not request.GET:
                 raise
             log.warning("list_cannot_be_asked", page=request.path, exc_info=error)
             raise NoSuchList from error
-        return found
+        return changelist
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -114,11 +114,11 @@ class ReadableRequests(_ModelAdmin):
             return super().changelist_view(request, extra_context)
         except NoSuchList:
             messages.warning(request, SHOWS_ALL)
-            kept = QueryDict(mutable=True)
+            parameters = QueryDict(mutable=True)
             for name in (IS_POPUP_VAR, TO_FIELD_VAR):
                 if name in request.GET:
-                    kept[name] = request.GET[name]
-            query = f"?{kept.urlencode()}" if kept and kept != request.GET else ""
+                    parameters[name] = request.GET[name]
+            query = f"?{parameters.urlencode()}" if parameters and parameters != request.GET else ""
             return HttpResponseRedirect(request.path + query)
 
     def response_action(

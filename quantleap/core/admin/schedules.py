@@ -57,10 +57,10 @@ class ScheduleAdmin(ReadOnlyAdmin):
         entry = schedules.required().get(row.name)
         if entry is None:
             return ("runs", "Runs, not required") if row.enabled else ("off", "Stopped")
-        found = schedules.difference(row, entry, clock.now())
-        if not found:
+        trouble = schedules.difference(row, entry, clock.now())
+        if not trouble:
             return "runs", "Runs"
-        return ("stopped", "Stopped") if found == "stopped" else ("changed", found.capitalize())
+        return ("stopped", "Stopped") if trouble == "stopped" else ("changed", trouble.capitalize())
 
     @admin.display(description="State")
     def state_in_words(self, row: PeriodicTask) -> str:

@@ -98,11 +98,11 @@ class AuditedMixin(_Page):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """The fieldsets, with the hidden digest field if the user may change anything."""
-        found = super().get_fieldsets(request, obj)
+        fieldsets = super().get_fieldsets(request, obj)
         if obj is None or not self.has_change_permission(request, obj):
-            return found
-        name, options = found[0]
-        return [(name, {**options, "fields": (*options["fields"], "seen")}), *found[1:]]
+            return fieldsets
+        name, options = fieldsets[0]
+        return [(name, {**options, "fields": (*options["fields"], "seen")}), *fieldsets[1:]]
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Save the chosen rights, then write the audit entry: only now is everything saved."""
@@ -171,12 +171,12 @@ class StaffUserAdmin(AuditedMixin, _UserAdmin, ConsoleAdmin):  # type: ignore[mi
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The user name, which the audit log refers to; and the rights, unless the user is a
         superuser."""
-        found: tuple[str, ...] = ("last_login", "date_joined")
+        fields: tuple[str, ...] = ("last_login", "date_joined")
         if obj is not None:
-            found = ("username", *found)
+            fields = ("username", *fields)
         if not request.user.is_superuser:
-            found = (*found, *staff.RIGHTS)
-        return found
+            fields = (*fields, *staff.RIGHTS)
+        return fields
 
     @action(
         description="Set password",

@@ -27,19 +27,19 @@ def fields_of(constraint: BaseConstraint) -> list[str]:
     unique.
     """
     if isinstance(constraint, UniqueConstraint):
-        return [*reversed(constraint.fields), *_named(constraint.condition)]
+        return [*reversed(constraint.fields), *_fields_in(constraint.condition)]
     if isinstance(constraint, CheckConstraint):
-        return list(dict.fromkeys(_named(constraint.condition)))
+        return list(dict.fromkeys(_fields_in(constraint.condition)))
     return []
 
 
-def _named(condition: Any) -> Iterator[str]:
+def _fields_in(condition: Any) -> Iterator[str]:
     if isinstance(condition, Q):
         for child in condition.children:
-            yield from _named(child)
+            yield from _fields_in(child)
     elif isinstance(condition, tuple):
         yield condition[0].partition("__")[0]
-        yield from _named(condition[1])
+        yield from _fields_in(condition[1])
     elif isinstance(condition, F):
         yield str(getattr(condition, "name", "")).partition("__")[0]
 

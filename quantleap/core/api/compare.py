@@ -114,10 +114,10 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write("usage: python -m quantleap.core.api.compare OLD NEW\n")
         return 2
     old, new = (yaml.safe_load(Path(name).read_text()) for name in arguments)
-    found = differences(old, new)
-    for difference in found:
+    changes = differences(old, new)
+    for difference in changes:
         sys.stdout.write(f"{difference}\n")
-    return 1 if found else 0
+    return 1 if changes else 0
 
 
 if __name__ == "__main__":

@@ -63,19 +63,19 @@ def envelope(
 def flatten(detail: Any, path: str = "") -> dict[str, str]:
     """DRF's nested error detail as ``{dotted.path: message}``."""
     if isinstance(detail, Mapping):
-        found: dict[str, str] = {}
+        messages: dict[str, str] = {}
         for name, value in detail.items():
             inner = path if name == "non_field_errors" else f"{path}.{name}" if path else str(name)
-            found.update(flatten(value, inner))
-        return found
+            messages.update(flatten(value, inner))
+        return messages
     if isinstance(detail, (list, tuple)):
         if detail and not any(isinstance(item, (Mapping, list, tuple)) for item in detail):
             return {path or "body": " ".join(str(item) for item in detail)}
-        found = {}
+        messages = {}
         for index, item in enumerate(detail):
             if item:
-                found.update(flatten(item, f"{path}.{index}" if path else str(index)))
-        return found
+                messages.update(flatten(item, f"{path}.{index}" if path else str(index)))
+        return messages
     return {path or "body": str(detail)}
 
 

@@ -146,10 +146,10 @@ def _wait_for(record: IdempotencyRecord) -> IdempotencyRecord:
     until = clock.monotonic() + records.WAIT_SECONDS
     while record.state == IdempotencyRecord.State.RUNNING and clock.monotonic() < until:
         time.sleep(_POLL_SECONDS)
-        found = IdempotencyRecord.objects.filter(pk=record.pk).first()
-        if found is None:
+        current = IdempotencyRecord.objects.filter(pk=record.pk).first()
+        if current is None:
             break
-        record = found
+        record = current
     return record
 
 

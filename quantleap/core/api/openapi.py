@@ -154,7 +154,7 @@ class ApiSchema(AutoSchema):
 
 def versioned_only(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
     """Hook of the generator that drops the unversioned spelling of each route."""
-    return [one for one in endpoints if one[0].startswith(_BASE)]
+    return [endpoint for endpoint in endpoints if endpoint[0].startswith(_BASE)]
 
 
 class _AudienceEndpoints(EndpointEnumerator):

@@ -86,9 +86,9 @@ def paginate_by_cursor(request: Request, queryset: QuerySet[Any]) -> tuple[list[
 
 def _place_of(cursor: str, queryset: QuerySet[Any]) -> int:
     """The database id of the list's row with this public id."""
-    found: int | None = None
+    key: int | None = None
     if "\0" not in cursor:  # PostgreSQL refuses NUL in a query
-        found = queryset.filter(public_id=cursor).order_by().values_list("pk", flat=True).first()
-    if found is None:
+        key = queryset.filter(public_id=cursor).order_by().values_list("pk", flat=True).first()
+    if key is None:
         raise ValidationError({"cursor": "Not a cursor of this list."})
-    return found
+    return key

@@ -49,21 +49,21 @@ def _refuse_constant(name: str) -> Any:
 
 def _is_text(value: str) -> bool:
     """Whether a text can be stored and returned: half of a surrogate pair is no character."""
-    return value.isascii() or not any("\ud800" <= one <= "\udfff" for one in value)
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse two members with one name, because it is undefined which of them counts."""
-    found = dict(pairs)
-    for name in found:
+    members = dict(pairs)
+    for name in members:
         if not _is_text(name):
             raise ValueError("a name is not text")
-    if len(found) != len(pairs):
+    if len(members) != len(pairs):
         twice = sorted(
             name for name, times in Counter(name for name, _ in pairs).items() if times > 1
         )
         raise ValidationError(dict.fromkeys(twice, "Given more than once."))
-    return found
+    return members
 
 
 def _check(value: Any, path: str = "", level: int = 0) -> None:

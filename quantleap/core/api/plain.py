@@ -11,5 +11,5 @@ from quantleap.core.api.parsers import NumberJSONRenderer
 
 def plain(data: Mapping[str, Any]) -> dict[str, Any]:
     """A serializer's ``data`` as the renderer of every answer would write it, read back."""
-    found: dict[str, Any] = json.loads(NumberJSONRenderer().render(data))
-    return found
+    answer: dict[str, Any] = json.loads(NumberJSONRenderer().render(data))
+    return answer

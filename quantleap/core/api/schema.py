@@ -48,10 +48,10 @@ class _DocumentViewSet(PublicViewSet):
     def get_renderers(self) -> list[BaseRenderer]:
         """Only the renderer of the requested format, so that ``format`` overrides a browser's
         ``Accept``."""
-        wanted = self.request.query_params.get("format")
+        requested = self.request.query_params.get("format")
         renderers = super().get_renderers()
         return [
-            renderer for renderer in renderers if wanted in (None, renderer.format)
+            renderer for renderer in renderers if requested in (None, renderer.format)
         ] or renderers
 
     def finalize_response(
@@ -80,9 +80,9 @@ class SchemaViewSet(_DocumentViewSet):
     @extend_schema(exclude=True)
     def list(self, request: Request) -> Response:
         """Return the document."""
-        wanted = request.query_params.get("format")
+        requested = request.query_params.get("format")
         formats = sorted({renderer.format for renderer in self.renderer_classes})
-        if wanted is not None and wanted not in formats:
+        if requested is not None and requested not in formats:
             raise ValidationError({"format": f"One of {', '.join(formats)}."})
         return Response(build_document(_audience_of(request)))
 

@@ -71,12 +71,12 @@ def grave(page: Page, allowed: Collection[tuple[str, str]] = ()) -> list[str]:
 
     ``allowed`` holds (rule, part of the location) of violations that cannot be fixed.
     """
-    found = []
+    faults = []
     for violation in Axe().run(page).response["violations"]:
         if violation["impact"] not in ("critical", "serious"):
             continue
         for node in violation["nodes"]:
             target = " ".join(node["target"])
             if not any(rule == violation["id"] and named in target for rule, named in allowed):
-                found.append(f"{violation['id']} at {target}: {node['html'][:120]}")
-    return found
+                faults.append(f"{violation['id']} at {target}: {node['html'][:120]}")
+    return faults

@@ -94,9 +94,11 @@ def _authoring(now: dt.datetime) -> None:
     make_short_straddle(name="Never published", published=False, now=now)
     edited = make_short_straddle(name=WORDY, description=WORDY, now=now)
     Strategy.objects.filter(template=edited).update(exit_time=dt.time(14, 45))
-    closed, gone = (make_template(name=name, now=now) for name in ("Closed one", "Withdrawn one"))
+    closed, withdrawn = (
+        make_template(name=name, now=now) for name in ("Closed one", "Withdrawn one")
+    )
     close_to_new(template_id=closed.pk, actor=SYSTEM, now=now)
-    withdraw(template_id=gone.pk, actor=SYSTEM, now=now)
+    withdraw(template_id=withdrawn.pk, actor=SYSTEM, now=now)
 
 
 def _trading(now: dt.datetime) -> None:
@@ -191,9 +193,9 @@ def _money(world: World, now: dt.datetime) -> None:
     today = clock.ist_date(now)
     month_ago = today - dt.timedelta(days=33)
     template = make_template(name="BANKNIFTY straddle for patient people", fee=124_999)
-    gone = make_template(name="Withdrawn last month")
+    withdrawn = make_template(name="Withdrawn last month")
     follow(template, world.me.partner, [month_ago] * 3, fee=124_999)
-    follow(gone, world.me.partner, [month_ago])
+    follow(withdrawn, world.me.partner, [month_ago])
     bill(month_ago)
     first, second, third, *_ = Invoice.objects.filter(subscription__template=template).order_by(
         "id"
@@ -210,7 +212,7 @@ def _money(world: World, now: dt.datetime) -> None:
         actor=SYSTEM,
         now=now,
     )
-    withdraw(template_id=gone.pk, actor=SYSTEM, now=now)
+    withdraw(template_id=withdrawn.pk, actor=SYSTEM, now=now)
     withdrawal_credits.credit_due(now=now)
     bill(today)
     revenue_recognition.recognise(today - dt.timedelta(days=1), now=now)
@@ -244,7 +246,7 @@ def pages(user: StaffUser) -> Iterator[ConsolePage]:
     request = RequestFactory().get("/admin/")
     request.user = user
     yield ConsolePage("today", reverse("admin:index"))
-    for model, page in sorted(admin.site._registry.items(), key=lambda one: one[0]._meta.label):
+    for model, page in sorted(admin.site._registry.items(), key=lambda entry: entry[0]._meta.label):
         name = f"{model._meta.app_label}-{model._meta.model_name}"
         yield ConsolePage(f"{name}-list", _url(model, "changelist"))
         if model in EMPTY:
@@ -261,9 +263,9 @@ def pages(user: StaffUser) -> Iterator[ConsolePage]:
         for action in getattr(page, "actions_detail", ()):
             if action in DOWNLOADS:
                 continue
-            found = next((row for row in rows if _possible(page, request, action, row)), None)
-            if found is not None:
-                yield ConsolePage(f"{name}-{action}", _url(model, action, found.pk))
+            target = next((row for row in rows if _possible(page, request, action, row)), None)
+            if target is not None:
+                yield ConsolePage(f"{name}-{action}", _url(model, action, target.pk))
 
 
 def unfurnished() -> list[str]:
@@ -284,5 +286,5 @@ def _possible(page: Any, request: HttpRequest, action: str, row: Model) -> bool:
     """Whether the page of ``row`` shows the button (the page may have been opened before)."""
     known = vars(request)
     known.pop("_template_states", None)
-    found = page.get_actions_detail(request, row.pk)
-    return any(one.action_name.endswith(f"_{action}") for one in found)
+    actions = page.get_actions_detail(request, row.pk)
+    return any(button.action_name.endswith(f"_{action}") for button in actions)

@@ -24,17 +24,17 @@ def faults(page: Page, look: str, *, theme: Any, width: int) -> list[str]:
     a serious problem. ``page`` is logged in as "visitor"; ``theme`` is "light" or "dark"."""
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=theme)
-    found, walked = [], 0
+    problems, walked = [], 0
     for name, url in pages(StaffUser.objects.get(username="visitor")):
         answer = page.goto(url)
         if answer is None or answer.status != 200:
-            found.append(f"{name}: {answer and answer.status}")
+            problems.append(f"{name}: {answer and answer.status}")
             continue
         shoot(page, f"{look}-{name}")
         if not fits(page):
-            found.append(f"{name}: scrolls sideways")
-        found.extend(f"{name}: runs over: {text}" for text in page.evaluate(OVERLAPS))
-        found.extend(f"{name}: {fault}" for fault in grave(page, ALLOWED))
+            problems.append(f"{name}: scrolls sideways")
+        problems.extend(f"{name}: runs over: {text}" for text in page.evaluate(OVERLAPS))
+        problems.extend(f"{name}: {fault}" for fault in grave(page, ALLOWED))
         walked += 1
     assert walked > 100
-    return found
+    return problems

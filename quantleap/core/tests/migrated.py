@@ -40,10 +40,10 @@ def create_database(*, shared: bool) -> Created:
     with creation._nodb_cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [LOCK])  # until this session ends
         cursor.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [f"{PREFIX}%"])
-        found = {row[0] for row in cursor.fetchall()}
-        for outdated in found - {pattern}:
+        databases = {row[0] for row in cursor.fetchall()}
+        for outdated in databases - {pattern}:
             _execute(cursor.execute, "DROP DATABASE {}", outdated)
-        if pattern not in found:
+        if pattern not in databases:
             created = _migrate()
             connection.close()
             _execute(cursor.execute, "CREATE DATABASE {} TEMPLATE {}", pattern, name)

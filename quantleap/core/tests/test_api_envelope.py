@@ -38,9 +38,9 @@ def test_people_get_a_page_and_not_an_envelope() -> None:
 
 @pytest.mark.django_db
 def test_a_callers_request_id_is_kept_if_it_is_harmless() -> None:
-    for given, kept in (("abc-123", True), ("x" * 65, False), ("with space", False)):
+    for given, is_kept in (("abc-123", True), ("x" * 65, False), ("with space", False)):
         answer = Client().get("/api/v1/nothing", headers={"X-Request-Id": given})
-        assert (answer.headers["X-Request-Id"] == given) == kept
+        assert (answer.headers["X-Request-Id"] == given) == is_kept
 
 
 @pytest.mark.django_db

@@ -56,25 +56,25 @@ def test_it_is_refused_and_nothing_changes(
 ) -> None:
     name = category.__name__.replace("_", " ")
     # Made first: some need rows of their own, and those are no change that a request made.
-    made = list(category(world))
-    play(world, made, at_least=FLOORS[category], category=name, record=record_property)
+    cases = list(category(world))
+    play(world, cases, at_least=FLOORS[category], category=name, record=record_property)
 
 
 # -- the comparison itself can fail ---------------------------------------------------------------
 def test_a_request_that_is_not_refused_is_noticed(world: World) -> None:
     pause = next(
-        one
-        for one in with_body()
-        if one.route.endswith("partner/subscriptions/{subscription_id}/pause")
+        operation
+        for operation in with_body()
+        if operation.route.endswith("partner/subscriptions/{subscription_id}/pause")
     )
     good = request(pause, world, "nothing is wrong with it", 400)
-    told: list[object] = []
+    recorded: list[object] = []
     with pytest.raises(pytest.fail.Exception) as failed:
-        play(world, [good], at_least=1, category="control", record=lambda _, n: told.append(n))
+        play(world, [good], at_least=1, category="control", record=lambda _, n: recorded.append(n))
     words = str(failed.value)
     assert "200 instead of 400" in words
     assert "subscriptions_subscription changed" in words
-    assert told == ["1 bad requests: control"]
+    assert recorded == ["1 bad requests: control"]
 
 
 def test_a_generator_that_makes_nothing_is_noticed(world: World) -> None:

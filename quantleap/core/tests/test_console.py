@@ -172,9 +172,9 @@ def test_the_key_pages_help_names_the_parts_of_a_key(staff: Client) -> None:
 
 # -- forms ---------------------------------------------------------------------------------------
 def questions(kind: type[ConfirmForm] = ConfirmForm) -> Iterator[type[ConfirmForm]]:
-    for one in kind.__subclasses__():
-        yield one
-        yield from questions(one)
+    for form in kind.__subclasses__():
+        yield form
+        yield from questions(form)
 
 
 def test_action_fields_look_like_the_consoles() -> None:

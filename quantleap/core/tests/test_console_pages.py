@@ -46,9 +46,9 @@ def test_identifiers_in_the_heading_are_as_they_are(visitor: StaffUser) -> None:
         if row is None or model in NO_ROW_PAGES:
             continue
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
-        found = client.get(reverse(name, args=[admin.utils.quote(row.pk)]))
-        assert found.status_code == 200, model
-        (heading,) = re.findall(r"<h1.*?</h1>", found.content.decode(), re.S)
+        answer = client.get(reverse(name, args=[admin.utils.quote(row.pk)]))
+        assert answer.status_code == 200, model
+        (heading,) = re.findall(r"<h1.*?</h1>", answer.content.decode(), re.S)
         said = " ".join(unescape(strip_tags(heading)).split())
         assert said.endswith(" ".join(str(row).split())), model
         looked_at += 1

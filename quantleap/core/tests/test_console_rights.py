@@ -74,11 +74,11 @@ def rows(world: World) -> dict[type[models.Model], Any]:
 
 def everything() -> dict[str, Any]:
     """All tables of ours, and those of the libraries that the console shows."""
-    found: dict[str, Any] = dict(fingerprint())
+    tables: dict[str, Any] = dict(fingerprint())
     for label in ("auth", "django_celery_beat"):
         for model in apps.get_app_config(label).get_models():
-            found[model._meta.db_table] = list(model._default_manager.order_by("pk").values())
-    return found
+            tables[model._meta.db_table] = list(model._default_manager.order_by("pk").values())
+    return tables
 
 
 def test_every_action_of_every_page_names_a_right() -> None:

@@ -27,7 +27,7 @@ CANCEL = "/api/v1/user/subscriptions/{subscription_id}"
 Document = dict[str, Any]
 
 
-def kept(audience: str) -> Document:
+def published(audience: str) -> Document:
     document: Document = yaml.safe_load((KEPT / f"openapi-{audience}.yaml").read_text())
     return document
 
@@ -35,26 +35,30 @@ def kept(audience: str) -> Document:
 @pytest.mark.parametrize("audience", PUBLISHED)
 def test_what_was_promised_is_still_promised(audience: str) -> None:
     today = yaml.safe_load(document_yaml(AUDIENCES[audience]))
-    broken = [str(one) for one in differences(kept(audience), today) if one.breaks]
+    broken = [
+        str(difference)
+        for difference in differences(published(audience), today)
+        if difference.breaks
+    ]
     assert broken == []
 
 
 # -- the comparison itself ------------------------------------------------------------------------
 def changed(change: Callable[[Document], object]) -> list[Difference]:
     """What the comparison says of one change of a document."""
-    new = copy.deepcopy(kept("user"))
+    new = copy.deepcopy(published("user"))
     change(new)
-    return differences(kept("user"), new)
+    return differences(published("user"), new)
 
 
 def _parameters(document: Document) -> list[Document]:
-    found: list[Document] = document["paths"][CANCEL]["delete"]["parameters"]
-    return found
+    parameters: list[Document] = document["paths"][CANCEL]["delete"]["parameters"]
+    return parameters
 
 
 def _schema(document: Document, name: str) -> Document:
-    found: Document = document["components"]["schemas"][name]
-    return found
+    schema: Document = document["components"]["schemas"][name]
+    return schema
 
 
 BREAKS: dict[str, tuple[Callable[[Document], object], str]] = {
@@ -108,9 +112,9 @@ BREAKS: dict[str, tuple[Callable[[Document], object], str]] = {
 @pytest.mark.parametrize("why", BREAKS)
 def test_a_break_is_named_by_its_place(why: str) -> None:
     change, where = BREAKS[why]
-    broken = [one for one in changed(change) if one.breaks]
+    broken = [difference for difference in changed(change) if difference.breaks]
     assert broken, why
-    assert all(one.where.startswith(where) for one in broken), broken
+    assert all(difference.where.startswith(where) for difference in broken), broken
 
 
 ADDITIONS: dict[str, Callable[[Document], object]] = {
@@ -126,9 +130,9 @@ ADDITIONS: dict[str, Callable[[Document], object]] = {
 
 @pytest.mark.parametrize("why", ADDITIONS)
 def test_an_addition_differs_and_breaks_nobody(why: str) -> None:
-    found = changed(ADDITIONS[why])
-    assert found
-    assert not any(one.breaks for one in found), found
+    additions = changed(ADDITIONS[why])
+    assert additions
+    assert not any(difference.breaks for difference in additions), additions
 
 
 def test_texts_and_their_order_are_no_difference() -> None:
@@ -147,7 +151,7 @@ def test_texts_and_their_order_are_no_difference() -> None:
 @pytest.mark.process
 def test_the_command_says_so_by_its_exit_status(tmp_path: Path) -> None:
     old, new = KEPT / "openapi-user.yaml", tmp_path / "new.yaml"
-    document = kept("user")
+    document = published("user")
     document["paths"][LIST]["get"]["operationId"] = "other"
     new.write_text(yaml.safe_dump(document))
     command = [sys.executable, "-m", "quantleap.core.api.compare"]

@@ -34,9 +34,9 @@ INDENT = 4
 
 def tree_block() -> list[str]:
     """Lines of the tree in architecture.md."""
-    found = re.search(r"## The tree\n.*?```\n(.*?)```", ARCHITECTURE, re.DOTALL)
-    assert found is not None
-    return found[1].splitlines()
+    match = re.search(r"## The tree\n.*?```\n(.*?)```", ARCHITECTURE, re.DOTALL)
+    assert match is not None
+    return match[1].splitlines()
 
 
 def folders_named() -> set[str]:
@@ -71,11 +71,13 @@ def subfolders(folder: Path) -> Iterator[Path]:
 
 def folders_there() -> set[str]:
     """The project's folders, two levels deep, without what is the same in every room."""
-    there = set()
+    folders = set()
     for top in subfolders(ROOT):
         inner = {sub for sub in subfolders(top) if sub.name not in EVERYWHERE or top == DOCS}
-        there |= {path.relative_to(ROOT).as_posix() for path in {top, *inner} if holds_files(path)}
-    return there
+        folders |= {
+            path.relative_to(ROOT).as_posix() for path in {top, *inner} if holds_files(path)
+        }
+    return folders
 
 
 def test_the_tree_of_architecture_md_is_the_tree() -> None:
@@ -119,11 +121,11 @@ def test_every_port_is_in_the_table() -> None:
 
 def test_readme_and_makefile_know_the_same_targets() -> None:
     """Every target in the README exists; every target with a help text is in the README."""
-    told = set(re.findall(r"\bmake ([a-z][a-z-]*)", README))
+    named = set(re.findall(r"\bmake ([a-z][a-z-]*)", README))
     targets = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
     helped = set(re.findall(r"^([a-z][a-z-]*):.*## ", MAKEFILE, re.MULTILINE))
-    assert told <= targets
-    assert helped - {"help"} <= told
+    assert named <= targets
+    assert helped - {"help"} <= named
 
 
 def decisions() -> list[Path]:
@@ -175,8 +177,8 @@ def test_links_into_a_page_lead_to_a_heading() -> None:
     lost = []
     for page in pages():
         for link, heading in re.findall(r"\]\(([^)#\s:]*)#([\w-]+)\)", page.read_text()):
-            there = page.parent / link if link else page
-            if there.suffix == ".md" and heading not in references.headings(there):
+            target = page.parent / link if link else page
+            if target.suffix == ".md" and heading not in references.headings(target):
                 lost.append(f"{page.name}: {link}#{heading}")
     assert lost == []
 
@@ -244,8 +246,8 @@ def test_what_can_be_found_is_let_through(kind: str) -> None:
 
 def test_every_test_that_a_page_names_exists() -> None:
     """``docs/invariants.md`` says which test fails without a rule: it must still be there."""
-    there = "\n".join(path.read_text() for path in ROOT.glob("*/**/test_*.py"))
-    defined = set(re.findall(r"^ *def (test_\w+)", there, re.MULTILINE))
+    sources = "\n".join(path.read_text() for path in ROOT.glob("*/**/test_*.py"))
+    defined = set(re.findall(r"^ *def (test_\w+)", sources, re.MULTILINE))
     named = {name for page in pages() for name in re.findall(r"`(test_\w+)`", page.read_text())}
     assert named, "no page names a test: has the spelling changed?"
     assert named - defined == set()

@@ -87,15 +87,15 @@ def test_every_setting_exists(page: Path) -> None:
 
 def read_in_production() -> set[str]:
     """Variables of the environment that a production installation reads."""
-    found: set[str] = set()
+    variables: set[str] = set()
     for name in ("base", "production"):
         text = CODE[ROOT / "quantleap" / "settings" / f"{name}.py"]
-        found |= set(re.findall(r"""\benv\.\w+\(\s*["'](\w+)["']""", text))
+        variables |= set(re.findall(r"""\benv\.\w+\(\s*["'](\w+)["']""", text))
         assert text.count("env.") == len(re.findall(r"""\benv\.\w+\(\s*["']""", text)), name
     seed_staff = ROOT / "quantleap" / "core" / "management" / "commands" / "seed_staff.py"
     for text in (CODE[seed_staff], (ROOT / "gunicorn.conf.py").read_text()):
-        found |= set(re.findall(r"""\benviron(?:\.get\(|\[)["'](\w+)["']""", text))
-    return found
+        variables |= set(re.findall(r"""\benviron(?:\.get\(|\[)["'](\w+)["']""", text))
+    return variables
 
 
 def test_every_variable_that_production_reads_is_in_deploy_md() -> None:
@@ -146,21 +146,21 @@ def test_every_console_page_exists(page: Path) -> None:
     for address in re.findall(r"`(?:GET |POST )?(/admin/[\w/<>-]*/)", page.read_text()):
         path = re.sub(r"<\w+>", "1", address)
         try:
-            found = resolve(path)
+            match = resolve(path)
         except Resolver404:
             pytest.fail(f"{address} leads nowhere")
-        assert found.func.__name__ != "catch_all_view", f"{address} is nobody's"
+        assert match.func.__name__ != "catch_all_view", f"{address} is nobody's"
 
 
 def operations() -> set[tuple[str, str]]:
     """(METHOD, path without version) of both public documents; parameters as ``{}``."""
-    found = set()
+    pairs = set()
     for audience in ("partner", "user"):
         document = yaml.safe_load((ROOT / f"docs/api/openapi-{audience}.yaml").read_text())
         for path, methods in document["paths"].items():
             bare = re.sub(r"\{\w+\}", "{}", path.removeprefix("/api/v1"))
-            found |= {(method.upper(), bare) for method in methods}
-    return found
+            pairs |= {(method.upper(), bare) for method in methods}
+    return pairs
 
 
 @page_of
@@ -174,15 +174,15 @@ def test_every_route_exists(page: Path) -> None:
 
 def test_what_beat_wakes_is_what_deploy_md_says() -> None:
     table = (ROOT / "docs/deploy.md").read_text().split("What beat wakes")[1].split("\n\n")[1]
-    told = set(re.findall(r"`(\w+\.\w+)`", table))
-    assert told == {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    documented = set(re.findall(r"`(\w+\.\w+)`", table))
+    assert documented == {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
 
 
 def test_every_cause_that_is_explained_exists() -> None:
     table = (ROOT / "docs/trading-day.md").read_text().split("## Causes")[1].split("\n## ")[0]
-    told = set(re.findall(r"\b[A-Z]{3,}(?:_[A-Z]+)*\b", "".join(_first_cells(table))))
-    assert told
-    assert told <= set(CAUSES)
+    documented = set(re.findall(r"\b[A-Z]{3,}(?:_[A-Z]+)*\b", "".join(_first_cells(table))))
+    assert documented
+    assert documented <= set(CAUSES)
 
 
 def _first_cells(table: str) -> Iterator[str]:
@@ -204,18 +204,18 @@ def codes() -> dict[str, list[str]]:
         for module in pkgutil.walk_packages(package.__path__, f"{room}."):
             if re.search(r"\.(errors|services|idempotency)(\.|$)", module.name):
                 importlib.import_module(module.name)
-    found: dict[str, list[str]] = {}
+    by_code: dict[str, list[str]] = {}
     classes = [DomainError]
-    for one in classes:
-        classes += one.__subclasses__()
-        found.setdefault(one.code, []).append(one.__name__)
-    return found
+    for error_class in classes:
+        classes += error_class.__subclasses__()
+        by_code.setdefault(error_class.code, []).append(error_class.__name__)
+    return by_code
 
 
 def is_raised(name: str) -> bool:
     """Whether some module makes one (``raise X``, ``raise X(…)``), outside its declaration."""
-    made = rf"raise (?:\w+\.)?{name}\b|= {name}\(|return {name}\("
-    return any(re.search(made, text) for text in CODE.values())
+    raised = rf"raise (?:\w+\.)?{name}\b|= {name}\(|return {name}\("
+    return any(re.search(raised, text) for text in CODE.values())
 
 
 def test_every_error_code_in_the_documents_can_be_raised() -> None:
@@ -243,7 +243,7 @@ def test_every_event_that_is_offered_is_emitted() -> None:
 def test_events_named_in_partners_md_exist() -> None:
     text = (ROOT / "docs/partners.md").read_text()
     kinds = {name.split(".")[0] for name in EVENT_TYPES}
-    found = re.findall(r"`([a-z_]+\.[a-z_]+ed)`", text)
-    named = {name for name in found if name.split(".")[0] in kinds}
+    names = re.findall(r"`([a-z_]+\.[a-z_]+ed)`", text)
+    named = {name for name in names if name.split(".")[0] in kinds}
     assert named
     assert named <= set(EVENT_TYPES)

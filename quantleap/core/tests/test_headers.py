@@ -143,7 +143,9 @@ def test_no_page_breaks_its_own_rules(
             answer = tab.goto(page)
             assert answer is not None
             assert answer.ok, page
-            violations += [f"{page}: {one}" for one in tab.evaluate("window.violations || []")]
+            violations += [
+                f"{page}: {violation}" for violation in tab.evaluate("window.violations || []")
+            ]
         assert violations == []
 
 

@@ -88,9 +88,9 @@ def post(
         """The view with a given caller, without the database."""
 
         def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
-            found: Request = super().initialize_request(request, *args, **kwargs)
-            found.user, found.auth = caller, caller
-            return found
+            prepared: Request = super().initialize_request(request, *args, **kwargs)
+            prepared.user, prepared.auth = caller, caller
+            return prepared
 
     answer: Response = AsCaller.as_view({"post": "create"})(request)
     answer.render()
@@ -216,16 +216,16 @@ def test_an_answer_with_a_secret_is_not_kept() -> None:
 def test_a_concurrent_request_waits_then_gets_409(
     view: type[ApiViewSet],
 ) -> None:
-    def one() -> Response:
+    def send_one() -> Response:
         try:
             return post(view, "wait")
         finally:
             connection.close()
 
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(one)
+        first = pool.submit(send_one)
         assert EffectViewSet.entered.wait(10)
-        second = pool.submit(one).result()
+        second = pool.submit(send_one).result()
         EffectViewSet.go_on.set()
         assert first.result().status_code == 201
     assert (second.status_code, second.data["code"]) == (409, "idempotency_in_progress")
@@ -242,7 +242,7 @@ def test_parallel_requests_have_one_effect(
     monkeypatch.setattr(idempotency, "WAIT_SECONDS", 5.0)
     barrier = threading.Barrier(8)
 
-    def one(_: int) -> int:
+    def send_one(_: int) -> int:
         try:
             barrier.wait()
             return post(view).status_code
@@ -250,20 +250,20 @@ def test_parallel_requests_have_one_effect(
             connection.close()
 
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(one, range(8))) == [201] * 8
+        assert list(pool.map(send_one, range(8))) == [201] * 8
     assert effects() == 1
 
 
 @pytest.mark.django_db(transaction=True)
 def test_control_without_the_key_effects_repeat() -> None:
-    def one(_: int) -> int:
+    def send_one(_: int) -> int:
         try:
             return post(EffectViewSet, caller=None).status_code
         finally:
             connection.close()
 
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(one, range(4))) == [201] * 4
+        assert list(pool.map(send_one, range(4))) == [201] * 4
     assert effects() == 4
 
 

@@ -48,7 +48,7 @@ def folds(path: Path) -> set[str]:
 
 
 def test_text_from_outside_is_folded_by_ascii_alone() -> None:
-    found = {}
+    folded = {}
     for room in ROOMS:
         for path in sorted((PROJECT_ROOT / room).rglob("*.py")):
             name = path.relative_to(PROJECT_ROOT).as_posix()
@@ -56,8 +56,8 @@ def test_text_from_outside_is_folded_by_ascii_alone() -> None:
             if not inside & DOORS or inside & {"tests", "migrations", "simulator"}:
                 continue
             if others := folds(path) - OWN_WORDS.get(name, set()):
-                found[name] = others
-    assert not found, "use ascii_upper and ascii_lower of quantleap.core.identifiers"
+                folded[name] = others
+    assert not folded, "use ascii_upper and ascii_lower of quantleap.core.identifiers"
 
 
 @given(st.text())

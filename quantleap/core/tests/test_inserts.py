@@ -88,7 +88,7 @@ def emit_one(dedupe_key: str) -> None:
 
 def test_no_insert_ignores_conflicts_that_it_does_not_name() -> None:
     """``ignore_conflicts=True`` hides a conflict of the primary key."""
-    found = {
+    calls = {
         f"{path.relative_to(ROOT)}:{call.lineno}"
         for room in ROOMS
         for path in sorted((ROOT / room).rglob("*.py"))
@@ -99,4 +99,4 @@ def test_no_insert_ignores_conflicts_that_it_does_not_name() -> None:
         and ast.unparse(call.func).split(".")[0] not in KEYED_BY_WHAT_THEY_DESCRIBE
     }
 
-    assert found == set(), "use quantleap.core.inserts.insert_missing"
+    assert calls == set(), "use quantleap.core.inserts.insert_missing"

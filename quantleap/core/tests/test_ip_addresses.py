@@ -22,8 +22,8 @@ addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
 
 @given(addresses, st.text())
 def test_without_a_trusted_proxy_the_header_is_not_read(peer: str, header: str) -> None:
-    found = client_address(peer, header, trusted_proxies=[], hops=1)
-    assert found == parse_address(peer)
+    address = client_address(peer, header, trusted_proxies=[], hops=1)
+    assert address == parse_address(peer)
 
 
 @given(addresses, st.lists(st.text(max_size=30), max_size=5), st.integers(1, 3))
@@ -31,8 +31,8 @@ def test_the_callers_own_header_never_counts(caller: str, invented: list[str], h
     # The outermost of `hops` proxies appends the caller, the inner ones their neighbour.
     seen = [caller, *["10.0.0.9"] * (hops - 1)]
     header = ", ".join([*invented, *seen])
-    found = client_address("10.0.0.1", header, trusted_proxies=PROXIES, hops=hops)
-    assert found == parse_address(caller)
+    address = client_address("10.0.0.1", header, trusted_proxies=PROXIES, hops=hops)
+    assert address == parse_address(caller)
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,11 @@ def test_every_large_list_explains_its_search(
     for page in large():
         if not page.searches:
             continue
-        found = text(staff.get(list_of(page), {"q": "zzqqxx"}))
-        assert "match “zzqqxx”" in found, page
-        assert found.count("The search finds") == 2, page
-        assert page.searches[0].words in found.replace("&#x27;", "'"), page
-        assert "Show all" in found, page
+        shown = text(staff.get(list_of(page), {"q": "zzqqxx"}))
+        assert "match “zzqqxx”" in shown, page
+        assert shown.count("The search finds") == 2, page
+        assert page.searches[0].words in shown.replace("&#x27;", "'"), page
+        assert "Show all" in shown, page
         tried += 1
     assert tried >= 18
 
@@ -75,7 +75,7 @@ def test_no_large_list_scans_its_table(staff: Client) -> None:
     for page in large():
         with CaptureQueriesContext(connection) as seen:
             assert staff.get(list_of(page)).status_code == 200, page
-        asked = [one["sql"] for one in seen.captured_queries]
+        asked = [query["sql"] for query in seen.captured_queries]
         values = [sql for sql in asked if 'SELECT DISTINCT "' in sql and "WHERE" not in sql]
         assert not values, page
         whole = [sql for sql in asked if "COUNT(*)" in sql and "LIMIT" not in sql]
@@ -87,13 +87,13 @@ def test_no_filter_of_a_large_list_offers_all_values_or_all_rows() -> None:
     request = RequestFactory().get("/")
     request.user = StaffUser(is_superuser=True, is_active=True)
     for page in large():
-        for one in page.get_list_filter(request):
-            field, kind = one if isinstance(one, tuple) else (one, None)
+        for entry in page.get_list_filter(request):
+            field, kind = entry if isinstance(entry, tuple) else (entry, None)
             if kind is None and isinstance(field, str):
-                found = page.model._meta.get_field(field.partition("__")[0])
-                plain = not found.is_relation and not found.flatchoices
-                assert field in SMALL or not found.is_relation, (page, field)
-                assert not plain or not isinstance(found, _texts()), (page, field)
+                model_field = page.model._meta.get_field(field.partition("__")[0])
+                plain = not model_field.is_relation and not model_field.flatchoices
+                assert field in SMALL or not model_field.is_relation, (page, field)
+                assert not plain or not isinstance(model_field, _texts()), (page, field)
             elif kind is not None and issubclass(kind, RelatedFieldListFilter):
                 assert "Autocomplete" in kind.__name__, (page, field)
             elif kind is not None:
@@ -108,18 +108,18 @@ def _texts() -> tuple[type, ...]:
 
 # -- search ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("term", "found"),
+    ("term", "expected"),
     [
         ("sub_4711", 1), ("sub_47", 2), ("47", 0), ("system", 3), ("paused", 1), ("PAUSED", 1),
         ("subscription.", 2), ("%", 0), ("_", 0), ("sub_4711\0", 0),
     ],
 )  # fmt: skip
-def test_audit_search_by_id_prefix_and_action(staff: Client, term: str, found: int) -> None:
+def test_audit_search_by_id_prefix_and_action(staff: Client, term: str, expected: int) -> None:
     act("subscription.paused", "sub_4711")
     act("subscription.resumed", "sub_4712")
     act("key.revoked", "key_1")
     rows, more = found_by(AuditEntry.objects.all(), _searches(AuditEntry), term)
-    assert (rows.count(), more) == (found, False)
+    assert (rows.count(), more) == (expected, False)
 
 
 def _searches(model: Any) -> Any:

@@ -25,8 +25,8 @@ QUICK = Limits(statement=0.2, lock=0.1, idle_in_transaction=0.2)
 @contextlib.contextmanager
 def connected(limits: Limits, **changes: Any) -> Iterator[DatabaseWrapper]:
     """A connection of its own to the tests' database."""
-    made = postgres(configured.DATABASE_URL, limits=limits)
-    values = {**connection.settings_dict, "OPTIONS": {**made["OPTIONS"], **changes}}
+    database = postgres(configured.DATABASE_URL, limits=limits)
+    values = {**connection.settings_dict, "OPTIONS": {**database["OPTIONS"], **changes}}
     other = DatabaseWrapper(values, alias="limits")
     try:
         yield other
@@ -49,10 +49,13 @@ def test_what_the_address_says_wins() -> None:
     url = (
         "postgres://a@b:5433/c?connect_timeout=2&sslmode=verify-full&options=-c%20lock_timeout%3D7"
     )
-    made = postgres(url, limits=Limits(lock=9))
-    assert (made["OPTIONS"]["connect_timeout"], made["OPTIONS"]["sslmode"]) == ("2", "verify-full")
-    assert made["OPTIONS"]["options"].endswith("-c lock_timeout=7")
-    assert made["PORT"] == "5433"
+    database = postgres(url, limits=Limits(lock=9))
+    assert (database["OPTIONS"]["connect_timeout"], database["OPTIONS"]["sslmode"]) == (
+        "2",
+        "verify-full",
+    )
+    assert database["OPTIONS"]["options"].endswith("-c lock_timeout=7")
+    assert database["PORT"] == "5433"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -60,11 +63,11 @@ def test_what_the_address_says_wins() -> None:
 def test_the_server_knows_the_limits(kind: ProcessKind) -> None:
     limits = LIMITS[kind]
     with connected(limits) as other, other.cursor() as cursor:
-        found = []
+        shown = []
         for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
             cursor.execute("SELECT setting::int / 1000 FROM pg_settings WHERE name = %s", [name])
-            found.append(cursor.fetchone()[0])
-    assert found == [limits.statement, limits.lock, limits.idle_in_transaction]
+            shown.append(cursor.fetchone()[0])
+    assert shown == [limits.statement, limits.lock, limits.idle_in_transaction]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -104,9 +107,11 @@ def test_a_server_that_accepts_and_says_nothing_is_given_up() -> None:
     """libpq counts in whole seconds and takes 2 at least."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        made = postgres(f"postgres://a@127.0.0.1:{port}/b?connect_timeout=2&sslmode=disable")
+        database = postgres(f"postgres://a@127.0.0.1:{port}/b?connect_timeout=2&sslmode=disable")
         assert postgres("postgres://a@b/c")["OPTIONS"]["connect_timeout"] == 5
-        other = DatabaseWrapper({**connection.settings_dict, **made, "AUTOCOMMIT": True}, "silent")
+        other = DatabaseWrapper(
+            {**connection.settings_dict, **database, "AUTOCOMMIT": True}, "silent"
+        )
         with pytest.raises(OperationalError, match="timeout"):
             other.ensure_connection()
 

@@ -18,16 +18,16 @@ def test_no_page_takes_a_list_in_another_way() -> None:
     """Bug: boxes of several lines that wanted commas."""
     request = RequestFactory().get("/admin/")
     request.user = StaffUser.objects.create_superuser("asha")
-    found = 0
+    count = 0
     for model, page in admin.site._registry.items():
         if not (page.has_add_permission(request) or page.has_change_permission(request)):
             continue
         for name, field in page.get_form(request).base_fields.items():
             if isinstance(field, SimpleArrayField):
-                found += 1
+                count += 1
                 assert isinstance(field, LinesField), f"{model.__name__}.{name}"
                 assert HELP in field.help_text
-    assert found >= 2
+    assert count >= 2
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,8 @@ def test_looking_at_the_page_costs_no_try() -> None:
 
 # -- what is written down -------------------------------------------------------------------------
 def written(action: str) -> list[tuple[str, str, str | None, Any]]:
-    found = AuditEntry.objects.filter(action=action).order_by("id")
-    return list(found.values_list("actor_id", "target_id", "address", "data"))
+    entries = AuditEntry.objects.filter(action=action).order_by("id")
+    return list(entries.values_list("actor_id", "target_id", "address", "data"))
 
 
 def test_a_login_and_a_logout_are_audited_with_their_address() -> None:

@@ -65,10 +65,10 @@ def junk_filters(model: type[models.Model]) -> Iterator[str]:
     """Every parameter that this list's filters read, with junk."""
     page = admin.site._registry[model]
     names = ["pk"]
-    for one in page.list_filter:
-        found: Any = one[0] if isinstance(one, tuple) else one
-        names.append(found if isinstance(found, str) else found.parameter_name)
-    dates = [one.name for one in model._meta.fields if isinstance(one, models.DateField)]
+    for entry in page.list_filter:
+        list_filter: Any = entry[0] if isinstance(entry, tuple) else entry
+        names.append(list_filter if isinstance(list_filter, str) else list_filter.parameter_name)
+    dates = [field.name for field in model._meta.fields if isinstance(field, models.DateField)]
     for name in dict.fromkeys(names):
         yield from (f"{name}{junk.format(HUGE=HUGE)}" for junk in FILTERS)
     yield from (f"{name}__year=99999" for name in dates)
@@ -170,7 +170,7 @@ def test_junk_in_the_fields_of_a_form_is_no_crash(walk: Walk) -> None:
     for model, page in admin.site._registry.items():
         path = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
         rows = model._default_manager.all()[:1]
-        names = [one.name for one in model._meta.fields]
+        names = [field.name for field in model._meta.fields]
         names += [
             f"{page.opts.model_name}-TOTAL_FORMS",
             "strategies-TOTAL_FORMS",

@@ -15,9 +15,9 @@ from quantleap.core.tests.migrated import fingerprint, sources
 @pytest.mark.django_db
 def test_every_migration_is_in_the_copys_name() -> None:
     known = Counter(path.stem for path in sources())
-    made = Counter(name for _, name in MigrationRecorder(connection).applied_migrations())
-    assert made.total() > 80
-    assert not made - known
+    applied = Counter(name for _, name in MigrationRecorder(connection).applied_migrations())
+    assert applied.total() > 80
+    assert not applied - known
 
 
 def test_any_change_of_migrations_makes_another_copy(tmp_path: Path) -> None:

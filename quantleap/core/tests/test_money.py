@@ -73,4 +73,4 @@ def test_grouping_loses_nothing(amount: Decimal) -> None:
     assert Decimal(shown.replace(",", "")) == amount
     head, *groups = shown.lstrip("-").partition(".")[0].split(",")
     assert 1 <= len(head) <= 3
-    assert [len(one) for one in groups] in ([], [2] * (len(groups) - 1) + [3])
+    assert [len(group) for group in groups] in ([], [2] * (len(groups) - 1) + [3])

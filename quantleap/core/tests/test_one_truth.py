@@ -44,25 +44,29 @@ def test_only_a_package_hands_out_names_of_others() -> None:
 
 def not_final(module: ast.Module) -> list[str]:
     """Constants of a module, by the case of their names, that may be reassigned."""
-    found = []
+    targets = []
     for node in module.body:
         if isinstance(node, ast.Assign):
-            made = ast.unparse(node.value).partition("(")[0].rpartition(".")[2]
+            called = ast.unparse(node.value).partition("(")[0].rpartition(".")[2]
             names = [name for target in node.targets for name in ast.walk(target)]
-            found += [] if made in ("TypeVar", "ParamSpec") else names
+            targets += [] if called in ("TypeVar", "ParamSpec") else names
         elif isinstance(node, ast.AnnAssign) and "Final" not in ast.unparse(node.annotation):
-            found.append(node.target)
-    return [one.id for one in found if isinstance(one, ast.Name) and CONSTANT.fullmatch(one.id)]
+            targets.append(node.target)
+    return [
+        target.id
+        for target in targets
+        if isinstance(target, ast.Name) and CONSTANT.fullmatch(target.id)
+    ]
 
 
 def test_every_constant_of_a_module_is_final() -> None:
     """The settings are none: a profile gives them other values."""
-    found = {
+    reassignable = {
         path: names
         for path, module in modules()
         if not path.startswith("quantleap/settings/") and (names := not_final(module))
     }
-    assert found == {}
+    assert reassignable == {}
     assert not_final(ast.parse("A_B = 1\nC: int = 2\nD: Final = 3\n_E, F = 4, 5")) == [
         "A_B",
         "C",
@@ -73,7 +77,7 @@ def test_every_constant_of_a_module_is_final() -> None:
 
 def positional(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     """Parameters that a call may pass by position, without self."""
-    names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
+    names = [parameter.arg for parameter in (*function.args.posonlyargs, *function.args.args)]
     return [name for name in names if name not in ("self", "cls")]
 
 

@@ -15,7 +15,7 @@ from quantleap.core.ports import Handlers, Port, PortNotRegistered
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def relayed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Event types that a handler was given, instead of the rooms' own handlers."""
     seen: list[str] = []
     handlers: Handlers[outbox.OutboxHandler] = Handlers("test")
@@ -41,7 +41,7 @@ class TestOutbox:
         with pytest.raises(outbox.NotInTransaction):
             outbox.emit("thing.done", {}, about="thing", partner_id=1, now=clock.now())
 
-    def test_a_dedupe_key_is_one_event_per_tenant(self, told: list[str]) -> None:
+    def test_a_dedupe_key_is_one_event_per_tenant(self, relayed: list[str]) -> None:
         for _ in range(3):
             emit(key="run-1")
         with transaction.atomic():
@@ -66,15 +66,15 @@ class TestOutbox:
             )
         assert outbox.relay(now=clock.now()) == 3
 
-    def test_told_once_and_in_order(self, told: list[str]) -> None:
+    def test_told_once_and_in_order(self, relayed: list[str]) -> None:
         for number in range(5):
             emit(f"thing.{number}")
         assert outbox.relay(now=clock.now(), batch=3) == 3
         assert outbox.relay(now=clock.now(), batch=3) == 2
         assert outbox.relay(now=clock.now(), batch=3) == 0
-        assert told == [f"thing.{number}" for number in range(5)]
+        assert relayed == [f"thing.{number}" for number in range(5)]
 
-    def test_a_failed_handler_leaves_its_events(self, told: list[str]) -> None:
+    def test_a_failed_handler_leaves_its_events(self, relayed: list[str]) -> None:
         emit()
 
         def broken(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
@@ -85,7 +85,7 @@ class TestOutbox:
             outbox.relay(now=clock.now())
         assert OutboxEvent.objects.get().published_at is None
 
-    def test_relays_side_by_side_tell_each_event_once(self, told: list[str]) -> None:
+    def test_relays_side_by_side_tell_each_event_once(self, relayed: list[str]) -> None:
         for number in range(100):
             emit(f"thing.{number}")
         barrier = threading.Barrier(4)
@@ -104,7 +104,7 @@ class TestOutbox:
             thread.start()
         for thread in threads:
             thread.join()
-        assert sorted(told) == sorted(f"thing.{number}" for number in range(100))
+        assert sorted(relayed) == sorted(f"thing.{number}" for number in range(100))
 
 
 def test_a_port_has_one_implementation_or_says_so() -> None:

@@ -40,10 +40,10 @@ def compares(tree: ast.AST) -> bool:
 
 def test_nobody_else_compares_the_profiles_name() -> None:
     """Bug: a profile `staging` had production's guard, but a developer's proxies and demo data."""
-    found = dict(modules())
-    assert len(found) > 300, "all of the project is looked at"
-    assert {name for name, tree in found.items() if reads(tree)} == READERS
-    assert {name for name, tree in found.items() if compares(tree)} == {
+    trees = dict(modules())
+    assert len(trees) > 300, "all of the project is looked at"
+    assert {name for name, tree in trees.items() if reads(tree)} == READERS
+    assert {name for name, tree in trees.items() if compares(tree)} == {
         "quantleap/core/production_checks.py"
     }
 

@@ -59,8 +59,8 @@ def keep_alives() -> dict[str, int]:
         "docs/deploy.md": (PROJECT_ROOT / "docs/deploy.md").read_text(),
         "make run": " ".join(word for part in Layout().parts() for word in part.command),
     }
-    found = {name: re.findall(r"--keep-alive (\d+)", text) for name, text in commands.items()}
-    return {name: min(map(int, seconds), default=0) for name, seconds in found.items()}
+    timeouts = {name: re.findall(r"--keep-alive (\d+)", text) for name, text in commands.items()}
+    return {name: min(map(int, seconds), default=0) for name, seconds in timeouts.items()}
 
 
 def test_whoever_reuses_a_connection_hangs_up_first() -> None:
@@ -105,7 +105,7 @@ def test_its_own_answers_are_json_and_plain_http_is_refused() -> None:
 
 def test_the_proxy_is_the_only_trusted_way_in(compose: Any) -> None:
     services = compose["services"]
-    assert [name for name, one in services.items() if "ports" in one] == ["proxy"]
+    assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
     address = services["proxy"]["networks"]["front"]["ipv4_address"]
     believed = services["web"]["environment"]
     assert believed["QUANTLEAP_TRUSTED_PROXIES"] == address
@@ -125,9 +125,9 @@ def test_no_other_container_is_given_the_proxys_address(compose: Any) -> None:
     subnet, dynamic = IPv4Network(pool["subnet"]), IPv4Network(pool["ip_range"])
     assert dynamic.subnet_of(subnet)
     named = [
-        one["networks"]["front"]["ipv4_address"]
-        for one in compose["services"].values()
-        if "front" in one.get("networks", [])
+        service["networks"]["front"]["ipv4_address"]
+        for service in compose["services"].values()
+        if "front" in service.get("networks", [])
     ]
     fixed = [IPv4Address(text) for text in (pool["gateway"], *named)]
     assert len(set(fixed)) == len(fixed) == 3
@@ -135,8 +135,8 @@ def test_no_other_container_is_given_the_proxys_address(compose: Any) -> None:
         assert address in set(subnet.hosts())
         assert address not in dynamic
     proxy = compose["services"]["proxy"]["networks"]["front"]["ipv4_address"]
-    for name, one in compose["services"].items():
-        believed = one.get("environment", {}).get("QUANTLEAP_TRUSTED_PROXIES", proxy)
+    for name, service in compose["services"].items():
+        believed = service.get("environment", {}).get("QUANTLEAP_TRUSTED_PROXIES", proxy)
         assert believed == proxy, name
 
 

@@ -19,26 +19,26 @@ from quantleap.core.models import OutboxEvent
 NOW = dt.datetime(2026, 9, 8, 4, 0, tzinfo=dt.UTC)
 
 
-def named() -> set[str]:
+def all_rules() -> set[str]:
     purged = {rule.label for rule in retention.PURGED}
     return purged | retention.SHORT_LIVED | retention.KEPT | retention.STANDING
 
 
 def models() -> dict[str, type[Any]]:
     """Every table of the project, by the model that owns it."""
-    found = apps.get_models(include_auto_created=True)
-    return {model._meta.label: model for model in found if not model._meta.proxy}
+    tables = apps.get_models(include_auto_created=True)
+    return {model._meta.label: model for model in tables if not model._meta.proxy}
 
 
 def test_no_table_grew_without_a_word_of_how_it_ends() -> None:
-    assert named() == set(models())
+    assert all_rules() == set(models())
 
 
 def test_each_table_is_named_once() -> None:
     groups = [retention.SHORT_LIVED, retention.KEPT, retention.STANDING]
     purged = {rule.label for rule in retention.PURGED}  # one that is purged may have several rules
     total = len(purged) + sum(len(group) for group in groups)
-    assert total == len(named())
+    assert total == len(all_rules())
 
 
 def days_ago(days: float) -> dt.datetime:
@@ -90,8 +90,8 @@ def test_what_is_over_goes_and_what_waits_stays() -> None:
             state=state,
             finished_at=days_ago(age),
         )
-    gone = retention.purge(now=NOW, batch=1)
-    assert gone == {
+    deleted = retention.purge(now=NOW, batch=1)
+    assert deleted == {
         "core.OutboxEvent": 1,
         "partners.WebhookDelivery": 2,
         "sessions.Session": 1,

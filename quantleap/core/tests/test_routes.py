@@ -133,7 +133,9 @@ IDEMPOTENCY = {
 }
 #: Routes for people or tools, without the unversioned spelling.
 VERSIONED_ONLY = {"/api/v1/schema", "/api/v1/docs"}
-VERSIONED_OPERATIONS = [one for one in operations() if one.route.startswith(VERSIONED)]
+VERSIONED_OPERATIONS = [
+    operation for operation in operations() if operation.route.startswith(VERSIONED)
+]
 
 
 def spoken(operation: Operation) -> str:
@@ -218,16 +220,24 @@ def test_partner_and_user_routes_are_where_they_belong() -> None:
 
 
 def test_every_method_asks_for_its_permission() -> None:
-    asked = {spoken(one): one.permission for one in VERSIONED_OPERATIONS if one.permission}
+    asked = {
+        spoken(operation): operation.permission
+        for operation in VERSIONED_OPERATIONS
+        if operation.permission
+    }
     assert asked == PERMISSIONS
-    for one in VERSIONED_OPERATIONS:
-        assert one.permission or one.surface == "public", str(one)
+    for operation in VERSIONED_OPERATIONS:
+        assert operation.permission or operation.surface == "public", str(operation)
 
 
 def test_what_a_post_does_with_its_key_is_what_the_table_says() -> None:
-    posts = [one for one in VERSIONED_OPERATIONS if one.method == "POST"]
-    assert {spoken(one): one.rule.idempotency for one in posts} == IDEMPOTENCY
-    others = {one.rule.idempotency for one in VERSIONED_OPERATIONS if one.method != "POST"}
+    posts = [operation for operation in VERSIONED_OPERATIONS if operation.method == "POST"]
+    assert {spoken(operation): operation.rule.idempotency for operation in posts} == IDEMPOTENCY
+    others = {
+        operation.rule.idempotency
+        for operation in VERSIONED_OPERATIONS
+        if operation.method != "POST"
+    }
     assert others == {Idempotency.WITH_EFFECT}, "it says how a POST holds its key"
 
 
@@ -267,7 +277,7 @@ def good_request(operation: Operation, world: World, headers: Headers) -> Case:
 def begun_login(operation: Operation, world: World) -> str:
     """The state of a login that has begun."""
     path = operation.route.replace("callback", "initiate")
-    begin = next(one for one in operations() if one.route == path)
+    begin = next(candidate for candidate in operations() if candidate.route == path)
     answer = send(new_client(), request(begin, world, "begin", 200))
     state: str = answer.json()["state"]
     return state
@@ -289,8 +299,8 @@ def only(world: World, permission: str, surface: str) -> Headers:
 
 def without(world: World) -> Callable[[Operation], Headers]:
     """Headers of who lacks what an operation needs, and nothing else; each made once."""
-    made = functools.cache(functools.partial(lacks, world))
-    return lambda operation: made(operation.permission, operation.surface != "partner")
+    lacking = functools.cache(functools.partial(lacks, world))
+    return lambda operation: lacking(operation.permission, operation.surface != "partner")
 
 
 def test_a_good_request_is_accepted(world: World, broker: responses.RequestsMock) -> None:
@@ -331,7 +341,11 @@ def test_without_the_permission_it_is_refused_by_name(world: World) -> None:
 
 def test_a_new_route_is_closed_while_a_partner_is_suspended() -> None:
     """Whatever a view says of itself stands in one of the two tables."""
-    open_ones = {spoken(one) for one in VERSIONED_OPERATIONS if one.rule.open_when_suspended}
+    open_ones = {
+        spoken(operation)
+        for operation in VERSIONED_OPERATIONS
+        if operation.rule.open_when_suspended
+    }
     assert open_ones == KEYS_OF_SUSPENDED_MAY | TOKENS_OF_SUSPENDED_MAY
 
 
@@ -427,7 +441,7 @@ def test_every_request_is_told_apart(world: World) -> None:
     ids = {"abc-123": True, "x" * 64: True, "x" * 65: False, "tab\there": False, "é": False}
     client = new_client()
     for operation in operations():
-        for given, kept in ids.items():
+        for given, is_kept in ids.items():
             case = request(operation, world, "id", 401, headers={"X-Request-Id": given})
             answer = send(client, case)
-            assert (answer.headers["X-Request-Id"] == given) == kept, str(case)
+            assert (answer.headers["X-Request-Id"] == given) == is_kept, str(case)

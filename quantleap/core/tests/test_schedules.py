@@ -39,9 +39,9 @@ def beat() -> None:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    found: list[str] = []
-    monkeypatch.setattr(current_app, "send_task", lambda name, **_: found.append(name))
-    return found
+    names: list[str] = []
+    monkeypatch.setattr(current_app, "send_task", lambda name, **_: names.append(name))
+    return names
 
 
 def browser(*rights: str) -> Client:
@@ -57,8 +57,8 @@ def operator() -> Client:
 
 
 def tick() -> PeriodicTask:
-    found: PeriodicTask = PeriodicTask.objects.get(name=TICK)
-    return found
+    task: PeriodicTask = PeriodicTask.objects.get(name=TICK)
+    return task
 
 
 def page(name: str, row: PeriodicTask | None = None) -> str:
@@ -176,7 +176,9 @@ def test_beat_as_the_code_wants_it_is_no_trouble() -> None:
 )
 def test_a_deviating_required_schedule_is_red(change: dict[str, Any], what: str) -> None:
     PeriodicTask.objects.filter(name=TICK).update(**change)
-    assert [(one.name, one.what) for one in schedules.troubles(clock.now())] == [(TICK, what)]
+    assert [(trouble.name, trouble.what) for trouble in schedules.troubles(clock.now())] == [
+        (TICK, what)
+    ]
     shown = operator().get("/admin/").content.decode()
     assert "1 not running as required" in shown
     assert "ql-bad" in shown
@@ -187,15 +189,15 @@ def test_another_rhythm_and_a_missing_row_are_red_too() -> None:
     hourly, _ = IntervalSchedule.objects.get_or_create(every=1, period="hours")
     PeriodicTask.objects.filter(name=TICK).update(interval=hourly)
     PeriodicTask.objects.filter(name="bill").delete()
-    found = {one.name: one.what for one in schedules.troubles(clock.now())}
-    assert set(found) == {TICK, "bill"}
-    assert found[TICK].startswith("runs ")
-    assert found["bill"] == "not known to beat"
+    problems = {trouble.name: trouble.what for trouble in schedules.troubles(clock.now())}
+    assert set(problems) == {TICK, "bill"}
+    assert problems[TICK].startswith("runs ")
+    assert problems["bill"] == "not known to beat"
 
 
 def test_beat_that_never_started_is_red() -> None:
     PeriodicTask.objects.all().delete()
-    assert [one.what for one in schedules.troubles(clock.now())] == [
+    assert [trouble.what for trouble in schedules.troubles(clock.now())] == [
         "beat has not started yet: no task runs"
     ]
 
@@ -207,8 +209,10 @@ def ran(ago: dt.timedelta, **rows: Any) -> None:
 
 def silence() -> list[str]:
     """What the first page says of beat itself."""
-    found = schedules.troubles(clock.real_now())
-    return [one.what.replace("\xa0", " ") for one in found if one.name == "All schedules"]
+    troubles = schedules.troubles(clock.real_now())
+    return [
+        trouble.what.replace("\xa0", " ") for trouble in troubles if trouble.name == "All schedules"
+    ]
 
 
 def test_a_beat_that_stopped_is_red() -> None:

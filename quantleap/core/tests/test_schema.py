@@ -24,7 +24,7 @@ def staff() -> Client:
     return client
 
 
-@pytest.mark.parametrize("audience", list(AUDIENCES.values()), ids=lambda one: one.name)
+@pytest.mark.parametrize("audience", list(AUDIENCES.values()), ids=lambda audience: audience.name)
 def test_a_document_holds_its_audiences_paths_only(audience: Any) -> None:
     document = build_document(audience)
     assert document["openapi"] == "3.1.0"
@@ -35,7 +35,7 @@ def test_a_document_holds_its_audiences_paths_only(audience: Any) -> None:
             assert "default" in operation["responses"]
 
 
-@pytest.mark.parametrize("audience", list(AUDIENCES.values()), ids=lambda one: one.name)
+@pytest.mark.parametrize("audience", list(AUDIENCES.values()), ids=lambda audience: audience.name)
 def test_no_description_is_eaten_as_html(audience: Any) -> None:
     """Descriptions are Markdown: a bare <partner> is a tag, and the reader sees nothing of it."""
     eaten = {
@@ -46,7 +46,7 @@ def test_no_description_is_eaten_as_html(audience: Any) -> None:
     assert eaten == {}
 
 
-@pytest.mark.parametrize("audience", list(AUDIENCES.values()), ids=lambda one: one.name)
+@pytest.mark.parametrize("audience", list(AUDIENCES.values()), ids=lambda audience: audience.name)
 def test_every_operation_has_a_summary_and_a_heading(audience: Any) -> None:
     bare = [
         operation["operationId"]
@@ -71,7 +71,7 @@ def test_partner_routes_are_in_the_partners_document() -> None:
     document = build_document(AUDIENCES["partner"])
     operation = document["paths"]["/api/v1/partner/user-tokens"]["post"]
     assert operation["operationId"] == "partner_user_tokens_create"
-    assert [one["name"] for one in operation["parameters"]] == ["Idempotency-Key"]
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["Idempotency-Key"]
     assert document["security"] == [{"partnerKey": [], "partnerSecret": []}]
 
 

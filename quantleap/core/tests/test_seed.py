@@ -56,10 +56,10 @@ def test_the_welcome_text_works(run_files: Path) -> None:
 def test_a_second_run_changes_nothing(run_files: Path) -> None:
     seed()
     before = {path.name: path.read_text() for path in run_files.iterdir()}
-    told = AuditEntry.objects.exclude(action="instruments.imported").count()
+    entries = AuditEntry.objects.exclude(action="instruments.imported").count()
     seed()
     assert {path.name: path.read_text() for path in run_files.iterdir()} == before
-    assert AuditEntry.objects.exclude(action="instruments.imported").count() == told
+    assert AuditEntry.objects.exclude(action="instruments.imported").count() == entries
 
 
 def test_an_emptied_database_is_seeded_again(run_files: Path) -> None:

@@ -46,8 +46,8 @@ SELECT 'check ' || conname, pg_get_constraintdef(oid) FROM pg_constraint
 
 def sets_in(text: str) -> Iterator[frozenset[str]]:
     """The lists of two or more names in a definition."""
-    for found in _LIST.finditer(text):
-        names = frozenset(_NAME.findall(found[1]))
+    for match in _LIST.finditer(text):
+        names = frozenset(_NAME.findall(match[1]))
         if len(names) > 1:
             yield names
 
@@ -55,23 +55,25 @@ def sets_in(text: str) -> Iterator[frozenset[str]]:
 def named_sets() -> dict[frozenset[str], str]:
     """Every set of states that a model or a room's lifecycle names, all choices of a field
     included."""
-    found: dict[frozenset[str], str] = {frozenset(live_kinds()): "brokers.registry.live_kinds"}
+    by_set: dict[frozenset[str], str] = {frozenset(live_kinds()): "brokers.registry.live_kinds"}
     for model in apps.get_models():
         for name, value in _sets_of(model):
-            found[value] = f"{model._meta.label}.{name}"
+            by_set[value] = f"{model._meta.label}.{name}"
         for field in model._meta.get_fields():
             choices = getattr(field, "flatchoices", None)
             if choices:
-                found[frozenset(str(value) for value, _ in choices)] = f"{field} choices"
+                by_set[frozenset(str(value) for value, _ in choices)] = f"{field} choices"
     for module in (lifecycle, subscriptions):
         for name, value in _sets_of(module):
-            found[value] = f"{module.__name__}.{name}"
-    return found
+            by_set[value] = f"{module.__name__}.{name}"
+    return by_set
 
 
 def _sets_of(place: ModuleType | type[Any]) -> Iterator[tuple[str, frozenset[str]]]:
     for name, value in vars(place).items():
-        if isinstance(value, tuple | frozenset) and all(isinstance(one, str) for one in value):
+        if isinstance(value, tuple | frozenset) and all(
+            isinstance(member, str) for member in value
+        ):
             yield name, frozenset(map(str, value))
 
 
@@ -94,17 +96,17 @@ def definitions(cursor: Any) -> list[tuple[str, str]]:
 
 def test_the_database_lists_no_set_that_the_code_does_not() -> None:
     with connection.cursor() as cursor:
-        found = definitions(cursor)
-    listed = {names for _, text in found for names in sets_in(text)}
+        rows = definitions(cursor)
+    listed = {names for _, text in rows for names in sets_in(text)}
     assert {frozenset(lifecycle.TERMINAL), frozenset(lifecycle.FINAL)} <= listed, "nothing is read"
-    assert {where for where, text in found if frozenset(lifecycle.TERMINAL) in sets_in(text)} >= {
+    assert {where for where, text in rows if frozenset(lifecycle.TERMINAL) in sets_in(text)} >= {
         "function execution_one_shard",
         "trigger execution_one_shard_insert",
         "trigger execution_one_shard_update",
         "index execution_live_idx",
         "index execution_home_idx",
     }
-    assert strange(found) == []
+    assert strange(rows) == []
 
 
 def test_a_trigger_that_forgot_a_state_is_noticed(owner: Any) -> None:

@@ -27,13 +27,13 @@ ROLES = "/admin/auth/group/"
 
 
 def person(name: str, *rights: str, **fields: Any) -> StaffUser:
-    found = StaffUser.objects.create_user(
+    user = StaffUser.objects.create_user(
         name, f"{name}@example.com", PASSWORD, is_staff=True, **fields
     )
     chosen = Permission.objects.filter(codename__in=rights)
     assert chosen.count() == len(rights), "no such right"
-    found.user_permissions.set(chosen)
-    return found
+    user.user_permissions.set(chosen)
+    return user
 
 
 def boss(name: str = "admin") -> StaffUser:
@@ -127,7 +127,9 @@ def test_only_superusers_set_other_peoples_passwords() -> None:
 def test_only_superusers_add_people_and_change_roles() -> None:
     """And nobody deletes people."""
     every = ("add", "change", "delete", "view")
-    clerk = person("clerk", *(f"{one}_{kind}" for one in every for kind in ("staffuser", "group")))
+    clerk = person(
+        "clerk", *(f"{verb}_{kind}" for verb in every for kind in ("staffuser", "group"))
+    )
     role, other = Group.objects.create(name="Finance"), person("other")
     client = browser(clerk)
     assert client.get(f"{PEOPLE}add/").status_code == 403
@@ -175,17 +177,17 @@ def test_two_superusers_who_demote_each_other_leave_one() -> None:
     start = threading.Barrier(2)
     statuses: list[int] = []
 
-    def demote(me: StaffUser, other: StaffUser) -> None:
-        client = browser(me)
+    def demote(demoting: StaffUser, other: StaffUser) -> None:
+        client = browser(demoting)
         start.wait()
         statuses.append(client.post(change(other), form_of(other, is_superuser=False)).status_code)
         connections.close_all()
 
     threads = [threading.Thread(target=demote, args=ends) for ends in (pair, list(reversed(pair)))]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert StaffUser.objects.filter(is_superuser=True).count() == 1
     assert len(statuses) == 2
 
@@ -206,9 +208,9 @@ def test_a_stale_page_saves_nothing() -> None:
 
 # -- what is written down -------------------------------------------------------------------------
 def last_entry() -> AuditEntry:
-    found = AuditEntry.objects.first()
-    assert found is not None
-    return found
+    entry = AuditEntry.objects.first()
+    assert entry is not None
+    return entry
 
 
 def test_a_change_is_audited_with_values_and_address() -> None:

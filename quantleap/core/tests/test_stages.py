@@ -12,9 +12,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def listed(name: str, file: str) -> set[str]:
     """Top-level folders of a list whose lines end in a backslash but for the last."""
-    found = re.search(rf"^{name} :?= ((?:.*\\\n)*.*)$", (ROOT / file).read_text(), re.MULTILINE)
-    assert found is not None
-    return {word.partition("/")[0] for word in re.findall(r"[a-z][\w./]*", found[1])} - {
+    match = re.search(rf"^{name} :?= ((?:.*\\\n)*.*)$", (ROOT / file).read_text(), re.MULTILINE)
+    assert match is not None
+    return {word.partition("/")[0] for word in re.findall(r"[a-z][\w./]*", match[1])} - {
         "addprefix"
     }
 

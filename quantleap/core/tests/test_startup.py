@@ -224,11 +224,11 @@ class Lines:
     def text(self) -> str:
         return "".join(self._lines)
 
-    def wait_for(self, wanted: Callable[[str], bool]) -> bool:
+    def wait_for(self, matches: Callable[[str], bool]) -> bool:
         """Whether a line like that came before the process ended."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or any(map(wanted, self._lines)), WAIT)
-            return any(map(wanted, self._lines))
+            self._changed.wait_for(lambda: self._ended or any(map(matches, self._lines)), WAIT)
+            return any(map(matches, self._lines))
 
     def close(self) -> None:
         """Once the process and its group are gone."""

@@ -102,7 +102,7 @@ OWNED = ["partner_id", "environment"]
 # -- ids in paths ----------------------------------------------------------------------------------
 #: Strangers that there must be at least; nobody has an invoice in the test environment.
 FEWEST = {"invoice_id": 2}
-WITH_IDS = [one for one in operations() if one.parameters]
+WITH_IDS = [operation for operation in operations() if operation.parameters]
 
 
 def test_anothers_and_unknown_are_the_same_404_byte_for_byte(
@@ -122,7 +122,7 @@ def test_anothers_and_unknown_are_the_same_404_byte_for_byte(
                     case = request(operation, world, whose, 404, **changes)
                     answers[str(case)] = send(client, case)
             tried += len(answers)
-            (reference,) = {one.content for one in answers.values() if one.status == 404}
+            (reference,) = {answer.content for answer in answers.values() if answer.status == 404}
             assert json.loads(reference)["code"] == "not_found"
             first = next(iter(answers.values()))
             assert {case: got for case, got in answers.items() if got != first} == {}
@@ -134,11 +134,11 @@ def test_anothers_and_unknown_are_the_same_404_byte_for_byte(
 def test_the_owner_finds_them(world: World) -> None:
     """The control: each of those ids is found by the one whose it is."""
     client = new_client()
-    reads = [one for one in WITH_IDS if one.method == "GET"]
+    reads = [operation for operation in WITH_IDS if operation.method == "GET"]
     for operation in reads:
         answer = send(client, request(operation, world, "mine", 200))
         assert answer.status == 200, str(operation)
-    assert {name for one in reads for name in one.parameters} == set(world.me.ids)
+    assert {name for operation in reads for name in operation.parameters} == set(world.me.ids)
 
 
 def test_the_other_environment_of_the_same_partner_finds_nothing(world: World) -> None:
@@ -166,21 +166,24 @@ def test_the_other_environment_of_the_same_partner_finds_nothing(world: World) -
 # -- cursors ---------------------------------------------------------------------------------------
 def test_anothers_row_is_no_cursor(world: World) -> None:
     """A list goes on after a row of its own; anybody else's is refused like an unknown one."""
-    lists = [one for one in operations() if "cursor" in one.query]
-    assert {one.surface for one in lists} == {"partner", "user"}
+    lists = [operation for operation in operations() if "cursor" in operation.query]
+    assert {operation.surface for operation in lists} == {"partner", "user"}
     for operation in lists:
         rows = row_ids(operation)
         mine = rows.pop(world.me.customer.pk)
         if not operation.parameters:  # a list of all the partner's customers
             mine |= rows.pop(world.neighbour.customer.pk)
         elsewhere = ({*world.me.ids.values()} | money_marks(world.me)) - mine
-        assert {ask(world, operation, one).status for one in mine} == {200}, str(operation)
+        assert {ask(world, operation, public_id).status for public_id in mine} == {200}, str(
+            operation
+        )
         refused = {
-            one: ask(world, operation, one) for one in set().union(*rows.values(), elsewhere, "?")
+            public_id: ask(world, operation, public_id)
+            for public_id in set().union(*rows.values(), elsewhere, "?")
         }
         assert len(refused) >= 5, "the world has too few strangers"
-        assert {one.status for one in refused.values()} == {400}, str(operation)
-        assert len({one.content for one in refused.values()}) == 1, str(operation)
+        assert {answer.status for answer in refused.values()} == {400}, str(operation)
+        assert len({answer.content for answer in refused.values()}) == 1, str(operation)
 
 
 def ask(world: World, operation: Operation, cursor: str) -> Answer:
@@ -193,44 +196,44 @@ def ask(world: World, operation: Operation, cursor: str) -> Answer:
 
 def row_ids(operation: Operation) -> dict[int, set[str]]:
     """Public ids of everybody's rows of a cursor list, by customer."""
-    found: dict[int, set[str]] = defaultdict(set)
+    ids: dict[int, set[str]] = defaultdict(set)
     if operation.route.endswith("/commissions"):
         for commission in Commission.objects.select_related("invoice"):
-            found[commission.invoice.customer_id].add(commission.public_id)
+            ids[commission.invoice.customer_id].add(commission.public_id)
     else:
         for execution in Execution.objects.select_related("subscription"):
-            found[execution.subscription.customer_id].add(execution.public_id)
-    return found
+            ids[execution.subscription.customer_id].add(execution.public_id)
+    return ids
 
 
 # -- what lists and answers show -------------------------------------------------------------------
 def marks(side: Side) -> set[str]:
     """Everything by which an answer would give one away."""
-    found = {side.customer.email, side.customer.public_id, *side.ids.values()}
-    found |= set(
+    signs = {side.customer.email, side.customer.public_id, *side.ids.values()}
+    signs |= set(
         Allocation.objects.filter(subscription=side.subscription).values_list(
             "public_id", flat=True
         )
     )
-    found |= set(
+    signs |= set(
         Execution.objects.filter(subscription=side.subscription).values_list("public_id", flat=True)
     )
-    found.add(side.subscription.template.public_id)
-    return found | money_marks(side)
+    signs.add(side.subscription.template.public_id)
+    return signs | money_marks(side)
 
 
 def money_marks(side: Side) -> set[str]:
     """Numbers and ids of what he was billed and paid, and of what it earned his partner."""
-    found: set[str] = set()
+    numbers: set[str] = set()
     for invoice in Invoice.objects.filter(customer=side.customer):
-        found |= {invoice.number, invoice.public_id}
+        numbers |= {invoice.number, invoice.public_id}
         for rows in (invoice.payments, invoice.commissions):
-            found |= set(rows.values_list("public_id", flat=True))
-        found |= set(invoice.credit_notes.values_list("number", flat=True))
-        found |= set(
+            numbers |= set(rows.values_list("public_id", flat=True))
+        numbers |= set(invoice.credit_notes.values_list("number", flat=True))
+        numbers |= set(
             Refund.objects.filter(customer=side.customer).values_list("public_id", flat=True)
         )
-    return found
+    return numbers
 
 
 def hidden_from(world: World, surface: str) -> dict[str, set[str]]:
@@ -275,19 +278,21 @@ LISTS = {
 
 
 def test_lists_show_ones_own_and_no_more(world: World) -> None:
-    listing = {one.route: one for one in operations() if "per_page" in one.query}
-    assert set(LISTS) == {route for route, one in listing.items() if not one.parameters}
+    listing = {
+        operation.route: operation for operation in operations() if "per_page" in operation.query
+    }
+    assert set(LISTS) == {route for route, operation in listing.items() if not operation.parameters}
     for route, name in LISTS.items():
         answer = send(
             new_client(), request(listing[route], world, "list", 200, query="per_page=100")
         )
         rows = next(value for value in answer.json().values() if isinstance(value, list))
-        found = {row[name] for row in rows}
-        assert world.me.ids[name] in found, route
+        shown = {row[name] for row in rows}
+        assert world.me.ids[name] in shown, route
         if listing[route].surface == "user":
-            assert found == {world.me.ids[name]}, route
+            assert shown == {world.me.ids[name]}, route
         elif name != "template_id":
-            assert found == {world.me.ids[name], world.neighbour.ids[name]}, route
+            assert shown == {world.me.ids[name], world.neighbour.ids[name]}, route
         if "cursor" in listing[route].query:
             assert answer.json()["next_cursor"] is None, route
         else:
@@ -298,7 +303,9 @@ def test_lists_show_ones_own_and_no_more(world: World) -> None:
     "route", ["customers", "subscriptions", "broker-accounts", "invoices", "payments"]
 )
 def test_filters_reach_no_further_than_the_tenant(world: World, route: str) -> None:
-    listing = next(one for one in operations() if str(one) == f"GET /api/v1/partner/{route}")
+    listing = next(
+        operation for operation in operations() if str(operation) == f"GET /api/v1/partner/{route}"
+    )
     for side in world.strangers.values():
         queries = {
             "user_email": side.customer.email,
@@ -365,7 +372,7 @@ def test_every_unique_key_begins_with_the_tenant() -> None:
 
 @pytest.mark.django_db
 def test_every_unique_index_is_in_the_models() -> None:
-    owned = {one._meta.db_table for one in our_models() if issubclass(one, TenantOwned)}
+    owned = {model._meta.db_table for model in our_models() if issubclass(model, TenantOwned)}
     columns = {*GLOBAL_KEYS, *(f"{name}_id" for name in GLOBAL_KEYS)}
     with connection.cursor() as cursor:
         cursor.execute(

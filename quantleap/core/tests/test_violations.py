@@ -56,7 +56,11 @@ def forms(request: HttpRequest) -> Iterator[tuple[type[Model], Any]]:
 
 def touched(model: type[Model], form: Any) -> list[BaseConstraint]:
     """The constraints that this form could violate."""
-    return [one for one in model._meta.constraints if set(fields_of(one)) & set(form.base_fields)]
+    return [
+        constraint
+        for constraint in model._meta.constraints
+        if set(fields_of(constraint)) & set(form.base_fields)
+    ]
 
 
 def test_every_constraint_that_a_form_can_violate_has_words(request_of_boss: HttpRequest) -> None:
@@ -75,9 +79,9 @@ def test_every_constraint_that_a_form_can_violate_has_words(request_of_boss: Htt
 
 
 def test_every_form_puts_them_beside_their_field(request_of_boss: HttpRequest) -> None:
-    found = list(forms(request_of_boss))
-    assert [model for model, form in found if not issubclass(form, BesideFields)] == []
-    assert len(found) >= 8
+    pairs = list(forms(request_of_boss))
+    assert [model for model, form in pairs if not issubclass(form, BesideFields)] == []
+    assert len(pairs) >= 8
 
 
 def test_a_form_checks_what_it_can_violate(request_of_boss: HttpRequest) -> None:
@@ -87,7 +91,7 @@ def test_a_form_checks_what_it_can_violate(request_of_boss: HttpRequest) -> None
             if constraint.name in BY_THE_PAGE:
                 continue
             needed = constraint.fields if isinstance(constraint, UniqueConstraint) else ()
-            parents = {one.name for one in model._meta.fields if one.is_relation}
+            parents = {field.name for field in model._meta.fields if field.is_relation}
             # A partner's number is asked for by name and put into the row by the form.
             asked = set(form.base_fields) | {f"{name}_id" for name in form.base_fields}
             assert set(needed) <= asked | parents, constraint.name
@@ -114,7 +118,11 @@ def test_a_gstin_of_another_state_is_refused_beside_it(request_of_boss: HttpRequ
 def price_form(request: HttpRequest, template: Template, **values: str) -> Any:
     """The form of one new fee below a template."""
     page = admin.site._registry[Template]
-    inline = next(one for one in page.get_inline_instances(request, template) if one.model is Price)
+    inline = next(
+        instance
+        for instance in page.get_inline_instances(request, template)
+        if instance.model is Price
+    )
     formset_class: Any = inline.get_formset(request, template)
     form = formset_class.form({"tier": "STANDARD", "effective_from": "2027-01-01", **values})
     form.instance.template = template

@@ -42,9 +42,9 @@ sys.stdin.read()
 @pytest.fixture
 def services(tmp_path: Path) -> Iterator[EmbeddedServices]:
     """Durable services of the test's own, started."""
-    made = EmbeddedServices(tmp_path / "var")
-    with made:
-        yield made
+    embedded = EmbeddedServices(tmp_path / "var")
+    with embedded:
+        yield embedded
 
 
 def write(services: EmbeddedServices, value: int) -> None:
@@ -227,10 +227,10 @@ def test_no_folder_above_is_opened_and_ours_are_private(
 def test_a_folder_of_another_account_is_refused_with_the_remedy(tmp_path: Path) -> None:
     folder = tmp_path / "pg"
     folder.mkdir()
-    found = folder.stat()
+    status = folder.stat()
     # Whoever runs this: a folder is "another's" for a server account with a different id.
-    stranger = RunAs(found.st_uid + 12345, found.st_gid)
-    if found.st_uid == 0:
+    stranger = RunAs(status.st_uid + 12345, status.st_gid)
+    if status.st_uid == 0:
         os.chown(folder, 1, 1)
     with pytest.raises(EmbeddedServiceError, match="remove that folder"):
         private_folder(folder, stranger)
@@ -264,10 +264,10 @@ def test_the_application_role_owns_nothing_and_is_no_superuser(services: Embedde
         ).fetchone()
     assert row == (False, "quantleap_owner", None)
     with psycopg.connect(services.urls.owner_database_url) as connection:
-        found = connection.execute(
+        owner_row = connection.execute(
             "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
         ).fetchone()
-    assert found == (False,)
+    assert owner_row == (False,)
 
 
 def test_the_command_line_starts_tells_and_stops(tmp_path: Path) -> None:

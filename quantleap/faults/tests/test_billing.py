@@ -209,23 +209,23 @@ def found_after(fault: str, act: Callable[[], None]) -> dict[str, int]:
 
 
 def test_receipt_twice_is_found_by_the_proof(two: list[Subscription], moved_clock: None) -> None:
-    found = found_after("receipt_twice", one_transfer_for_two)
-    assert "reference of a rail that names more than one receipt" in found
+    reported = found_after("receipt_twice", one_transfer_for_two)
+    assert "reference of a rail that names more than one receipt" in reported
 
 
 def test_receipt_short_is_found_by_the_proof(two: list[Subscription], moved_clock: None) -> None:
-    found = found_after("receipt_short", too_much)
-    assert "receipt differs from its payments and its credit" in found
+    reported = found_after("receipt_short", too_much)
+    assert "receipt differs from its payments and its credit" in reported
 
 
 def test_reversal_earns_is_found_by_the_proof(two: list[Subscription]) -> None:
-    found = found_after("reversal_earns", taken_back)
-    assert "reversed money that still pays an invoice, or earns a commission" in found
+    reported = found_after("reversal_earns", taken_back)
+    assert "reversed money that still pays an invoice, or earns a commission" in reported
 
 
 def test_reversal_beside_is_found_by_the_proof(two: list[Subscription]) -> None:
-    found = found_after("reversal_beside", taken_back)
-    assert "reversal that does not mirror the posting that it takes back" in found
+    reported = found_after("reversal_beside", taken_back)
+    assert "reversal that does not mirror the posting that it takes back" in reported
 
 
 @pytest.mark.parametrize("act", [too_much, taken_back], ids=["too much", "taken back"])

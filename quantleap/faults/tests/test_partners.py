@@ -29,8 +29,8 @@ def delivered(sink: Sink) -> tuple[int, int, int]:
     endpoint_of(partner, sink)
     tell(partner, times=5)
     tried = deliver_due(now=clock.now())
-    told = WebhookDelivery.objects.filter(endpoint__partner_id=partner.pk, status="DELIVERED")
-    return tried, told.count(), len(sink.requests)
+    recorded = WebhookDelivery.objects.filter(endpoint__partner_id=partner.pk, status="DELIVERED")
+    return tried, recorded.count(), len(sink.requests)
 
 
 def test_skip_webhook_swallows_exactly_one(sink: Sink) -> None:

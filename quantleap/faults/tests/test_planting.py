@@ -48,8 +48,14 @@ def test_a_fault_takes_what_its_seams_are_called_with(name: str) -> None:
         seams = dict(planting.seams)
     for seam, instead in seams.items():
         parameters = inspect.signature(seam.function()).parameters.values()
-        named = {one.name: one for one in parameters if one.kind is one.KEYWORD_ONLY}
-        given = [one for one in parameters if one.kind is not one.KEYWORD_ONLY]
+        named = {
+            parameter.name: parameter
+            for parameter in parameters
+            if parameter.kind is parameter.KEYWORD_ONLY
+        }
+        given = [
+            parameter for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY
+        ]
         inspect.signature(instead).bind(seam.function(), *given, **named)
         is_async = inspect.iscoroutinefunction(seam.function())
         assert inspect.iscoroutinefunction(instead) is is_async, str(seam)
@@ -69,7 +75,7 @@ def test_every_fault_is_shown_to_change_what_it_names() -> None:
 
 def test_every_control_of_the_demo_is_a_fault() -> None:
     assert set(CONTROLS) - {"none"} <= set(FAULTS)
-    assert {name: one.name for name, one in FAULTS.items()} == {name: name for name in FAULTS}
+    assert {name: entry.name for name, entry in FAULTS.items()} == {name: name for name in FAULTS}
 
 
 # -- what makes a seam -----------------------------------------------------------------------------
@@ -140,8 +146,8 @@ def test_the_setting_plants_its_fault_when_apps_are_ready(settings: Any) -> None
 
 def test_without_the_setting_nothing_is_wrapped() -> None:
     apps.get_app_config("faults").ready()
-    for one in FAULTS.values():
-        with one.planted() as planting:
+    for entry in FAULTS.values():
+        with entry.planted() as planting:
             seams = list(planting.seams)
         assert not any(hasattr(seam.function(), "__wrapped__") for seam in seams)
 
@@ -163,8 +169,8 @@ def product_modules() -> list[Path]:
 
 
 def test_the_product_names_neither_the_package_nor_its_switch() -> None:
-    found = {
+    texts = {
         path.relative_to(PROJECT_ROOT).as_posix(): path.read_text() for path in product_modules()
     }
-    assert len(found) > 300, "all of the product is looked at"
-    assert {name for name, text in found.items() if NAMES_IT.search(text)} == KNOW_OF_IT
+    assert len(texts) > 300, "all of the product is looked at"
+    assert {name for name, text in texts.items() if NAMES_IT.search(text)} == KNOW_OF_IT

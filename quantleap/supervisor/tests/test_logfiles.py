@@ -87,8 +87,8 @@ def test_a_new_day_begins_new_files_and_the_oldest_go(tmp_path: Path, writer: Wr
         logs.rotate_due(day)
         logs.rotate_due(day)  # once a day
     assert (tmp_path / "web.log").read_bytes() == b""
-    found = sorted(path.name for path in tmp_path.iterdir())
-    assert found == ["web.log", "web.log.1", "web.log.2"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["web.log", "web.log.1", "web.log.2"]
     assert words(tmp_path / "web.log.1") == ["d4"]
     assert words(tmp_path / "web.log.2") == ["c3"]
 

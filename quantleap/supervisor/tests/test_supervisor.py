@@ -87,18 +87,18 @@ def layout(tmp_path: Path) -> TwoParts:
 @pytest.fixture
 def supervisor(tmp_path: Path, layout: TwoParts) -> Iterator[Supervisor]:
     """A started supervisor of the two parts on embedded servers."""
-    made = Supervisor(
+    started = Supervisor(
         base_dir=tmp_path / "var",
         layout=layout,
         environment=environment_without_servers(),
         report=lambda _: None,
     )
     try:
-        made.start(seed=False)
+        started.start(seed=False)
         assert wait_until(lambda: len(layout.lines("start")) == 2, 10.0)
-        yield made
+        yield started
     finally:
-        made.stop()
+        started.stop()
 
 
 def test_killed_parts_restart_and_stop_in_reverse_order(
@@ -133,15 +133,15 @@ def test_a_part_that_keeps_failing_is_tried_ever_less_often(tmp_path: Path) -> N
         def parts(self) -> list[Part]:
             return [Part("failing", (sys.executable, "-c", "raise SystemExit(3)"), 1.0)]
 
-    told: list[str] = []
-    supervisor = Supervisor(base_dir=tmp_path / "var", layout=Failing(), report=told.append)
+    reported: list[str] = []
+    supervisor = Supervisor(base_dir=tmp_path / "var", layout=Failing(), report=reported.append)
     (tmp_path / "var" / "log").mkdir(parents=True)
     (tmp_path / "var" / "run").mkdir()
     supervisor.start_process("failing")
     with supervisor.watching():
-        assert wait_until(lambda: sum("ended" in line for line in told) >= 3, 20.0)
+        assert wait_until(lambda: sum("ended" in line for line in reported) >= 3, 20.0)
     supervisor.stop()
-    assert [line for line in told if "ended" in line][:3] == [
+    assert [line for line in reported if "ended" in line][:3] == [
         f"failing ended (exit 3); starting it again in {wait} s" for wait in ("0.2", "0.5", "1")
     ]
 
@@ -150,8 +150,8 @@ def _said(log: Path, times: int) -> bool:
     return log.exists() and log.read_text().count("up") == times
 
 
-def _told(told: list[str], what: str, times: int) -> bool:
-    return told.count(what) == times
+def _reported(lines: list[str], what: str, times: int) -> bool:
+    return lines.count(what) == times
 
 
 def test_every_clean_stop_is_followed_by_a_start_at_once(tmp_path: Path) -> None:
@@ -171,9 +171,9 @@ def test_every_clean_stop_is_followed_by_a_start_at_once(tmp_path: Path) -> None
                 Part("useless", (sys.executable, "-c", ""), 1.0),
             ]
 
-    told: list[str] = []
+    reported: list[str] = []
     again = "stoppable was stopped; starting it again"
-    supervisor = Supervisor(base_dir=tmp_path / "var", layout=Stoppable(), report=told.append)
+    supervisor = Supervisor(base_dir=tmp_path / "var", layout=Stoppable(), report=reported.append)
     (tmp_path / "var" / "log").mkdir(parents=True)
     (tmp_path / "var" / "run").mkdir()
     ready = tmp_path / "var" / "log" / "stoppable.log"
@@ -185,11 +185,11 @@ def test_every_clean_stop_is_followed_by_a_start_at_once(tmp_path: Path) -> None
             before = supervisor.pids()["stoppable"]
             supervisor._running["stoppable"].started -= SETTLED  # it has long been up
             os.kill(before, signal.SIGTERM)
-            assert wait_until(partial(_told, told, again, stops), 5.0), told
-        assert wait_until(lambda: sum("useless ended" in line for line in told) >= 2, 20.0)
+            assert wait_until(partial(_reported, reported, again, stops), 5.0), reported
+        assert wait_until(lambda: sum("useless ended" in line for line in reported) >= 2, 20.0)
     supervisor.stop()
-    assert not any("stoppable ended" in line for line in told)
-    assert "useless was stopped; starting it again" not in told
+    assert not any("stoppable ended" in line for line in reported)
+    assert "useless was stopped; starting it again" not in reported
 
 
 def test_half_a_configuration_and_a_busy_port_are_refused(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ class Command(BaseCommand):
             return
         password = os.environ.get("QUANTLEAP_ADMIN_PASSWORD", "")
         if not password:
-            kept = read_json(FILE)
-            password = kept.get("password", "") if kept.get("username") == username else ""
+            stored = read_json(FILE)
+            password = stored.get("password", "") if stored.get("username") == username else ""
             password = password or secrets.token_urlsafe(12)
             write_json(FILE, {"username": username, "password": password})
         StaffUser.objects.create_superuser(username, password=password)

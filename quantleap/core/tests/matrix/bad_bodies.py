@@ -73,8 +73,8 @@ def broken_bodies(world: World) -> Cases:
 
 def refused_late(world: World) -> Cases:
     """Bodies that only the database can refuse: whatever was written before that is rolled back."""
-    me, taken = world.me, world.neighbour.account.client_id
-    known = {"user_email": me.customer.email}
+    side, taken = world.me, world.neighbour.account.client_id
+    known = {"user_email": side.customer.email}
     rows = [{"broker_client_id": bodies.NEW_CLIENT_ID}] * 2
     late: list[tuple[str, bodies.Body, int, str, str]] = [
         ("broker-accounts", {"client_id": taken}, 409, "client_id_taken", ""),
@@ -82,8 +82,8 @@ def refused_late(world: World) -> Cases:
         ("subscribe", {"auto_link_broker": False}, *INVALID, "broker_client_id"),
         ("subscribe", {"accepted_disclosure_version": 99}, *INVALID, "accepted_disclosure_version"),
         ("subscribe", {"allocations": rows}, *INVALID, "allocations.1.broker_client_id"),
-        ("subscribe", {"template_id": me.subscription.template.public_id}, 409, DUPLICATE, ""),
-        ("subscribe", {"template_id": make_debt(me).public_id}, 409, DEBT, ""),
+        ("subscribe", {"template_id": side.subscription.template.public_id}, 409, DUPLICATE, ""),
+        ("subscribe", {"template_id": make_debt(side).public_id}, 409, DEBT, ""),
     ]
     for operation in with_body():
         fields = operation.serializer().fields  # type: ignore[misc]

@@ -38,11 +38,14 @@ from quantleap.core.tests.matrix.world import (
 
 def _partner_credentials(world: World) -> Iterator[tuple[str, Headers]]:
     """Credentials that are missing, malformed, mixed up, unknown or expired."""
-    me = world.me.partner
-    assert me is not None
+    partner = world.me.partner
+    assert partner is not None
     good = world.partner_headers
     key, secret = good["Authorization"], good["X-Partner-Secret"]
-    test, other = key_headers(make_key(me, Environment.TEST)), key_headers(make_key(make_partner()))
+    test, other = (
+        key_headers(make_key(partner, Environment.TEST)),
+        key_headers(make_key(make_partner())),
+    )
     now = clock.now()
     yield "nothing", {}
     yield "no secret", {"Authorization": key}
@@ -59,14 +62,17 @@ def _partner_credentials(world: World) -> Iterator[tuple[str, Headers]]:
     yield "other partner's secret", {**good, "X-Partner-Secret": other["X-Partner-Secret"]}
     yield "other environment's secret", {**good, "X-Partner-Secret": test["X-Partner-Secret"]}
     yield "other environment's key", {**good, "Authorization": test["Authorization"]}
-    yield "secret of another key", {**good, "X-Partner-Secret": _another(me)["X-Partner-Secret"]}
-    yield "unknown key", _unknown_key(me)
-    yield "revoked key", ended_key(me, status="REVOKED")
-    yield "expired key", ended_key(me, expires_at=now - dt.timedelta(seconds=1))
-    yield "expired secret", _expired_secret(me, now)
+    yield (
+        "secret of another key",
+        {**good, "X-Partner-Secret": _another_key(partner)["X-Partner-Secret"]},
+    )
+    yield "unknown key", _unknown_key(partner)
+    yield "revoked key", ended_key(partner, status="REVOKED")
+    yield "expired key", ended_key(partner, expires_at=now - dt.timedelta(seconds=1))
+    yield "expired secret", _expired_secret(partner, now)
 
 
-def _another(partner: Partner) -> Headers:
+def _another_key(partner: Partner) -> Headers:
     return key_headers(make_key(partner))
 
 
@@ -86,7 +92,7 @@ def _expired_secret(partner: Partner, now: dt.datetime) -> Headers:
 
 def _user_credentials(world: World) -> Iterator[tuple[str, Headers]]:
     token = world.user_headers["Authorization"]
-    me, now = world.me.customer, clock.now()
+    customer, now = world.me.customer, clock.now()
     yield "nothing", {}
     for word in (
         "",
@@ -100,8 +106,8 @@ def _user_credentials(world: World) -> Iterator[tuple[str, Headers]]:
     for text in (token[:-1], token + "x", token.upper(), token + "\0", token + "é", token + " x"):
         yield "token malformed", {"Authorization": text}
     yield "endless", {"Authorization": token + "x" * 5000}
-    yield "expired token", bearer(user_token(me, now - dt.timedelta(minutes=15)))
-    yield "revoked token", _revoked(me, now)
+    yield "expired token", bearer(user_token(customer, now - dt.timedelta(minutes=15)))
+    yield "revoked token", _revoked(customer, now)
 
 
 def _revoked(customer: Any, now: dt.datetime) -> Headers:
@@ -125,7 +131,7 @@ def credentials(world: World) -> Cases:
         "partner": [*partner, ("a user's token", world.user_headers)],
         "user": [*user, ("a partner's key", world.partner_headers)],
         # A bad credential is a 401 on public routes too; no credential is fine.
-        "public": [one for one in (*partner, *user) if one[0] != "nothing"],
+        "public": [credential for credential in (*partner, *user) if credential[0] != "nothing"],
     }
     for operation in operations():
         for why, headers in bad[operation.surface]:
@@ -170,8 +176,8 @@ def suspended(world: World) -> Cases:
 
 def forbidden(world: World) -> Cases:
     """A key without the permission, and a caller from the wrong address: 403 before the rest."""
-    me = world.me.partner
-    assert me is not None
+    partner = world.me.partner
+    assert partner is not None
     elsewhere = make_partner(allowed_ips=["203.0.113.0/24", "2001:db8::/32"])
     distant = key_headers(make_key(elsewhere))
     lacking: dict[tuple[str, bool], Headers] = {}
@@ -222,8 +228,8 @@ def foreign_names_in_bodies(world: World) -> Cases:
         wrong: list[tuple[str, str]] = []
         for name in ("template_id", "template_basket_id"):
             if name in fields:
-                found = world.foreign_ids(operation.surface, "template_id").values()
-                wrong += [(name, value) for value in (*found, "bsk_unknown")]
+                foreign = world.foreign_ids(operation.surface, "template_id").values()
+                wrong += [(name, value) for value in (*foreign, "bsk_unknown")]
         if "client_id" in operation.parameters and "user_email" in fields:
             emails = (side.customer.email for side in (world.neighbour, *world.strangers.values()))
             wrong += [("user_email", value) for value in (*emails, "nobody@example.com")]

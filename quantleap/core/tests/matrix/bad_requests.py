@@ -128,7 +128,7 @@ def _bad_query(operation: Operation, world: World, name: str, value: str) -> Cas
 
 def unsupported_methods(world: World) -> Cases:
     """Every method that a route does not support, with good credentials and everything else bad."""
-    views = {one.route: one for one in operations()}
+    views = {operation.route: operation for operation in operations()}
     for operation in views.values():
         have = set(api_routes()[operation.route].actions or ())
         for method in (*METHODS, "HEAD", "OPTIONS", "TRACE", "PROPFIND"):

@@ -64,7 +64,7 @@ NO_DECIMAL = (
     *("9" * 40, "1e999999999", "1E-999999999", "1234567"),
 )
 #: A fee may be 0, and larger than a multiplier.
-NO_FEE = tuple(one for one in NO_DECIMAL if one not in ("0", "0.00", "1234567"))
+NO_FEE = tuple(text for text in NO_DECIMAL if text not in ("0", "0.00", "1234567"))
 NO_BOOLEAN = ('"true"', "1", "0", "null", "[]", "{}", '""')
 NO_CHOICE = ('"NOPE"', '"manage"', "1", "true", "null", "[]", "{}", '["MANAGE"]', '""')
 NO_LIST = ('"x"', "1", "true", "null", "{}", "[]", "[1]", "[null]", "[[]]", '["x"]', "[{}]")

@@ -66,7 +66,7 @@ Cases = Iterator[Case]
 
 def with_body() -> list[Operation]:
     """Operations that read a body."""
-    return [one for one in operations() if one.serializer is not None]
+    return [operation for operation in operations() if operation.serializer is not None]
 
 
 def good_bytes(operation: Operation, world: World) -> bytes:

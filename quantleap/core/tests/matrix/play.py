@@ -105,18 +105,18 @@ def play(
 
 def faults(world: World, case: Case, answer: Answer) -> list[str]:
     """What is wrong with an answer, as text."""
-    found = []
+    problems = []
     if answer.status != case.status:
-        found.append(f"{answer.status} instead of {case.status}: {answer.content[:300]!r}")
+        problems.append(f"{answer.status} instead of {case.status}: {answer.content[:300]!r}")
     if (case.method or case.operation.method) == "HEAD":
-        return found
+        return problems
     text = answer.content.decode("utf-8", "replace")
-    found += [f"says {word!r}" for word in (*INSIDES, *world.secrets) if word in text]
+    problems += [f"says {word!r}" for word in (*INSIDES, *world.secrets) if word in text]
     if answer.status == 401 and not answer.headers.get("WWW-Authenticate"):
-        found.append("no WWW-Authenticate")
+        problems.append("no WWW-Authenticate")
     if answer.status == 405 and not answer.headers.get("Allow"):
-        found.append("no Allow")
-    return found + envelope_faults(case, answer)
+        problems.append("no Allow")
+    return problems + envelope_faults(case, answer)
 
 
 def envelope_faults(case: Case, answer: Answer) -> list[str]:
@@ -126,18 +126,20 @@ def envelope_faults(case: Case, answer: Answer) -> list[str]:
     body = answer.json()
     if not isinstance(body, dict) or not set(body) >= MEMBERS:
         return [f"is no envelope: {body!r}"[:300]]
-    found = []
+    problems = []
     if body["statusCode"] != answer.status:
-        found.append(f"statusCode {body['statusCode']}")
-    found += [f"{name} is empty" for name in ("error", "code", "message") if not body[name]]
+        problems.append(f"statusCode {body['statusCode']}")
+    problems += [f"{name} is empty" for name in ("error", "code", "message") if not body[name]]
     if body["request_id"] != answer.headers.get("X-Request-Id"):
-        found.append("request_id is not X-Request-Id")
+        problems.append("request_id is not X-Request-Id")
     details = body["details"]
-    if not isinstance(details, dict) or not all(isinstance(one, str) for one in details.values()):
-        return [*found, f"details {details!r}"]
+    if not isinstance(details, dict) or not all(
+        isinstance(detail, str) for detail in details.values()
+    ):
+        return [*problems, f"details {details!r}"]
     if case.code and body["code"] != case.code:
-        found.append(f"code {body['code']} instead of {case.code}")
+        problems.append(f"code {body['code']} instead of {case.code}")
     named = any(name == case.names or name.startswith(f"{case.names}.") for name in details)
     if case.names and not named:
-        found.append(f"{case.names} is not in details {details!r}")
-    return found
+        problems.append(f"{case.names} is not in details {details!r}")
+    return problems

@@ -74,12 +74,12 @@ def leaves(
     patterns: Collection[URLPattern | URLResolver] | None = None, prefix: str = "/"
 ) -> Iterator[tuple[str, URLPattern]]:
     """Every path of the URL conf with its pattern."""
-    for one in get_resolver().url_patterns if patterns is None else patterns:
-        path = prefix + _PARAMETER.sub(r"{\1}", str(one.pattern))
-        if isinstance(one, URLResolver):
-            yield from leaves(one.url_patterns, path)
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        path = prefix + _PARAMETER.sub(r"{\1}", str(pattern.pattern))
+        if isinstance(pattern, URLResolver):
+            yield from leaves(pattern.url_patterns, path)
         else:
-            yield path, one
+            yield path, pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,8 @@ def operations() -> tuple[Operation, ...]:
         for method in METHODS
         if method in route.actions
     ]
-    sample = next(one for one in versioned if one.serializer and one.parameters)
+    sample = next(
+        operation for operation in versioned if operation.serializer and operation.parameters
+    )
     plain = sample.route.removeprefix(VERSIONED)
     return (*versioned, Operation(sample.method, plain, sample.view, sample.action))

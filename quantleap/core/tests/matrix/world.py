@@ -188,7 +188,7 @@ def user_token(
 def lacks(world: World, permission: str, by_token: bool) -> Headers:
     """A key with all permissions except this one, or a customer's token that such a key issued."""
     assert world.me.partner is not None
-    granted = [one for one in permissions.ALL if one != permission]
+    granted = [name for name in permissions.ALL if name != permission]
     if by_token:
         return bearer(user_token(world.me.customer, granted=granted))
     return key_headers(make_key(world.me.partner, permissions=granted))

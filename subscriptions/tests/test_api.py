@@ -54,8 +54,8 @@ def test_filters(tenant: Tenant, mine: Subscription) -> None:
     services.pause(subscription_id=other.pk, actor=SYSTEM, reason="USER", now=other.created_at)
 
     def ids(query: str) -> list[str]:
-        found = tenant.client.get(f"{URL}?{query}").json()
-        return [row["subscription_id"] for row in found["subscriptions"]]
+        listing = tenant.client.get(f"{URL}?{query}").json()
+        return [row["subscription_id"] for row in listing["subscriptions"]]
 
     both = [other.public_id, mine.public_id]
     assert ids("") == both
@@ -95,17 +95,17 @@ def test_one_subscription(
             return {"total_pnl": None, "roi_percentage": None}
 
     monkeypatch.setattr(ports.ACTIVITY, "_implementation", Day())
-    found = tenant.client.get(f"{URL}/{mine.public_id}").json()
-    assert found["subscription"]["subscription_id"] == found["subscription_id"] == mine.public_id
-    assert found["last_executions"] == [{"execution_id": "exe_1"}]
-    assert found["performance_tracking"] == {"total_pnl": None, "roi_percentage": None}
-    assert found["revenue_share_tracking"] == {
+    detail = tenant.client.get(f"{URL}/{mine.public_id}").json()
+    assert detail["subscription"]["subscription_id"] == detail["subscription_id"] == mine.public_id
+    assert detail["last_executions"] == [{"execution_id": "exe_1"}]
+    assert detail["performance_tracking"] == {"total_pnl": None, "roi_percentage": None}
+    assert detail["revenue_share_tracking"] == {
         "partner_share": 0,
         "platform_share": 0,
         "currency": "INR",
     }
-    assert found["effective_lots"] == [{"leg": "SELL CE ATM WEEKLY", "lots": 1}]
-    assert found["broker_allocations"][0]["allocation_id"] == Allocation.objects.get().public_id
+    assert detail["effective_lots"] == [{"leg": "SELL CE ATM WEEKLY", "lots": 1}]
+    assert detail["broker_allocations"][0]["allocation_id"] == Allocation.objects.get().public_id
 
 
 def test_the_customer_sees_his_own_without_commission(tenant: Tenant, mine: Subscription) -> None:
@@ -113,10 +113,10 @@ def test_the_customer_sees_his_own_without_commission(tenant: Tenant, mine: Subs
     client = his_client(mine)
     listed = client.get("/user/subscriptions")
     assert [row["subscription_id"] for row in listed.json()["subscriptions"]] == [mine.public_id]
-    one = client.get(f"/user/subscriptions/{mine.public_id}")
-    assert one.json()["subscription"]["pricing"]["monthly_fee"] == 999
+    detail = client.get(f"/user/subscriptions/{mine.public_id}")
+    assert detail.json()["subscription"]["pricing"]["monthly_fee"] == 999
     paused = client.put(f"/user/subscriptions/{mine.public_id}/pause")
-    for answer in (listed, one, paused):
+    for answer in (listed, detail, paused):
         assert answer.status_code == 200
         for word in ("commission", "revenue", "attribution", "platform_fee"):
             assert word not in answer.content.decode()
@@ -124,9 +124,9 @@ def test_the_customer_sees_his_own_without_commission(tenant: Tenant, mine: Subs
 
 def test_allocations(tenant: Tenant, mine: Subscription) -> None:
     for client, url in ((tenant.client, URL), (his_client(mine), "/user/subscriptions")):
-        found = client.get(f"{url}/{mine.public_id}/allocations").json()
-        assert found["statusCode"] == 200
-        assert [row["status"] for row in found["allocations"]] == ["ACTIVE"]
+        listing = client.get(f"{url}/{mine.public_id}/allocations").json()
+        assert listing["statusCode"] == 200
+        assert [row["status"] for row in listing["allocations"]] == ["ACTIVE"]
 
 
 # -- lifecycle -----------------------------------------------------------------------------------
@@ -134,10 +134,10 @@ def test_pause_resume_cancel_by_the_partner(tenant: Tenant, mine: Subscription) 
     url = f"{URL}/{mine.public_id}"
     paused = tenant.client.put(f"{url}/pause", {"reason": "asked by phone"})
     assert paused.status_code == 200
-    found = paused.json()
-    assert found["subscription"]["status"] == found["status"] == "PAUSED"
-    assert (found["status_reason"], found["reason"]) == ("PARTNER", "asked by phone")
-    assert (found["changed"], found["next_entry_affected"]) == (True, True)
+    body = paused.json()
+    assert body["subscription"]["status"] == body["status"] == "PAUSED"
+    assert (body["status_reason"], body["reason"]) == ("PARTNER", "asked by phone")
+    assert (body["changed"], body["next_entry_affected"]) == (True, True)
     again = tenant.client.put(f"{url}/pause").json()
     assert (again["changed"], again["status"]) == (False, "PAUSED")
     assert again["reason"] == "asked by phone"
@@ -156,12 +156,12 @@ def test_pause_resume_cancel_by_the_partner(tenant: Tenant, mine: Subscription) 
     assert refused.status_code == 409
     assert refused.json()["code"] == "invalid_transition"
     assert refused.json()["status"] == "CANCELLED"
-    told = list(
+    event_types = list(
         OutboxEvent.objects.filter(type__startswith="subscription.")
         .order_by("id")
         .values_list("type", flat=True)
     )
-    assert told == [
+    assert event_types == [
         f"subscription.{what}" for what in ("created", "paused", "resumed", "cancelled")
     ]
     entry = AuditEntry.objects.get(action="subscription.cancelled")
@@ -273,8 +273,8 @@ def test_what_is_not_ones_own_is_unknown_byte_for_byte(tenant: Tenant, mine: Sub
     headers = {"X-Request-Id": "same"}
     neighbour = customer_client(make_customer(tenant.partner))
     direct = customer_client(make_customer(None, mine.customer.email))
-    clients = [(one.client, URL) for one in strangers(tenant)]
-    clients += [(one, "/user/subscriptions") for one in (neighbour, direct)]
+    clients = [(stranger.client, URL) for stranger in strangers(tenant)]
+    clients += [(client, "/user/subscriptions") for client in (neighbour, direct)]
     tried = 0
     for client, base in clients:
         listed = client.get(base).json()
@@ -328,7 +328,8 @@ CASES = [(field, value) for field, values in WRONG.items() for value in values]
 
 
 @pytest.mark.django_db
-def test_bad_input_is_400_with_the_fields_name_and_changes_nothing() -> None:
+def test_bad_input_names_its_field_and_changes_nothing() -> None:
+    """Every case is answered 400."""
     load_reference_data()
     tenant = make_tenant("zebu")
     template = make_template(legs=[leg_spec(lots=1), leg_spec("BUY", "PE", lots=2)])
@@ -346,12 +347,12 @@ def test_bad_input_is_400_with_the_fields_name_and_changes_nothing() -> None:
                 body = {k: v for k, v in body.items() if k not in valid}
             body = {name: given for name, given in body.items() if given is not ...}
             answer = client.post(url, body)
-            found = answer.json()
-            assert answer.status_code == 400, (field, value, found)
-            assert found["details"], (field, value)
-            assert all(name.split(".")[0] == field for name in found["details"]), found
-            assert found["code"] == "invalid_request"
-            assert set(found) == {
+            refusal = answer.json()
+            assert answer.status_code == 400, (field, value, refusal)
+            assert refusal["details"], (field, value)
+            assert all(name.split(".")[0] == field for name in refusal["details"]), refusal
+            assert refusal["code"] == "invalid_request"
+            assert set(refusal) == {
                 "statusCode",
                 "error",
                 "code",
@@ -404,7 +405,7 @@ def test_methods_that_no_route_has(tenant: Tenant, mine: Subscription) -> None:
 
 
 def test_times_are_utc_with_z(tenant: Tenant, mine: Subscription) -> None:
-    found = tenant.client.get(f"{URL}/{mine.public_id}").json()
+    detail = tenant.client.get(f"{URL}/{mine.public_id}").json()
     for name in ("created_at", "status_changed_at", "next_billing_at"):
-        assert found[name].endswith("Z")
-        assert dt.datetime.fromisoformat(found[name]).tzinfo == dt.UTC
+        assert detail[name].endswith("Z")
+        assert dt.datetime.fromisoformat(detail[name]).tzinfo == dt.UTC

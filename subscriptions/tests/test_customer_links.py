@@ -35,12 +35,12 @@ def staff(db: None) -> Client:
 
 @pytest.fixture
 def follower(staff: Client) -> Follower:
-    (one,) = subscribe_many(make_template(), 1, make_partner())
-    Subscription.objects.filter(pk=one.subscription.pk).update(anchor=START)
-    one.subscription.segments.update(anchor=START, next_on=START, next_no=0)
+    (subscriber,) = subscribe_many(make_template(), 1, make_partner())
+    Subscription.objects.filter(pk=subscriber.subscription.pk).update(anchor=START)
+    subscriber.subscription.segments.update(anchor=START, next_on=START, next_no=0)
     bill(START)
     pay(Invoice.objects.get(), Invoice.objects.get().total + 100)
-    return one
+    return subscriber
 
 
 def text(answer: Any) -> str:
@@ -99,26 +99,27 @@ def test_each_of_it_leads_back_to_the_customer(
     assert page_of(follower.customer) in text(staff.get(listed))
 
 
-def test_a_subscription_and_an_account_lead_to_each_other_and_to_what_was_traded(
+def test_a_subscription_and_its_account_link_to_each_other(
     staff: Client, follower: Follower
 ) -> None:
+    """Both lead to what was traded, too."""
     for row in (follower.subscription, follower.account):
         page = text(staff.get(page_of(row)))
         links = re.findall(r'class="ql-link" href="(/admin/[a-z/]+/\?[a-z_]+=\d+)"', page)
         assert len(links) >= 2, row
         for address in links:
             assert staff.get(address).status_code == 200, address
-    on_it = reverse("admin:subscriptions_subscription_changelist")
-    found = staff.get(on_it, {"allocations__account__id__exact": follower.account.pk})
-    assert [row.pk for row in found.context["cl"].result_list] == [follower.subscription.pk]
+    changelist = reverse("admin:subscriptions_subscription_changelist")
+    listing = staff.get(changelist, {"allocations__account__id__exact": follower.account.pk})
+    assert [row.pk for row in listing.context["cl"].result_list] == [follower.subscription.pk]
 
 
 def test_the_page_asks_as_often_for_many_as_for_none(staff: Client) -> None:
     customer = make_customer(make_partner())
 
-    def count(one: Customer) -> int:
+    def count(owner: Customer) -> int:
         with CaptureQueriesContext(connection) as seen:
-            text(staff.get(page_of(one)))
+            text(staff.get(page_of(owner)))
         return len(seen)
 
     count(customer)  # what a process remembers it asks once

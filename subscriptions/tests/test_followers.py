@@ -40,20 +40,21 @@ def definition(*lots: int) -> Definition:
     return definition_spec(strategy_spec(legs))
 
 
-def refused(template_id: int, wanted: Definition) -> dict[str, str]:
+def refused(template_id: int, proposed: Definition) -> dict[str, str]:
     """Cause by public id."""
-    found = SUBSCRIBERS.get().refused(template_id, wanted, TEST_DAY)
-    return {one.public_id: one.cause for one in found}
+    refusals = SUBSCRIBERS.get().refused(template_id, proposed, TEST_DAY)
+    return {refusal.public_id: refusal.cause for refusal in refusals}
 
 
-def test_publishing_hears_whose_multiplier_leaves_a_leg_without_lots(db: None) -> None:
+def test_publishing_names_who_would_trade_no_lots_of_a_leg(db: None) -> None:
+    """Their multiplier is too small for a leg of the new version."""
     load_reference_data()
     template, partner = make_template(legs=[leg_spec(lots=10)]), make_partner()
     half = make_subscription(template, partner, lot_multiplier="0.50")
     third = make_subscription(template, partner, lot_multiplier="0.40")
     make_subscription(template, partner, lot_multiplier=1)
-    gone = make_subscription(template, partner, lot_multiplier="0.20")
-    services.cancel(subscription_id=gone.pk, actor=SYSTEM, reason="USER", now=TEST_NOW)
+    cancelled = make_subscription(template, partner, lot_multiplier="0.20")
+    services.cancel(subscription_id=cancelled.pk, actor=SYSTEM, reason="USER", now=TEST_NOW)
     assert refused(template.pk, definition(10)) == {}
     assert refused(template.pk, definition(2)) == {third.public_id: "LOTS_ZERO"}
     assert refused(template.pk, definition(1)) == dict.fromkeys(
@@ -61,9 +62,7 @@ def test_publishing_hears_whose_multiplier_leaves_a_leg_without_lots(db: None) -
     )
 
 
-def test_a_new_version_that_would_trade_3_to_1_is_shown_before_publishing(
-    db: None, admin_client: Client
-) -> None:
+def test_publishing_warns_of_a_version_that_trades_3_to_1(db: None, admin_client: Client) -> None:
     """SELL 2 : BUY 1 at x1.5: a newcomer is refused, who follows already would have traded it."""
     load_test_contracts(TEST_DAY)
     template, partner = (
@@ -92,9 +91,8 @@ def test_the_same_queries_for_sixty_as_for_three(
         assert len(refused(template.pk, definition(1))) == count
 
 
-def test_a_multiplier_of_130_slices_is_refused_with_the_largest_that_is_allowed(
-    db: None, settings: Any
-) -> None:
+def test_a_multiplier_too_large_for_the_pace_names_the_limit(db: None, settings: Any) -> None:
+    """130 slices are refused with the largest multiplier that is allowed."""
     settings.QUANTLEAP_ENTRY_GRACE = 12.0
     load_test_contracts(TEST_DAY)
     tenant, template = make_tenant("zebu"), make_template(legs=SPREAD)
@@ -123,8 +121,8 @@ def test_a_multiplier_of_130_slices_is_refused_with_the_largest_that_is_allowed(
 def test_without_a_contract_list_only_what_is_known_is_counted(db: None) -> None:
     load_reference_data()
     template, partner = make_template(legs=SPREAD), make_partner()
-    made = make_subscription(template, partner, lot_multiplier=90_000)
-    assert made.status == "ACTIVE"
+    subscription = make_subscription(template, partner, lot_multiplier=90_000)
+    assert subscription.status == "ACTIVE"
 
 
 def test_orders_are_counted_group_by_group() -> None:
@@ -135,13 +133,13 @@ def test_orders_are_counted_group_by_group() -> None:
 
 
 def test_where_even_the_smallest_is_too_much_it_is_said() -> None:
-    wanted = definition_spec(strategy_spec([leg_spec(lots=5_000)]))
+    too_large = definition_spec(strategy_spec([leg_spec(lots=5_000)]))
     pace = EntryPace((Window(1.0, 10),), 12.0)
     with pytest.raises(TooManyOrders, match=r"At most 0\.0"):
-        check_pace(wanted, Decimal(1), 1, pace=pace, lots_per_order={})
-    wanted = definition_spec(strategy_spec([leg_spec(lots=3), leg_spec(lots=50_000)]))
+        check_pace(too_large, Decimal(1), 1, pace=pace, lots_per_order={})
+    too_large = definition_spec(strategy_spec([leg_spec(lots=3), leg_spec(lots=50_000)]))
     with pytest.raises(TooManyOrders, match="No multiplier is small enough"):
-        check_pace(wanted, Decimal(1), 1, pace=pace, lots_per_order={})
+        check_pace(too_large, Decimal(1), 1, pace=pace, lots_per_order={})
 
 
 def test_strategies_of_the_same_second_share_the_accounts_pace() -> None:

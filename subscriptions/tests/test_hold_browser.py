@@ -49,13 +49,13 @@ def test_a_customer_is_held_with_what_it_reaches_and_let_go(page: Page) -> None:
     load_reference_data()
     partner = make_partner("zebu")
     for _ in range(3):
-        one = make_subscription(
+        subscription = make_subscription(
             make_template(), partner, email="asha@example.com", client_id="ASHA1"
         )
     page.goto(reverse("admin:subscriptions_hold_changelist"))
     look_at(page, "holds-empty", again=True)
     page.get_by_role("link", name="Place a hold").first.click()  # another is in the empty list
-    page.fill("[name=target]", one.customer.public_id)
+    page.fill("[name=target]", subscription.customer.public_id)
     page.fill("[name=note]", "compliance hold, case 4711")
     look_at(page, "hold-place")
     page.get_by_role("button", name="Hold", exact=True).click()
@@ -65,7 +65,7 @@ def test_a_customer_is_held_with_what_it_reaches_and_let_go(page: Page) -> None:
     page.get_by_role("button", name="Hold", exact=True).click()
     page.get_by_text("is placed: 3 subscriptions changed.").wait_for()
     look_at(page, "hold-page", again=True)
-    page.goto(page_of(one))
+    page.goto(page_of(subscription))
     look_at(page, "held-subscription", again=True)
     page.goto(reverse("admin:subscriptions_hold_changelist"))
     look_at(page, "holds", again=True)

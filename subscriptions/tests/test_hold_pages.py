@@ -38,9 +38,9 @@ def mine(console: Client) -> Subscription:
 
 
 def sealed_by(page: Any) -> str:
-    found = re.search(r'name="seal" value="([^"]*)"', page.content.decode())
-    assert found
-    return html.unescape(found[1])
+    match = re.search(r'name="seal" value="([^"]*)"', page.content.decode())
+    assert match
+    return html.unescape(match[1])
 
 
 def place(console: Client, **data: Any) -> Any:
@@ -56,9 +56,10 @@ def words(page: Any) -> str:
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.content.decode())))
 
 
-def test_a_customer_is_held_after_the_page_has_said_how_many_it_reaches(
+def test_a_hold_is_placed_after_showing_how_many_it_reaches(
     console: Client, mine: Subscription
 ) -> None:
+    """The first step holds nobody yet."""
     data = {"target": mine.customer.public_id, "note": "compliance hold"}
     asked = console.post(reverse(ADD), {"confirm": "yes", **data})
     assert "Active subscriptions that it reaches 2" in words(asked)

@@ -88,13 +88,14 @@ def test_a_hold_waits_for_who_is_subscribing_and_then_holds_them() -> None:
     partner = make_partner()
     customer = make_customer(partner)
     assert placed_beside_a_subscribing(customer, partner) == "committed"
-    one = Subscription.objects.get()
-    assert (one.status, one.status_reason) == ("PAUSED", "ADMIN")
+    subscription = Subscription.objects.get()
+    assert (subscription.status, subscription.status_reason) == ("PAUSED", "ADMIN")
 
 
-def test_control_who_does_not_share_the_customers_row_is_met_by_the_database(
+def test_control_without_the_row_lock_the_database_refuses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Subscribing does not share the customer's row: the constraint refuses the commit."""
     load_reference_data()
     monkeypatch.setattr(subscribing, "_SHARE_CUSTOMER", "SELECT FROM pg_class WHERE %s = 0")
     partner = make_partner()
@@ -103,18 +104,24 @@ def test_control_who_does_not_share_the_customers_row_is_met_by_the_database(
     assert not Subscription.objects.exists()
 
 
-def test_resuming_and_holding_at_the_same_time_never_leaves_it_trading() -> None:
+def test_resuming_and_holding_at_once_never_leaves_it_trading() -> None:
     load_reference_data()
-    one = make_subscription(make_template(), make_partner())
+    subscription = make_subscription(make_template(), make_partner())
 
     def act(number: int) -> None:
         who = ("USER", "PARTNER", "ADMIN")[number % 3]
         do = services.pause if number % 2 else services.resume
         with contextlib.suppress(TransitionRefused):
-            do(subscription_id=one.pk, actor=SYSTEM, reason=who, note="why", now=clock.now())
+            do(
+                subscription_id=subscription.pk,
+                actor=SYSTEM,
+                reason=who,
+                note="why",
+                now=clock.now(),
+            )
 
     for _ in range(ROUNDS):
         at_once(12, act)
-        one.refresh_from_db()
+        subscription.refresh_from_db()
         held = Hold.objects.filter(lifted_at=None).exists()
-        assert (one.status == "PAUSED") == held
+        assert (subscription.status == "PAUSED") == held

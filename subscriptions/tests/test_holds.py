@@ -76,7 +76,7 @@ def subscribe_on(account: BrokerAccount, subscription: Subscription, template: A
 
 
 # -- A1 --------------------------------------------------------------------------------------------
-def test_a_compliance_hold_over_a_customers_pause_was_lost_and_they_resumed_and_traded(
+def test_a_compliance_hold_over_a_customers_pause_was_lost(
     subscription: Subscription,
 ) -> None:
     """Seen: customer, staff and a failed payment pause; changed False twice, the reason stays the
@@ -113,22 +113,23 @@ def test_every_hold_stands_in_the_audit_log_with_who_and_why(subscription: Subsc
     placed = hold("CUSTOMER", subscription.customer_id).hold
     lift(placed, note="cleared by the desk")
     entries = AuditEntry.objects.filter(target_id=placed.public_id).order_by("pk")
-    assert [(one.action, one.data["note"]) for one in entries] == [
+    assert [(entry.action, entry.data["note"]) for entry in entries] == [
         ("hold.placed", "compliance hold"),
         ("hold.lifted", "cleared by the desk"),
     ]
-    told = OutboxEvent.objects.filter(
+    events = OutboxEvent.objects.filter(
         type__in=["subscription.paused", "subscription.resumed"]
     ).order_by("pk")
-    assert [(one.type, one.payload["status_reason"]) for one in told] == [
+    assert [(event.type, event.payload["status_reason"]) for event in events] == [
         ("subscription.paused", "ADMIN"),
         ("subscription.resumed", None),
     ]
 
 
-def test_the_same_hold_twice_is_one_and_a_lifted_one_is_lifted_once(
+def test_placing_or_lifting_a_hold_twice_changes_nothing(
     subscription: Subscription,
 ) -> None:
+    """The second call finds the same hold."""
     first = hold("CUSTOMER", subscription.customer_id)
     second = hold("CUSTOMER", subscription.customer_id, "again")
     assert (first.changed, first.subscriptions) == (True, 1)
@@ -164,7 +165,7 @@ def test_who_paused_and_cancelled_themselves_may_come_back(subscription: Subscri
 
 
 @pytest.mark.parametrize("scope", ["CUSTOMER", "ACCOUNT", "PARTNER"])
-def test_a_new_subscription_under_a_hold_is_refused_with_its_cause(
+def test_subscribing_under_a_hold_is_refused_with_its_cause(
     subscription: Subscription, scope: str
 ) -> None:
     target = {
@@ -187,7 +188,7 @@ def test_a_new_subscription_under_a_hold_is_refused_with_its_cause(
     assert again(subscription, another).status == "ACTIVE"
 
 
-def test_a_held_account_enters_nothing_and_its_other_accounts_go_on(
+def test_a_held_account_enters_nothing_and_others_go_on(
     subscription: Subscription,
 ) -> None:
     second = make_subscription(
@@ -215,14 +216,14 @@ def removed_under_a_hold(subscription: Subscription) -> tuple[BrokerAccount, Hol
     return account, placed
 
 
-def test_who_removed_a_held_account_was_billed_for_a_month_in_which_nothing_could_trade(
+def test_who_removed_a_held_account_was_billed_a_new_month(
     subscription: Subscription,
 ) -> None:
-    """Seen: ACTIVE again from the removal on, and a new month from that day."""
+    """Seen: ACTIVE from the removal on, and a month from that day in which nothing could trade."""
     account = BrokerAccount.objects.get()
     placed = hold("ACCOUNT", account.pk).hold
-    back = LATER + dt.timedelta(days=60)
-    remove_account(account=account, exit_now=False, actor=SYSTEM, now=back)
+    removed_at = LATER + dt.timedelta(days=60)
+    remove_account(account=account, exit_now=False, actor=SYSTEM, now=removed_at)
     subscription.refresh_from_db()
     assert (subscription.status, subscription.status_reason) == ("PAUSED", "ADMIN")
     assert BillingSegment.objects.filter(subscription=subscription).count() == 1
@@ -231,7 +232,7 @@ def test_who_removed_a_held_account_was_billed_for_a_month_in_which_nothing_coul
     assert (subscription.status, subscription.status_reason) == ("PAUSED", "USER")
 
 
-def test_who_removed_a_held_account_connected_it_again_and_traded(
+def test_a_held_account_removed_and_connected_again_traded(
     subscription: Subscription,
 ) -> None:
     """Seen: the new row of the same client id was nobody's hold's."""
@@ -280,8 +281,8 @@ def test_who_comes_back_on_another_account_goes_on_in_the_month(
     remove_account(account=account, exit_now=False, actor=SYSTEM, now=LATER)
     ask("cancel", subscription, "USER")
     account.client_id = "OTHER2"
-    made = subscribe_on(account, subscription, subscription.template)
-    assert (made.status, made.anchor) == ("ACTIVE", subscription.anchor)
+    renewed = subscribe_on(account, subscription, subscription.template)
+    assert (renewed.status, renewed.anchor) == ("ACTIVE", subscription.anchor)
     bill(LATER.date())
     assert Invoice.objects.count() == 1
 
@@ -293,7 +294,9 @@ def test_who_has_another_account_goes_on_without_the_first(subscription: Subscri
         template_id=make_template().public_id,
         user_email="two@example.com",
         user_state=HOME,
-        accounts=[services.AccountChoice(client_id=one, broker="zebu") for one in ("T1", "T2")],
+        accounts=[
+            services.AccountChoice(client_id=client_id, broker="zebu") for client_id in ("T1", "T2")
+        ],
         actor=SYSTEM,
         now=LATER,
     )
@@ -304,18 +307,20 @@ def test_who_has_another_account_goes_on_without_the_first(subscription: Subscri
         assert other.status == status
 
 
-def test_the_note_that_is_shown_was_an_older_hold_of_the_customer_not_the_newest_of_the_account(
+def test_the_note_shown_was_of_an_older_hold(
     subscription: Subscription,
 ) -> None:
+    """Seen: the note of the customer's older hold, not of the account's newest."""
     hold("CUSTOMER", subscription.customer_id, "older")
     hold("ACCOUNT", BrokerAccount.objects.get().pk, "newest")
     subscription.refresh_from_db()
     assert subscription.status_note == "newest"
 
 
-def test_a_refusal_to_subscribe_named_the_newest_hold_and_not_the_strongest(
+def test_a_refusal_to_subscribe_named_the_newest_hold(
     subscription: Subscription,
 ) -> None:
+    """Seen: the newest one, and not the strongest."""
     ask("pause", subscription, "ADMIN")
     ask("pause", subscription, "PAYMENT_FAILED")
     ask("cancel", subscription, "USER")
@@ -324,7 +329,7 @@ def test_a_refusal_to_subscribe_named_the_newest_hold_and_not_the_strongest(
     assert refused.value.extra == {"hold_reason": "ADMIN", "hold_scope": "SUBSCRIPTION"}
 
 
-def test_holding_an_account_exits_what_is_open_there_and_nothing_elsewhere(
+def test_holding_an_account_exits_only_what_is_open_there(
     subscription: Subscription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[tuple[int, ...], int | None]] = []
@@ -342,17 +347,18 @@ def test_holding_an_account_exits_what_is_open_there_and_nothing_elsewhere(
 
 
 # -- money -----------------------------------------------------------------------------------------
-def test_a_hold_stops_the_next_period_and_lifting_it_begins_a_new_one(
+def test_a_hold_stops_the_next_period_until_it_is_lifted(
     subscription: Subscription,
 ) -> None:
+    """Lifting it begins a new segment, anchored on that day."""
     placed = hold("CUSTOMER", subscription.customer_id).hold
     segment = BillingSegment.objects.get(subscription=subscription)
     assert segment.stop_on == LATER.date()
-    back = LATER + dt.timedelta(days=60)
-    services.lift_hold(hold_id=placed.pk, who="ADMIN", note="", actor=SYSTEM, now=back)
+    lifted_at = LATER + dt.timedelta(days=60)
+    services.lift_hold(hold_id=placed.pk, who="ADMIN", note="", actor=SYSTEM, now=lifted_at)
     assert BillingSegment.objects.filter(subscription=subscription).count() == 2
     subscription.refresh_from_db()
-    assert subscription.anchor == back.date()
+    assert subscription.anchor == lifted_at.date()
 
 
 # -- the database ----------------------------------------------------------------------------------
@@ -400,22 +406,21 @@ def test_the_database_refuses_a_hold_without_its_target(
 
 
 # -- the API ---------------------------------------------------------------------------------------
-def test_one_subscriptions_answer_lists_everybody_who_holds_it_and_a_resume_says_who_is_left() -> (
-    None
-):
+def test_a_subscription_lists_everybody_who_holds_it() -> None:
+    """A resume says who is left."""
     load_reference_data()
     tenant = make_tenant()
-    one = make_subscription(make_template(), tenant.partner, now=TEST_NOW)
-    url = f"/partner/subscriptions/{one.public_id}"
+    subscription = make_subscription(make_template(), tenant.partner, now=TEST_NOW)
+    url = f"/partner/subscriptions/{subscription.public_id}"
     assert tenant.client.get(url).json()["holds"] == []
     tenant.client.put(f"{url}/pause", {"reason": "asked by phone"})
-    hold("CUSTOMER", one.customer_id)
-    found = tenant.client.get(url).json()
-    assert [(held["holder"], held["scope"]) for held in found["holds"]] == [
+    hold("CUSTOMER", subscription.customer_id)
+    detail = tenant.client.get(url).json()
+    assert [(held["holder"], held["scope"]) for held in detail["holds"]] == [
         ("ADMIN", "CUSTOMER"),
         ("PARTNER", "SUBSCRIPTION"),
     ]
-    assert (found["status_reason"], found["reason"]) == ("ADMIN", "compliance hold")
+    assert (detail["status_reason"], detail["reason"]) == ("ADMIN", "compliance hold")
     resumed = tenant.client.put(f"{url}/resume").json()
     assert (resumed["changed"], resumed["status"], resumed["message"]) == (
         True,

@@ -167,7 +167,7 @@ def test_the_service_does_what_the_rules_say_in_every_case() -> None:
                 environment=subscription.environment,
             )
         before = rows.values().get()
-        told = (AuditEntry.objects.count(), OutboxEvent.objects.count())
+        counts_before = (AuditEntry.objects.count(), OutboxEvent.objects.count())
         decided = verdict(
             action, who, explained=bool(note), cancelled=cancelled, own=own, held=bool(own)
         )
@@ -191,8 +191,8 @@ def test_the_service_does_what_the_rules_say_in_every_case() -> None:
         after = rows.values().get()
         steps = 1 if decided is Verdict.CHANGE else 0
         assert (AuditEntry.objects.count(), OutboxEvent.objects.count()) == (
-            told[0] + steps,
-            told[1] + steps,
+            counts_before[0] + steps,
+            counts_before[1] + steps,
         )
         if not steps:
             assert (after, held_by(subscription)) == (before, own)

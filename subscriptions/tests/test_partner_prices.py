@@ -34,9 +34,9 @@ def tenant(db: None) -> Any:
 
 
 def fee_on(template: Template, tenant: Tenant | None, day: dt.date) -> Decimal:
-    found = price_in_force(template.pk, tenant.partner.pk if tenant else None, day)
-    assert found is not None
-    return found.monthly_fee
+    price = price_in_force(template.pk, tenant.partner.pk if tenant else None, day)
+    assert price is not None
+    return price.monthly_fee
 
 
 def test_a_partners_price_never_ended(tenant: Tenant) -> None:
@@ -86,7 +86,8 @@ def test_a_price_without_an_end_is_ended_by_a_row_that_has_one(tenant: Tenant) -
     assert fee_on(template, tenant, TODAY + 20 * DAY) == Decimal(555)
 
 
-def test_the_console_takes_the_last_day_and_refuses_nonsense_in_words(tenant: Tenant) -> None:
+def test_the_console_takes_a_last_day_and_refuses_nonsense(tenant: Tenant) -> None:
+    """The refusals are in words."""
     staff = Client()
     staff.force_login(StaffUser.objects.create_superuser("asha"))
     rows = {
@@ -124,10 +125,10 @@ def test_the_database_refuses_the_same(tenant: Tenant) -> None:
             )
 
 
-def test_who_subscribed_at_a_superseded_price_keeps_it_and_nobody_else_gets_it(
+def test_a_superseded_price_stays_with_who_subscribed_at_it(
     tenant: Tenant,
 ) -> None:
-    """9.99 stood until midnight for everybody."""
+    """Nobody else gets it. Seen: 9.99 stood until midnight for everybody."""
     template = make_template(fee=Decimal("9.99"))
     early = make_subscription(template, tenant.partner)
     for terms in (

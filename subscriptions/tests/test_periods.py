@@ -47,19 +47,17 @@ def test_periods_follow_each_other_without_gap_or_overlap(anchor: dt.date, numbe
 @given(anchors, st.integers(0, 7000))
 def test_every_day_is_in_exactly_one_period(anchor: dt.date, days: int) -> None:
     day = anchor + dt.timedelta(days=days)
-    found = period_on(anchor, day)
-    assert found.start <= day < found.end
-    assert found == period(anchor, found.number)
-    neighbours = [period(anchor, found.number + 1)]
-    if found.number:
-        neighbours.append(period(anchor, found.number - 1))
+    current = period_on(anchor, day)
+    assert current.start <= day < current.end
+    assert current == period(anchor, current.number)
+    neighbours = [period(anchor, current.number + 1)]
+    if current.number:
+        neighbours.append(period(anchor, current.number - 1))
     assert not any(other.start <= day < other.end for other in neighbours)
 
 
 @given(anchors, numbers)
-def test_a_start_falls_on_the_anchors_day_or_the_last_of_the_month(
-    anchor: dt.date, number: int
-) -> None:
+def test_a_start_is_on_the_anchors_day_or_the_months_last(anchor: dt.date, number: int) -> None:
     start = period(anchor, number).start
     if start.day != anchor.day:
         assert (start + dt.timedelta(days=1)).day == 1
@@ -79,8 +77,8 @@ def test_resuming_inside_the_paid_period_keeps_the_anchor() -> None:
 
 
 def test_resuming_after_it_begins_again() -> None:
-    anchor, back = dt.date(2026, 1, 10), dt.date(2026, 2, 10)
-    assert anchor_after_pause(anchor, dt.date(2026, 1, 20), back) == back
+    anchor, resumed_on = dt.date(2026, 1, 10), dt.date(2026, 2, 10)
+    assert anchor_after_pause(anchor, dt.date(2026, 1, 20), resumed_on) == resumed_on
 
 
 @given(anchors, st.integers(0, 900), st.integers(0, 900))

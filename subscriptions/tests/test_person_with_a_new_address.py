@@ -88,16 +88,17 @@ def test_what_they_had_before_is_found(tenant: Tenant, route: str) -> None:
         f"external_user_id={ASHA}&user_email={NEW}",
         f"user_email={OLD}",
     ):
-        found = tenant.client.get(f"/partner/{route}?{query}").json()
-        assert found["pagination"]["total"] == 1, query
-        (row,) = next(value for value in found.values() if isinstance(value, list))
+        listing = tenant.client.get(f"/partner/{route}?{query}").json()
+        assert listing["pagination"]["total"] == 1, query
+        (row,) = next(value for value in listing.values() if isinstance(value, list))
         assert (row["user_email"], row["external_user_id"]) == (OLD, ASHA)
     for query in ("external_user_id=USER-4711", "external_user_id=nobody", f"user_email={NEW}"):
-        found = tenant.client.get(f"/partner/{route}?{query}").json()
-        assert found["pagination"]["total"] == 0, query
+        listing = tenant.client.get(f"/partner/{route}?{query}").json()
+        assert listing["pagination"]["total"] == 0, query
 
 
-def test_who_was_subscribed_before_ids_gets_theirs_with_the_next_call(tenant: Tenant) -> None:
+def test_who_came_before_ids_gets_one_with_the_next_call(tenant: Tenant) -> None:
+    """They were subscribed by their address alone."""
     subscribe(tenant, user_email=OLD)
     assert subscribe(tenant, user_email=OLD, external_user_id=ASHA).status_code == 201
     assert subscribe(tenant, user_email=NEW, external_user_id=ASHA).status_code == 201
@@ -107,12 +108,12 @@ def test_who_was_subscribed_before_ids_gets_theirs_with_the_next_call(tenant: Te
     assert ASHA not in str(entry.data)
 
 
-def test_the_address_changes_by_the_act_for_it_and_by_nothing_else(tenant: Tenant) -> None:
+def test_the_address_changes_only_by_the_act_for_it(tenant: Tenant) -> None:
     user_id = subscribe(tenant, user_email=OLD, external_user_id=ASHA).json()["user_id"]
-    told = tenant.client.post(f"/partner/customers/{user_id}/email", {"user_email": NEW.title()})
-    assert (told.status_code, told.json()["changed"]) == (200, True)
-    assert told.json()["customer"]["user_email"] == NEW
-    assert told.json()["customer"]["email_confirmed"] is False
+    change = tenant.client.post(f"/partner/customers/{user_id}/email", {"user_email": NEW.title()})
+    assert (change.status_code, change.json()["changed"]) == (200, True)
+    assert change.json()["customer"]["user_email"] == NEW
+    assert change.json()["customer"]["email_confirmed"] is False
     answer = subscribe(tenant, user_email=NEW)  # by the new address alone it is them, too
     assert (answer.status_code, answer.json()["user_id"]) == (201, user_id)
     assert answer.json()["email_differs"] is False
@@ -138,9 +139,10 @@ def test_a_token_is_minted_by_the_id_and_says_whose_it_is(tenant: Tenant) -> Non
     assert minted["email_differs"] is True
 
 
-def test_a_suspended_partners_customer_gets_in_by_the_id_and_nobody_new_does(
+def test_a_suspended_partners_customer_gets_in_by_the_id(
     tenant: Tenant,
 ) -> None:
+    """Nobody new does."""
     user_id = subscribe(tenant, user_email=OLD, external_user_id=ASHA).json()["user_id"]
     Partner.objects.filter(pk=tenant.partner.pk).update(status="SUSPENDED")
     url, tokens = f"/partner/customers/{user_id}/email", "/partner/user-tokens"
@@ -155,7 +157,7 @@ def test_a_suspended_partners_customer_gets_in_by_the_id_and_nobody_new_does(
     assert Customer.objects.get().email == OLD
 
 
-def test_whoever_acts_for_themselves_stays_themselves_when_the_address_changes(
+def test_a_customers_token_outlasts_a_changed_address(
     tenant: Tenant,
 ) -> None:
     """A token names a person; seen in the code: it looked them up by their address again."""
@@ -163,11 +165,11 @@ def test_whoever_acts_for_themselves_stays_themselves_when_the_address_changes(
     customer = Customer.objects.get()
     client = customer_client(customer)
     tenant.client.post(f"/partner/customers/{customer.public_id}/email", {"user_email": NEW})
-    made = client.post(
+    subscribed = client.post(
         f"/marketplace/subscribe/{make_template().public_id}", {"broker_client_id": "Z56004"}
     )
-    assert made.status_code == 201, made.json()
-    assert made.json()["user_email"] == NEW
+    assert subscribed.status_code == 201, subscribed.json()
+    assert subscribed.json()["user_email"] == NEW
     assert Customer.objects.count() == 1
 
 
@@ -192,9 +194,10 @@ def test_an_id_with_the_address_of_somebody_else_is_refused(tenant: Tenant) -> N
     assert Subscription.objects.count() == 2
 
 
-def test_an_unknown_id_with_the_address_of_somebody_who_has_one_is_refused(
+def test_another_id_with_a_known_address_is_refused(
     tenant: Tenant,
 ) -> None:
+    """The address is of somebody who has an id already."""
     subscribe(tenant, user_email=OLD, external_user_id=ASHA)
     for answer in (
         subscribe(tenant, user_email=OLD, external_user_id="user-9"),
@@ -254,25 +257,26 @@ def test_a_hostile_id_is_refused_beside_its_field(tenant: Tenant, value: Any) ->
 def test_what_looks_like_sql_is_an_id_like_any_other(tenant: Tenant, value: str) -> None:
     subscribe(tenant, user_email="ravi@example.com", broker_client_id="Z56005")
     assert subscribe(tenant, user_email=OLD, external_user_id=value).status_code == 201
-    found = tenant.client.get("/partner/customers", {"external_user_id": value}).json()
-    assert [row["user_email"] for row in found["customers"]] == [OLD]
+    listing = tenant.client.get("/partner/customers", {"external_user_id": value}).json()
+    assert [row["user_email"] for row in listing["customers"]] == [OLD]
 
 
 def test_an_id_is_a_partners_own_in_one_environment(tenant: Tenant) -> None:
     other = make_tenant("second")
-    one = subscribe(tenant, user_email=OLD, external_user_id=ASHA).json()
-    two = subscribe(other, user_email="ravi@example.com", external_user_id=ASHA).json()
-    assert one["user_id"] != two["user_id"]
-    found = other.client.get(f"/partner/customers?external_user_id={ASHA}").json()["customers"]
-    assert [row["user_id"] for row in found] == [two["user_id"]]
-    assert other.client.get(f"/partner/customers/{one['user_id']}").status_code == 404
+    first = subscribe(tenant, user_email=OLD, external_user_id=ASHA).json()
+    second = subscribe(other, user_email="ravi@example.com", external_user_id=ASHA).json()
+    assert first["user_id"] != second["user_id"]
+    customers = other.client.get(f"/partner/customers?external_user_id={ASHA}").json()["customers"]
+    assert [row["user_id"] for row in customers] == [second["user_id"]]
+    assert other.client.get(f"/partner/customers/{first['user_id']}").status_code == 404
     body = {"user_email": "x@example.com"}
-    url = f"/partner/customers/{one['user_id']}/email"
+    url = f"/partner/customers/{first['user_id']}/email"
     assert other.client.post(url, body).status_code == 404
 
 
 # -- what events carry -----------------------------------------------------------------------------
-def test_events_carry_the_id_and_the_change_is_an_event_with_the_customer(tenant: Tenant) -> None:
+def test_events_carry_the_id_and_a_change_is_an_event(tenant: Tenant) -> None:
+    """A changed address is an event with the customer as the API shows them."""
     create_endpoint(
         partner_id=tenant.partner.pk,
         environment="live",
@@ -293,4 +297,4 @@ def test_events_carry_the_id_and_the_change_is_an_event_with_the_customer(tenant
 
 def delivered() -> dict[str, Any]:
     """Bodies of the deliveries by type."""
-    return {one.type: json.loads(one.body) for one in WebhookDelivery.objects.all()}
+    return {delivery.type: json.loads(delivery.body) for delivery in WebhookDelivery.objects.all()}

@@ -29,30 +29,32 @@ def test_discovery_is_two_queries(count: int, django_assert_num_queries: Any) ->
     template = make_template()
     followers = subscribe_many(template, count, make_partner(), lot_multiplier=2)
     with django_assert_num_queries(2):
-        found = active_allocations(template.pk, Environment.LIVE)
-    assert [row.allocation_id for row in found] == [one.allocation.pk for one in followers]
+        allocations = active_allocations(template.pk, Environment.LIVE)
+    assert [row.allocation_id for row in allocations] == [
+        follower.allocation.pk for follower in followers
+    ]
 
 
 def test_what_discovery_tells() -> None:
     template, partner = make_template(), make_partner()
-    [one] = subscribe_many(
+    [follower] = subscribe_many(
         template, 1, partner, lot_multiplier="1.50", max_lots_per_order=4, now=TEST_NOW
     )
     assert active_allocations(template.pk, Environment.LIVE) == [
         ActiveAllocation(
-            allocation_id=one.allocation.pk,
-            subscription_id=one.subscription.pk,
-            customer_id=one.customer.pk,
+            allocation_id=follower.allocation.pk,
+            subscription_id=follower.subscription.pk,
+            customer_id=follower.customer.pk,
             partner_id=partner.pk,
             environment="live",
-            account_id=one.account.pk,
+            account_id=follower.account.pk,
             broker="zebu",
-            client_id=one.account.client_id,
+            client_id=follower.account.client_id,
             lot_multiplier=Decimal("1.50"),
             priority=1,
             max_lots_per_order=4,
             account_status="enabled",
-            token_expires_at=one.account.token_expires_at,
+            token_expires_at=follower.account.token_expires_at,
         )
     ]
 
@@ -68,17 +70,17 @@ def test_discovery_leaves_out_who_shall_not_trade() -> None:
     services.cancel(subscription_id=cancelled.subscription.pk, **call)
     Allocation.objects.filter(pk=unlinked.allocation.pk).update(status="REMOVED")
     BrokerAccount.objects.filter(pk=leaving.account.pk).update(removal_requested_at=TEST_NOW)
-    found = active_allocations(template.pk, Environment.LIVE)
-    assert [row.allocation_id for row in found] == [stays.allocation.pk]
+    allocations = active_allocations(template.pk, Environment.LIVE)
+    assert [row.allocation_id for row in allocations] == [stays.allocation.pk]
     assert active_allocations(template.pk, Environment.TEST) == []
 
 
 def test_an_account_that_is_not_ready_is_found_and_named() -> None:
     template = make_template()
     make_subscription(template, make_partner())
-    [found] = active_allocations(template.pk, Environment.LIVE)
-    assert found.account_status == "needs_credentials"
-    assert found.token_expires_at is None
+    [allocation] = active_allocations(template.pk, Environment.LIVE)
+    assert allocation.account_status == "needs_credentials"
+    assert allocation.token_expires_at is None
 
 
 @pytest.mark.parametrize("count", [1, 40])
@@ -90,7 +92,7 @@ def test_a_page_of_subscriptions_is_two_queries(count: int, django_assert_num_qu
         for row in rows:
             assert row.customer.email
             assert row.template.name
-            assert [one.account.client_id for one in row.allocations.all()]
+            assert [allocation.account.client_id for allocation in row.allocations.all()]
     assert len(rows) == count
 
 
@@ -119,10 +121,10 @@ def test_the_list_is_newest_first_with_a_total_order() -> None:
     newer = subscribe_many(
         make_template(), 2, tenant.partner, now=TEST_NOW + dt.timedelta(seconds=1)
     )
-    expected = [one.subscription.public_id for one in [*same_instant, *newer]][::-1]
+    expected = [follower.subscription.public_id for follower in [*same_instant, *newer]][::-1]
     seen: list[str] = []
     for page in (1, 2, 3):
-        found = tenant.client.get(f"/partner/subscriptions?page={page}&per_page=4").json()
-        assert found["pagination"] == {"total": 9, "page": page, "per_page": 4}
-        seen += [row["subscription_id"] for row in found["subscriptions"]]
+        listing = tenant.client.get(f"/partner/subscriptions?page={page}&per_page=4").json()
+        assert listing["pagination"] == {"total": 9, "page": page, "per_page": 4}
+        seen += [row["subscription_id"] for row in listing["subscriptions"]]
     assert seen == expected

@@ -27,8 +27,8 @@ def tenant(db: None) -> Tenant:
 def shown(tenant: Tenant, template: Template) -> dict[str, Any]:
     """The template as the catalogue shows it."""
     answer = tenant.client.get(f"/partner/marketplace/templates/{template.public_id}")
-    found: dict[str, Any] = answer.json()["template"]
-    return found
+    detail: dict[str, Any] = answer.json()["template"]
+    return detail
 
 
 def subscribe(tenant: Tenant, template: Template, **more: Any) -> Any:

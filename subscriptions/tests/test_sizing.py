@@ -37,8 +37,8 @@ def test_lots_are_the_product_rounded_down(base: int, multiplier: Decimal) -> No
 
 
 @given(base_lots, multipliers, multipliers)
-def test_more_multiplier_never_means_fewer_lots(base: int, one: Decimal, two: Decimal) -> None:
-    small, large = sorted((one, two))
+def test_more_multiplier_never_means_fewer_lots(base: int, first: Decimal, second: Decimal) -> None:
+    small, large = sorted((first, second))
     assert leg_lots(base, small) <= leg_lots(base, large)
 
 

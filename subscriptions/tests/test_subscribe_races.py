@@ -57,9 +57,9 @@ def test_fifty_parallel_posts_make_one() -> None:
 
     answers = at_once(CALLERS, post)
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * (CALLERS - 1)
-    made = next(a for a in answers if a.status_code == 201).json()["subscription_id"]
+    created_id = next(a for a in answers if a.status_code == 201).json()["subscription_id"]
     refused = {a.json().get("existing_subscription_id") for a in answers if a.status_code == 409}
-    assert refused == {made}
+    assert refused == {created_id}
     assert Subscription.objects.count() == Allocation.objects.count() == 1
     assert Customer.objects.count() == BrokerAccount.objects.count() == 1
     assert TemplateStats.objects.get(template=template).subscriber_count == 1
@@ -80,10 +80,10 @@ def test_control_without_the_constraint_parallel_posts_make_many() -> None:
 
     with _without_index("subscription_one_live_uniq"):
         answers = at_once(10, post)
-        made = Subscription.objects.count()
+        created = Subscription.objects.count()
         for model in (Allocation, ShareLine, BillingSegment, Subscription):
             model._default_manager.all().delete()
-    assert answers.count(201) == made > 1
+    assert answers.count(201) == created > 1
 
 
 @contextmanager
@@ -151,7 +151,7 @@ def test_cancelling_at_once_counts_once() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nobody_is_left_in_a_template_that_is_withdrawn_meanwhile() -> None:
+def test_nobody_is_left_in_a_template_withdrawn_meanwhile() -> None:
     """Subscribing and withdrawing at once: refused, or cancelled with the rest; never live."""
     load_reference_data()
     template, partner = make_template(), make_partner()

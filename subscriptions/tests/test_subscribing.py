@@ -57,8 +57,8 @@ def test_the_answer_of_the_contract(tenant: Tenant, monkeypatch: pytest.MonkeyPa
     )
     template = make_template()
     answer = tenant.client.post(f"/api/v1{URL}", body(template))
-    found = answer.json()
-    assert answer.status_code == 201, found
+    created = answer.json()
+    assert answer.status_code == 201, created
     subscription = Subscription.objects.get()
     customer = Customer.objects.get()
     allocation = {
@@ -122,7 +122,7 @@ def test_the_answer_of_the_contract(tenant: Tenant, monkeypatch: pytest.MonkeyPa
             "currency": "INR",
         },
     }
-    assert found == {
+    assert created == {
         "statusCode": 201,
         "message": "Subscription created successfully",
         "effective_lots": [{"leg": "SELL CE ATM WEEKLY", "lots": 2}],
@@ -137,12 +137,12 @@ def test_the_answer_of_the_contract(tenant: Tenant, monkeypatch: pytest.MonkeyPa
 def test_one_audit_entry_one_event_one_more_subscriber(tenant: Tenant) -> None:
     template = make_template()
     answer = tenant.client.post(URL, body(template))
-    made = answer.json()["subscription_id"]
+    subscription_id = answer.json()["subscription_id"]
     entry = AuditEntry.objects.get(action="subscription.created")
-    assert (entry.target_id, entry.actor_id) == (made, tenant.key.key_public_id)
+    assert (entry.target_id, entry.actor_id) == (subscription_id, tenant.key.key_public_id)
     event = OutboxEvent.objects.get(type="subscription.created")
     assert event.partner_id == tenant.partner.pk
-    assert event.payload["subscription_id"] == made
+    assert event.payload["subscription_id"] == subscription_id
     assert event.payload["user_email"] == "asha@example.com"
     assert TemplateStats.objects.get(template=template).subscriber_count == 1
 
@@ -152,9 +152,9 @@ def test_a_customer_subscribes_himself_and_sees_no_commission(tenant: Tenant) ->
     customer = make_customer(tenant.partner)
     client = customer_client(customer)
     answer = client.post(f"/marketplace/subscribe/{template.public_id}", {"broker_client_id": "Z1"})
-    found = answer.json()
-    assert answer.status_code == 201, found
-    assert found["user_id"] == customer.public_id
+    created = answer.json()
+    assert answer.status_code == 201, created
+    assert created["user_id"] == customer.public_id
     assert "commission" not in answer.content.decode()
     assert "revenue_share" not in answer.content.decode()
     subscription = Subscription.objects.get()
@@ -181,10 +181,10 @@ def test_a_free_template_and_the_sandbox_are_not_billed(tenant: Tenant) -> None:
     sandbox = make_tenant(environment=Environment.TEST, partner=tenant.partner)
     paid = sandbox.client.post(URL, body(make_template(environment=Environment.TEST))).json()
     assert paid["pricing"]["type"] == "PAID"
-    for found in (free, paid):
-        assert found["payment"]["status"] == "NOT_REQUIRED"
-        assert found["next_billing_date"] is None
-        assert found["pricing"]["billing_start_date"] is None
+    for subscription in (free, paid):
+        assert subscription["payment"]["status"] == "NOT_REQUIRED"
+        assert subscription["next_billing_date"] is None
+        assert subscription["pricing"]["billing_start_date"] is None
 
 
 # -- price and share in force --------------------------------------------------------------------
@@ -219,9 +219,9 @@ def test_a_known_account_is_linked(tenant: Tenant) -> None:
     account = make_account(
         make_customer(tenant.partner, "asha@example.com"), client_id="ZEBU123", logged_in=True
     )
-    found = tenant.client.post(URL, body(make_template())).json()
-    assert found["has_oauth_token"] is True
-    assert found["broker_allocation"]["account_status"] == "enabled"
+    created = tenant.client.post(URL, body(make_template())).json()
+    assert created["has_oauth_token"] is True
+    assert created["broker_allocation"]["account_status"] == "enabled"
     assert BrokerAccount.objects.get() == account
 
 
@@ -252,18 +252,18 @@ def test_several_accounts_at_once(tenant: Tenant) -> None:
         {"broker_client_id": "A1", "lot_multiplier": 1},
         {"broker_client_id": "B2", "broker": "zerodha", "lot_multiplier": 3, "priority": 5},
     ]
-    one = {"broker_client_id": ..., "lot_multiplier": ...}
-    answer = tenant.client.post(URL, body(make_template(), allocations=allocations, **one))
-    found = answer.json()
-    assert answer.status_code == 201, found
-    assert [row["client_id"] for row in found["broker_allocations"]] == ["A1", "B2"]
-    assert [row["priority"] for row in found["broker_allocations"]] == [1, 5]
-    assert found["broker_allocation"]["client_id"] == "A1"
-    assert found["effective_lots"] == [{"leg": "SELL CE ATM WEEKLY", "lots": 4}]
+    dropped = {"broker_client_id": ..., "lot_multiplier": ...}
+    answer = tenant.client.post(URL, body(make_template(), allocations=allocations, **dropped))
+    created = answer.json()
+    assert answer.status_code == 201, created
+    assert [row["client_id"] for row in created["broker_allocations"]] == ["A1", "B2"]
+    assert [row["priority"] for row in created["broker_allocations"]] == [1, 5]
+    assert created["broker_allocation"]["client_id"] == "A1"
+    assert created["effective_lots"] == [{"leg": "SELL CE ATM WEEKLY", "lots": 4}]
 
 
 def test_a_wrong_one_of_several_is_named_by_its_place(tenant: Tenant) -> None:
-    one = {"broker_client_id": ..., "lot_multiplier": ...}
+    dropped = {"broker_client_id": ..., "lot_multiplier": ...}
     template = make_template()
     for wrong, field in (
         ({"broker_client_id": "A1"}, "allocations.1.broker_client_id"),
@@ -272,7 +272,7 @@ def test_a_wrong_one_of_several_is_named_by_its_place(tenant: Tenant) -> None:
         ({"broker_client_id": "B", "lot_multiplier": 0.5}, "allocations.1.lot_multiplier"),
     ):
         allocations = [{"broker_client_id": "a1"}, wrong]
-        answer = tenant.client.post(URL, body(template, allocations=allocations, **one))
+        answer = tenant.client.post(URL, body(template, allocations=allocations, **dropped))
         assert (answer.status_code, list(answer.json()["details"])) == (400, [field])
 
 
@@ -375,12 +375,12 @@ def test_a_second_subscription_is_refused_with_the_first(tenant: Tenant) -> None
     template = make_template()
     first = tenant.client.post(URL, body(template)).json()["subscription_id"]
     answer = tenant.client.post(URL, body(template, broker_client_id="OTHER1"))
-    found = answer.json()
+    refusal = answer.json()
     assert answer.status_code == 409
-    assert found["code"] == "duplicate_subscription"
-    assert found["error"] == "Duplicate subscription"
-    assert found["message"] == "User already subscribed to this strategy"
-    assert found["existing_subscription_id"] == first
+    assert refusal["code"] == "duplicate_subscription"
+    assert refusal["error"] == "Duplicate subscription"
+    assert refusal["message"] == "User already subscribed to this strategy"
+    assert refusal["existing_subscription_id"] == first
     assert BrokerAccount.objects.count() == 1
     assert TemplateStats.objects.get(template=template).subscriber_count == 1
 

@@ -41,8 +41,8 @@ class Caller:
             headers=self.headers,
             timeout=TIMEOUT,
         )
-        found = answer.json()
-        return answer.status_code, found.get("code", found)
+        content = answer.json()
+        return answer.status_code, content.get("code", content)
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def backend(partner: Partner, live_server: LiveServer) -> Caller:
 @pytest.fixture
 def mine(partner: Partner) -> list[str]:
     """The customer's three subscriptions."""
-    made = [make_subscription(make_template(), partner, email=EMAIL) for _ in range(3)]
+    subscriptions = [make_subscription(make_template(), partner, email=EMAIL) for _ in range(3)]
     make_account(Customer.objects.get(), client_id="ASHA1")
-    return [one.public_id for one in made]
+    return [subscription.public_id for subscription in subscriptions]
 
 
 def customer(backend: Caller, live_server: LiveServer) -> Caller:
@@ -115,8 +115,8 @@ def test_pause_cancel_and_mint_were_401_for_everybody(
     assert backend("GET", "/partner/subscriptions") == shut
     assert backend("PUT", f"/partner/subscriptions/{mine[2]}/resume") == shut
     assert after("PUT", f"/user/subscriptions/{mine[2]}/resume") == shut
-    wanted = {"template_id": make_template().public_id, "broker_client_id": "ASHA1"}
-    subscribing = {**wanted, "user_email": EMAIL}
+    choice = {"template_id": make_template().public_id, "broker_client_id": "ASHA1"}
+    subscribing = {**choice, "user_email": EMAIL}
     assert backend("POST", "/partner/marketplace/subscribe", **subscribing) == shut
     # control: reinstated, the same calls are answered
     reinstate_partner(partner_id=partner.pk, reason="settled", actor=SYSTEM, now=clock.now())
@@ -124,27 +124,28 @@ def test_pause_cancel_and_mint_were_401_for_everybody(
     assert backend("POST", "/partner/marketplace/subscribe", **subscribing)[0] == 201
 
 
-def test_a_customer_reads_that_it_is_the_partner_and_when_theirs_ends(
+def test_a_customer_reads_why_and_when_theirs_ends(
     partner: Partner, backend: Caller, live_server: LiveServer, mine: list[str]
 ) -> None:
+    """That it is the partner who is suspended, and the day on which the subscription ends."""
     suspend(partner, Plan.CANCEL_AT_PERIOD_END)
     asha = customer(backend, live_server)
-    _, found = asha("GET", f"/user/subscriptions/{mine[0]}")
-    one = Subscription.objects.get(public_id=mine[0])
-    assert one.ends_on is not None
-    shown = found["subscription"]
-    assert (shown["status"], shown["ends_on"]) == ("ACTIVE", one.ends_on.isoformat())
+    _, detail = asha("GET", f"/user/subscriptions/{mine[0]}")
+    subscription = Subscription.objects.get(public_id=mine[0])
+    assert subscription.ends_on is not None
+    shown = detail["subscription"]
+    assert (shown["status"], shown["ends_on"]) == ("ACTIVE", subscription.ends_on.isoformat())
     assert shown["next_billing_date"] is None
     assert asha("GET", "/user/payments")[0] == 200
     reinstate_partner(partner_id=partner.pk, reason="settled", actor=SYSTEM, now=clock.now())
     suspend(partner, Plan.PAUSE_ALL)
-    _, found = asha("GET", f"/user/subscriptions/{mine[0]}")
-    shown = found["subscription"]
+    _, detail = asha("GET", f"/user/subscriptions/{mine[0]}")
+    shown = detail["subscription"]
     assert (shown["status"], shown["status_reason"], shown["reason"]) == (
         "PAUSED",
         "PARTNER_SUSPENDED",
         "The partner is suspended.",
     )
-    assert [(one["holder"], one["scope"]) for one in found["holds"]] == [
+    assert [(hold["holder"], hold["scope"]) for hold in detail["holds"]] == [
         ("PARTNER_SUSPENDED", "PARTNER")
     ]

@@ -73,21 +73,21 @@ def sent(now: dt.datetime = LATER) -> list[Any]:
 def test_a_partner_was_suspended_and_nobody_there_was_told(partner: Partner) -> None:
     live = followers(partner, 2)
     followers(partner, environment="test")
-    done = suspend(partner)
+    suspension = suspend(partner)
     assert mail.outbox == [], "nothing leaves before the commit"
-    assert (done.paused, done.told) == (3, 2)
+    assert (suspension.paused, suspension.told) == (3, 2)
     mails = sent()
-    assert sorted(one.to[0] for one in mails) == CONTACTS
-    assert len({one.extra_headers["Message-ID"] for one in mails}) == 2
-    for one in mails:
-        assert one.subject == "QuantLeap: Zebu is suspended"
-        assert "QuantLeap suspended Zebu on 4 Aug 2026, " in one.body
-        assert "Paused now: 3\n" in one.body
-        assert "kept for 30 days" in one.body
-        assert "front-running" not in one.body, "the reason is ours"
+    assert sorted(message.to[0] for message in mails) == CONTACTS
+    assert len({message.extra_headers["Message-ID"] for message in mails}) == 2
+    for message in mails:
+        assert message.subject == "QuantLeap: Zebu is suspended"
+        assert "QuantLeap suspended Zebu on 4 Aug 2026, " in message.body
+        assert "Paused now: 3\n" in message.body
+        assert "kept for 30 days" in message.body
+        assert "front-running" not in message.body, "the reason is ours"
         for customer in (follower.customer for follower in live):
-            assert customer.email not in one.body
-            assert customer.public_id not in one.body
+            assert customer.email not in message.body
+            assert customer.public_id not in message.body
     assert set(PartnerMail.objects.values_list("status", flat=True)) == {"SENT"}
     assert AuditEntry.objects.get(action="partner.suspended").data["contacts_told"] == 2
 
@@ -116,9 +116,9 @@ def test_the_mail_says_the_plan_in_words_and_numbers(
 ) -> None:
     followers(partner, 2)
     suspend(partner, plan, **more)
-    for one in sent():
+    for message in sent():
         for line in lines:
-            assert line in one.body, line
+            assert line in message.body, line
 
 
 def test_another_plan_is_told_and_the_same_one_is_not(partner: Partner) -> None:
@@ -128,9 +128,9 @@ def test_another_plan_is_told_and_the_same_one_is_not(partner: Partner) -> None:
     assert suspend(partner, Plan.CANCEL_AT_PERIOD_END, now=LATER + MINUTE).told == 0
     assert sent(LATER + MINUTE) == []
     assert suspend(partner, now=LATER + 2 * MINUTE).told == 2
-    for one in sent(LATER + 2 * MINUTE):
-        assert one.subject == "QuantLeap: another plan for Zebu, which stays suspended"
-        assert "Paused now: 1\n" in one.body
+    for message in sent(LATER + 2 * MINUTE):
+        assert message.subject == "QuantLeap: another plan for Zebu, which stays suspended"
+        assert "Paused now: 1\n" in message.body
 
 
 def test_a_reinstatement_is_told_with_what_trades_again(partner: Partner) -> None:
@@ -139,13 +139,13 @@ def test_a_reinstatement_is_told_with_what_trades_again(partner: Partner) -> Non
         _hold_one(partner, sink)
     assert reinstate(partner).told == 2
     assert not reinstate(partner).changed
-    told = [one for one in sent() if "reinstated" in one.subject]
-    assert len(told) == 2
-    for one in told:
-        assert "from their next entry on: 2\n" in one.body
-        assert "were due to end, and are renewed again: 0\n" in one.body
-        assert "Held webhooks: 1." in one.body
-        assert "settled" not in one.body
+    messages = [message for message in sent() if "reinstated" in message.subject]
+    assert len(messages) == 2
+    for message in messages:
+        assert "from their next entry on: 2\n" in message.body
+        assert "were due to end, and are renewed again: 0\n" in message.body
+        assert "Held webhooks: 1." in message.body
+        assert "settled" not in message.body
 
 
 def _hold_one(partner: Partner, sink: Sink) -> None:
@@ -177,18 +177,20 @@ def test_a_partner_without_contacts_is_said_to_have_none(console: Client) -> Non
     load_reference_data()
     mute, told = make_partner("mute"), make_partner("told", contact_emails=CONTACTS[:1])
     pages = {
-        one: console.get(reverse("admin:partners_partner_suspend", args=[one.pk])).content.decode()
-        for one in (mute, told)
+        partner: console.get(
+            reverse("admin:partners_partner_suspend", args=[partner.pk])
+        ).content.decode()
+        for partner in (mute, told)
     }
     assert "Mute has no contact address: nobody there gets a mail." in pages[mute]
     assert (
         "1 contact of Told is mailed the plan, in numbers and without your reason." in pages[told]
     )
-    for one in (mute, told):
-        page = reverse("admin:partners_partner_suspend", args=[one.pk])
+    for partner in (mute, told):
+        page = reverse("admin:partners_partner_suspend", args=[partner.pk])
         body = {"plan": "PAUSE_ALL", "reason": "fraud", "again": "yes"}
         done = confirm(console, page, body, follow=True).content.decode()
-        assert ("1 contact is mailed." in done) == (one is told)
+        assert ("1 contact is mailed." in done) == (partner is told)
     assert PartnerMail.objects.get().recipient == CONTACTS[0]
 
 
@@ -204,7 +206,7 @@ def test_a_mail_to_a_partner_is_shown_and_sent_again(console: Client, partner: P
     page = reverse("admin:partners_partnermail_send_again", args=[row.pk])
     confirm(console, page)
     assert AuditEntry.objects.get(action="partner_mail.send_again").target_id == "zebu"
-    assert [one.to for one in sent(clock.now())] == [[row.recipient]]
+    assert [message.to for message in sent(clock.now())] == [[row.recipient]]
 
 
 def test_lists_of_mails_ask_as_often_however_many_there_are(
@@ -225,6 +227,6 @@ def test_lists_of_mails_ask_as_often_however_many_there_are(
 @pytest.mark.django_db(transaction=True)
 def test_two_who_suspend_at_once_write_once() -> None:
     partner = make_partner("zebu", contact_emails=CONTACTS)
-    done = at_once(4, lambda _number: suspend(partner, now=clock.now()))
-    assert sorted(one.told for one in done) == [0, 0, 0, 2]
+    suspensions = at_once(4, lambda _number: suspend(partner, now=clock.now()))
+    assert sorted(suspension.told for suspension in suspensions) == [0, 0, 0, 2]
     assert sorted(PartnerMail.objects.values_list("recipient", flat=True)) == CONTACTS

@@ -49,29 +49,32 @@ def suspended_beside_a_subscribing(partner: Partner) -> Subscription:
     beside = threading.Thread(target=suspend_beside, args=[partner])
     try:
         with transaction.atomic():
-            made = make_subscription(make_template(), partner)
+            subscription = make_subscription(make_template(), partner)
             beside.start()
             while beside.is_alive() and not somebody_waits():
                 pass
     finally:
         beside.join()
-    made.refresh_from_db()
-    return made
+    subscription.refresh_from_db()
+    return subscription
 
 
-def test_a_suspension_waits_for_who_is_subscribing_and_then_finds_them() -> None:
+def test_a_suspension_waits_for_who_is_just_subscribing() -> None:
+    """It finds them then."""
     load_reference_data()
     assert suspended_beside_a_subscribing(make_partner()).ends_on is not None
 
 
-def test_control_who_does_not_share_the_partners_row_is_forgotten(
+def test_control_without_the_row_lock_a_newcomer_is_missed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Subscribing does not share the partner's row."""
     load_reference_data()
     unshared = subscribing._SHARE_PARTNER.replace("FOR SHARE", "")
     monkeypatch.setattr(subscribing, "_SHARE_PARTNER", unshared)
-    made = suspended_beside_a_subscribing(make_partner())
-    assert (made.status, made.ends_on) == ("ACTIVE", None)  # it would be renewed for ever
+    subscription = suspended_beside_a_subscribing(make_partner())
+    # it would be renewed for ever
+    assert (subscription.status, subscription.ends_on) == ("ACTIVE", None)
 
 
 def test_nobody_subscribes_past_a_suspension() -> None:
@@ -101,7 +104,7 @@ def test_beat_twice_beside_who_pauses_and_resumes(
     load_reference_data()
     monkeypatch.setattr(suspensions, "STEP", 2)
     partner, template = make_partner(), make_template()
-    made = [make_subscription(template, partner) for _ in range(9)]
+    subscriptions = [make_subscription(template, partner) for _ in range(9)]
     today = clock.ist_date(clock.now())
     run_until = today if plan == Plan.RUN_UNTIL else None
     suspend(partner, plan, run_until=run_until)
@@ -110,8 +113,12 @@ def test_beat_twice_beside_who_pauses_and_resumes(
     def act(number: int) -> int:
         if number < 2:
             return carry_out_due(now=later)
-        for one in made[number::3]:
-            asked: dict[str, Any] = {"subscription_id": one.pk, "actor": SYSTEM, "now": later}
+        for subscription in subscriptions[number::3]:
+            asked: dict[str, Any] = {
+                "subscription_id": subscription.pk,
+                "actor": SYSTEM,
+                "now": later,
+            }
             with contextlib.suppress(TransitionRefused):
                 services.pause(**asked, reason="USER")
                 services.resume(**asked, reason="USER")
@@ -126,7 +133,7 @@ def test_beat_twice_beside_who_pauses_and_resumes(
 def test_suspending_and_reinstating_at_once_leave_one_of_the_two() -> None:
     load_reference_data()
     partner = make_partner()
-    one = make_subscription(make_template(), partner)
+    subscription = make_subscription(make_template(), partner)
 
     def act(number: int) -> None:
         if number % 2:
@@ -140,16 +147,16 @@ def test_suspending_and_reinstating_at_once_leave_one_of_the_two() -> None:
 
     for _ in range(ROUNDS):
         at_once(8, act)
-        one.refresh_from_db()
+        subscription.refresh_from_db()
         partner.refresh_from_db()
         held = Hold.objects.filter(lifted_at=None).count()
         plan = partner.suspension_plan
         assert held == (2 if plan == Plan.PAUSE_ALL else 0)
-        assert (one.status == "PAUSED") == (plan == Plan.PAUSE_ALL)
-        assert (one.ends_on is not None) == (plan == Plan.CANCEL_AT_PERIOD_END)
-    told = AuditEntry.objects.filter(target_type="partner").order_by("pk")
-    both = {"partner.suspended": 1, "partner.reinstated": -1, "partner.plan_changed": 0}
+        assert (subscription.status == "PAUSED") == (plan == Plan.PAUSE_ALL)
+        assert (subscription.ends_on is not None) == (plan == Plan.CANCEL_AT_PERIOD_END)
+    entries = AuditEntry.objects.filter(target_type="partner").order_by("pk")
+    change = {"partner.suspended": 1, "partner.reinstated": -1, "partner.plan_changed": 0}
     standing = 0
-    for action in told.values_list("action", flat=True):
-        standing += both[action]
+    for action in entries.values_list("action", flat=True):
+        standing += change[action]
         assert standing in (0, 1), "each change follows the one before"

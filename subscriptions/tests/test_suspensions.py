@@ -50,13 +50,14 @@ def follower(partner: Partner, **more: Any) -> Subscription:
     return make_subscription(make_template(), partner, now=TEST_NOW, **more)
 
 
-def state(one: Subscription) -> tuple[str, str]:
-    one.refresh_from_db()
-    return one.status, one.status_reason
+def state(subscription: Subscription) -> tuple[str, str]:
+    subscription.refresh_from_db()
+    return subscription.status, subscription.status_reason
 
 
 # -- its hold --------------------------------------------------------------------------------------
-def test_both_environments_are_held_and_reinstating_lifts_that_hold_alone(partner: Partner) -> None:
+def test_reinstating_lifts_the_suspensions_hold_alone(partner: Partner) -> None:
+    """Both environments were held by it."""
     live = follower(partner)
     test = make_subscription(make_template(environment="test"), partner, now=TEST_NOW)
     theirs, staffs = follower(partner), follower(partner)
@@ -75,23 +76,23 @@ def test_both_environments_are_held_and_reinstating_lifts_that_hold_alone(partne
     assert {state(test), state(live)} == {("PAUSED", "PARTNER_SUSPENDED"), ("PAUSED", "ADMIN")}
     assert reinstate(partner).changed
     assert state(test) == ("ACTIVE", "")
-    assert {state(one) for one in (live, theirs, staffs)} == {("PAUSED", "ADMIN")}
+    assert {state(subscription) for subscription in (live, theirs, staffs)} == {("PAUSED", "ADMIN")}
     left = Hold.objects.filter(lifted_at=None).values_list("scope", "holder")
     assert sorted(left) == [("CUSTOMER", "ADMIN"), ("PARTNER", "ADMIN"), ("SUBSCRIPTION", "USER")]
 
 
 def test_nobody_lifts_it_but_who_reinstates(partner: Partner) -> None:
-    one = follower(partner)
+    subscription = follower(partner)
     suspend(partner)
     for who in ("USER", "PARTNER", "ADMIN"):
         with pytest.raises(TransitionRefused, match="the partner's suspension"):
             services.resume(
-                subscription_id=one.pk, actor=SYSTEM, reason=who, note="please", now=LATER
+                subscription_id=subscription.pk, actor=SYSTEM, reason=who, note="please", now=LATER
             )
     for hold in Hold.objects.all():
         with pytest.raises(HoldRefused, match="the partner's suspension"):
             services.lift_hold(hold_id=hold.pk, who="ADMIN", note="why", actor=SYSTEM, now=LATER)
-    assert state(one) == ("PAUSED", "PARTNER_SUSPENDED")
+    assert state(subscription) == ("PAUSED", "PARTNER_SUSPENDED")
 
 
 def test_customers_pause_and_cancel_while_it_is_held(partner: Partner) -> None:
@@ -116,15 +117,16 @@ def test_nobody_new_subscribes_while_it_lasts(partner: Partner, plan: str) -> No
 def test_what_customers_and_partners_read_does_not_say_why(partner: Partner) -> None:
     follower(partner)
     suspend(partner, reason="suspected of front-running")
-    told = OutboxEvent.objects.filter(type="subscription.paused").get()
-    assert (told.payload["status_reason"], told.payload["reason"]) == (
+    event = OutboxEvent.objects.filter(type="subscription.paused").get()
+    assert (event.payload["status_reason"], event.payload["reason"]) == (
         "PARTNER_SUSPENDED",
         "The partner is suspended.",
     )
 
 
 # -- one front door --------------------------------------------------------------------------------
-def test_the_partner_says_since_when_by_whom_why_and_what_becomes_of_them(partner: Partner) -> None:
+def test_the_partner_says_who_suspended_it_when_and_why(partner: Partner) -> None:
+    """It says what becomes of the subscriptions, too."""
     follower(partner)
     suspend(partner)
     partner.refresh_from_db()
@@ -142,7 +144,7 @@ def test_the_partner_says_since_when_by_whom_why_and_what_becomes_of_them(partne
     left = Partner.objects.values("suspension_plan", "suspended_at", "suspended_by").get()
     assert left == {"suspension_plan": "", "suspended_at": None, "suspended_by": ""}
     entries = AuditEntry.objects.filter(target_type="partner").order_by("pk")
-    assert [(one.action, one.data["reason"]) for one in entries] == [
+    assert [(entry.action, entry.data["reason"]) for entry in entries] == [
         ("partner.suspended", "complaints"),
         ("partner.reinstated", "settled"),
     ]
@@ -160,10 +162,10 @@ def test_asked_twice_it_changes_nothing(partner: Partner) -> None:
 
 
 def test_a_plan_is_replaced_until_it_has_been_carried_out(partner: Partner) -> None:
-    one = follower(partner)
+    subscription = follower(partner)
     suspend(partner, Plan.CANCEL_AT_PERIOD_END)
-    one.refresh_from_db()
-    assert one.ends_on == dt.date(2026, 9, 4)
+    subscription.refresh_from_db()
+    assert subscription.ends_on == dt.date(2026, 9, 4)
     assert suspend(partner, Plan.RUN_UNTIL, run_until=TODAY, now=LATER).changed
     renewed = Subscription.objects.get()
     assert (renewed.ends_on, renewed.status) == (None, "ACTIVE")
@@ -174,7 +176,7 @@ def test_a_plan_is_replaced_until_it_has_been_carried_out(partner: Partner) -> N
         suspend(partner, Plan.CANCEL_AT_PERIOD_END, now=next_day)
     assert AuditEntry.objects.filter(action="partner.plan_changed").count() == 1
     assert carry_out_due(now=next_day) == 1  # the refusal took back what it had found due
-    assert state(one) == ("PAUSED", "PARTNER_SUSPENDED")
+    assert state(subscription) == ("PAUSED", "PARTNER_SUSPENDED")
 
 
 @pytest.mark.parametrize(
@@ -236,12 +238,13 @@ def test_the_database_refuses_a_plan_that_is_nobodys(
         Partner.objects.filter(pk=partner.pk).update(**fields)
 
 
-def test_a_partner_suspended_before_there_were_plans_is_decided_about_now(
+def test_a_plan_is_chosen_for_a_partner_suspended_earlier(
     partner: Partner,
 ) -> None:
-    one = follower(partner)
+    """It was suspended before there were plans."""
+    subscription = follower(partner)
     Partner.objects.filter(pk=partner.pk).update(status="SUSPENDED")
     assert carry_out_due(now=LATER) == 0
-    assert state(one) == ("ACTIVE", "")
+    assert state(subscription) == ("ACTIVE", "")
     assert suspend(partner).paused == 1
     assert reinstate(partner).released == 1

@@ -103,7 +103,7 @@ def test_exit_now_asks_for_the_exit_and_says_so(
     assert entry.data == {"executions": 1}
 
 
-def test_exit_now_on_a_paused_one_still_exits_and_changes_nothing_else(
+def test_exit_now_on_a_paused_subscription_only_exits(
     subscription: Subscription, gate: RecordingGate
 ) -> None:
     services.pause(**arguments(subscription))
@@ -158,10 +158,10 @@ def test_a_long_pause_begins_a_new_segment(subscription: Subscription) -> None:
     subscription.refresh_from_db()
     assert subscription.anchor == anchor
     services.pause(**arguments(subscription, now=LATER + dt.timedelta(days=11)))
-    back = LATER + dt.timedelta(days=60)
-    services.resume(**arguments(subscription, now=back))
+    resumed_at = LATER + dt.timedelta(days=60)
+    services.resume(**arguments(subscription, now=resumed_at))
     subscription.refresh_from_db()
-    assert subscription.anchor == back.date()
+    assert subscription.anchor == resumed_at.date()
 
 
 # -- withdrawal ----------------------------------------------------------------------------------
@@ -171,25 +171,25 @@ def test_withdrawing_cancels_everybody_and_tells_everybody(
     template = subscription.template
     paused = make_subscription(template, None)
     services.pause(**arguments(paused))
-    gone = make_subscription(template, make_partner())
-    services.cancel(**arguments(gone))
+    cancelled = make_subscription(template, make_partner())
+    services.cancel(**arguments(cancelled))
     other = make_subscription(make_template(), make_partner())
     gate.calls.clear()
     assert SUBSCRIBERS.get().count(template.pk) == 2
     result = withdraw(template_id=template.pk, actor=SYSTEM, now=LATER)
     assert result.cancelled == 2
     assert [call[:2] for call in gate.calls] == [("withdraw", (subscription.pk, paused.pk))]
-    for one in (subscription, paused):
-        one.refresh_from_db()
-        assert (one.status, one.status_reason) == ("CANCELLED", "TEMPLATE_WITHDRAWN")
-        assert one.cancelled_at == LATER
+    for ended in (subscription, paused):
+        ended.refresh_from_db()
+        assert (ended.status, ended.status_reason) == ("CANCELLED", "TEMPLATE_WITHDRAWN")
+        assert ended.cancelled_at == LATER
     other.refresh_from_db()
     assert other.status == "ACTIVE"
     assert TemplateStats.objects.get(template=template).subscriber_count == 0
-    told = OutboxEvent.objects.filter(
+    events = OutboxEvent.objects.filter(
         type="subscription.cancelled", payload__status_reason="TEMPLATE_WITHDRAWN"
     )
-    assert {event.payload["subscription_id"] for event in told} == {
+    assert {event.payload["subscription_id"] for event in events} == {
         subscription.public_id,
         paused.public_id,
     }

@@ -45,7 +45,7 @@ def refused(answer: Any) -> str:
     return str(answer.json()["details"]["permission"])
 
 
-def test_a_key_that_may_only_pause_minted_a_token_that_subscribed(partner: Partner) -> None:
+def test_a_pause_only_key_minted_a_token_that_subscribed(partner: Partner) -> None:
     template = make_template()
     issued = make_key(partner, permissions=[permissions.SUBSCRIPTIONS_WRITE])
     direct = partner_client(issued).post(
@@ -68,15 +68,15 @@ def test_who_subscribed_with_a_token_was_attributed_to_no_key(partner: Partner) 
     assert client.post(f"/marketplace/subscribe/{template.public_id}", ACCOUNT).status_code == 201
     (row,) = partner_client(issued).get("/partner/subscriptions").json()["subscriptions"]
     assert row["partner_attribution"]["partner_api_key_id"] == issued.key_public_id
-    found = AuditEntry.objects.filter(action="subscription.created").get()
-    assert (found.actor_kind, found.data["via_key"]) == ("USER", issued.key_public_id)
+    entry = AuditEntry.objects.filter(action="subscription.created").get()
+    assert (entry.actor_kind, entry.data["via_key"]) == ("USER", issued.key_public_id)
     pause = client.put(f"/user/subscriptions/{row['subscription_id']}/pause", {})
     assert pause.status_code == 200
-    found = AuditEntry.objects.filter(action="subscription.paused").get()
-    assert found.data["via_key"] == issued.key_public_id
+    entry = AuditEntry.objects.filter(action="subscription.paused").get()
+    assert entry.data["via_key"] == issued.key_public_id
 
 
-def test_a_permission_that_is_taken_away_is_gone_from_tokens_that_are_out(
+def test_a_permission_taken_away_is_gone_from_live_tokens(
     partner: Partner,
 ) -> None:
     issued = make_key(partner)

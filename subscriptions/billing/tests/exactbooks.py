@@ -47,20 +47,20 @@ def the_books_are_exact(count: int) -> None:
     assert LedgerEntry.objects.aggregate(sum=Sum("amount"))["sum"] == 0
     billed = Invoice.objects.aggregate(sum=Sum("total"))["sum"]
     assert posting.balance_of("receivable") == billed
-    told = OutboxEvent.objects.filter(type="invoice.issued").values_list(
+    announced = OutboxEvent.objects.filter(type="invoice.issued").values_list(
         "payload__invoice_id", flat=True
     )
-    assert sorted(told) == sorted(Invoice.objects.values_list("public_id", flat=True))
+    assert sorted(announced) == sorted(Invoice.objects.values_list("public_id", flat=True))
     assert checks.check_ledger(now=noon(LATE)).findings == []
 
 
 def expected(subscriptions: list[Subscription]) -> int:
     """Periods that began by LATE, counted day by day."""
     total = 0
-    for one in subscriptions:
-        day = one.anchor
+    for subscription in subscriptions:
+        day = subscription.anchor
         while day <= LATE:
             last = ((day.replace(day=28) + dt.timedelta(days=4)).replace(day=1)) - dt.timedelta(1)
-            total += day == one.anchor or day.day == min(one.anchor.day, last.day)
+            total += day == subscription.anchor or day.day == min(subscription.anchor.day, last.day)
             day += dt.timedelta(days=1)
     return total

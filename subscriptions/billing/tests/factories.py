@@ -68,7 +68,7 @@ def follow(
         )
         for number in range(len(days))
     )
-    made = Subscription.objects.bulk_create(
+    subscriptions = Subscription.objects.bulk_create(
         Subscription(
             **owner,
             customer=customer,
@@ -81,10 +81,10 @@ def follow(
         )
         for customer, day in zip(customers, days, strict=True)
     )
-    services.copy_shares(made)
-    segments.open_first(made)
-    adjust_subscriber_count(template_id=template.pk, delta=len(made))
-    return made
+    services.copy_shares(subscriptions)
+    segments.open_first(subscriptions)
+    adjust_subscriber_count(template_id=template.pk, delta=len(subscriptions))
+    return subscriptions
 
 
 def follow_again(
@@ -170,7 +170,7 @@ def receive(
             "method": "BANK_TRANSFER",
             "reference": f"RCT {first.number} {key}",
             "received_on": on,
-            "parts": [allocations.Part(one.pk, part) for one, part in amounts.items()],
+            "parts": [allocations.Part(invoice.pk, part) for invoice, part in amounts.items()],
             "customer_id": first.customer_id,
             "actor": SYSTEM,
             "now": noon(on),

@@ -117,20 +117,22 @@ class Portfolio(Books):
 
     # -- helpers ---------------------------------------------------------------------------------
     def followed(self, partner: Partner | None, state: str, fee: Decimal | int, bps: int) -> None:
-        (one,) = follow(self.template, partner, [self.today], state=state, fee=fee, bps=bps)
-        self.known[one.pk] = Followed(self.today, Decimal(fee), state)
+        (subscription,) = follow(
+            self.template, partner, [self.today], state=state, fee=fee, bps=bps
+        )
+        self.known[subscription.pk] = Followed(self.today, Decimal(fee), state)
 
     def key(self) -> str:
         self.keys += 1
         return f"k{self.keys}"
 
     def chosen(self, rows: Any, number: int) -> Any:
-        found = list(rows.order_by("id"))
-        return found[number % len(found)] if found else None
+        candidates = list(rows.order_by("id"))
+        return candidates[number % len(candidates)] if candidates else None
 
     def invoice(self, number: int) -> Invoice | None:
-        found: Invoice | None = self.chosen(Invoice.objects.all(), number)
-        return found
+        picked: Invoice | None = self.chosen(Invoice.objects.all(), number)
+        return picked
 
     def unchanged(self, act: Callable[[], object]) -> None:
         """``act`` leaves every row of the books as it is."""
@@ -157,15 +159,15 @@ class Portfolio(Books):
 
     @rule(number=pick, state=st.sampled_from((HOME, AWAY)))
     def say_where(self, number: int, state: str) -> None:
-        nowhere = [pk for pk, one in self.known.items() if not one.state]
+        nowhere = [pk for pk, followed in self.known.items() if not followed.state]
         if not nowhere:
             return
         pk = nowhere[number % len(nowhere)]
-        one = Subscription.objects.select_related("customer").get(pk=pk)
+        subscription = Subscription.objects.select_related("customer").get(pk=pk)
         find_or_create_customer(
-            partner_id=one.partner_id,
-            environment=one.environment,
-            email=one.customer.email,
+            partner_id=subscription.partner_id,
+            environment=subscription.environment,
+            email=subscription.customer.email,
             state=state,
             now=noon(self.today),
         )
@@ -179,18 +181,18 @@ class Portfolio(Books):
         moving = {"pause": ["ACTIVE"], "resume": ["PAUSED"], "cancel": ["ACTIVE", "PAUSED"]}
         ended = ["CANCELLED"] if number % 5 == 0 else []
         allowed = Subscription.objects.filter(status__in=ended or moving[action])
-        one = self.chosen(allowed, number)
-        if one is None:
+        subscription = self.chosen(allowed, number)
+        if subscription is None:
             return
 
         def call() -> None:
             getattr(services, action)(
-                subscription_id=one.pk, actor=SYSTEM, reason="USER", now=noon(self.today)
+                subscription_id=subscription.pk, actor=SYSTEM, reason="USER", now=noon(self.today)
             )
 
-        if one.status != "CANCELLED":
+        if subscription.status != "CANCELLED":
             call()
-            self.happened(one.pk, action)
+            self.happened(subscription.pk, action)
             self.seen[action] += 1
         elif action is Action.CANCEL:
             self.unchanged(call)
@@ -255,8 +257,8 @@ class Portfolio(Books):
 
         books()
         self.unchanged(books)
-        for one in Invoice.objects.filter(credited=0):
-            assert one.recognised == self.earned(one, yesterday), "not what was earned"
+        for invoice in Invoice.objects.filter(credited=0):
+            assert invoice.recognised == self.earned(invoice, yesterday), "not what was earned"
 
     @rule(limit=st.sampled_from((1, 100)))
     def credit_withdrawals(self, limit: int) -> None:
@@ -274,8 +276,8 @@ class Portfolio(Books):
         if invoice is None or not (amount := floored(invoice.total * much / 100)):
             return
         key = self.key()
-        made = pay(invoice, amount, key=key, day=self.today).payment
-        self.seen["paid too much"] += made.excess > 0
+        payment = pay(invoice, amount, key=key, day=self.today).payment
+        self.seen["paid too much"] += payment.excess > 0
         if twice:
             self.unchanged(lambda: pay(invoice, amount, key=key, day=self.today))
 
@@ -286,10 +288,10 @@ class Portfolio(Books):
         if invoice is None:
             return
         owing = allocations.open_invoices(invoice.customer)
-        owed = sum((one.outstanding for one in owing), Decimal(0))
+        owed = sum((open_invoice.outstanding for open_invoice in owing), Decimal(0))
         if not (amount := floored(owed * much / 100)):
             return
-        known = {one.pk: one for one in owing}
+        known = {open_invoice.pk: open_invoice for open_invoice in owing}
         parts = allocations.oldest_first(owing, amount)
         given = {known[part.invoice_id]: part.amount for part in parts}
         key = self.key()
@@ -297,9 +299,9 @@ class Portfolio(Books):
         def take() -> Receipt:
             return receive(given, amount=amount, key=key, day=self.today)
 
-        made = take()
+        receipt = take()
         self.moved()
-        assert (made.amount, made.payments.count()) == (amount, len(parts))
+        assert (receipt.amount, receipt.payments.count()) == (amount, len(parts))
         self.seen["received for several"] += len(parts) > 1
         if twice:
             self.unchanged(take)
@@ -352,11 +354,11 @@ class Portfolio(Books):
         if payment is None:
             return
         left = payment.excess - total(payment.refunds.all())
-        there = min(left, customer_credit.available(payment.customer))
-        if there <= 0:
+        available = min(left, customer_credit.available(payment.customer))
+        if available <= 0:
             return
         given: dict[str, Any] = {
-            "payment_id": payment.pk, "idem_key": self.key(), "amount": there, "method": "UPI",
+            "payment_id": payment.pk, "idem_key": self.key(), "amount": available, "method": "UPI",
             "reference": "back", "actor": SYSTEM, "now": noon(self.today),
         }  # fmt: skip
         customer_credit.return_excess(**given)
@@ -371,8 +373,8 @@ class Portfolio(Books):
         invoice: Invoice | None = self.chosen(holders, number)
         if invoice is None:
             return
-        there, owed = customer_credit.available(invoice.customer), invoice.outstanding
-        amount = floored((there if out else min(there, owed)) * part / 100)
+        available, owed = customer_credit.available(invoice.customer), invoice.outstanding
+        amount = floored((available if out else min(available, owed)) * part / 100)
         if amount <= 0:
             return
         act: dict[str, Any] = {
@@ -388,7 +390,7 @@ class Portfolio(Books):
 
         take()
         self.unchanged(take)
-        assert customer_credit.available(invoice.customer) == there - amount
+        assert customer_credit.available(invoice.customer) == available - amount
         self.seen["credit paid out" if out else "credit used"] += 1
 
     # -- what goes wrong -------------------------------------------------------------------------
@@ -449,22 +451,22 @@ class Portfolio(Books):
         now = noon(self.today)
         while outbox.relay(now=now):
             pass
-        told = (set(InvoiceMail.objects.values_list("invoice", flat=True)), _deliveries())
-        assert told[0] == set(Invoice.objects.values_list("pk", flat=True))
+        relayed = (set(InvoiceMail.objects.values_list("invoice", flat=True)), _deliveries())
+        assert relayed[0] == set(Invoice.objects.values_list("pk", flat=True))
         events = list(OutboxEvent.objects.order_by("-id"))
         for handler in outbox.HANDLERS.all():
             handler(events, now)
-        assert InvoiceMail.objects.count() == len(told[0])
-        assert _deliveries() == told[1]
-        self.seen["told twice"] += bool(told[0] and told[1])
+        assert InvoiceMail.objects.count() == len(relayed[0])
+        assert _deliveries() == relayed[1]
+        self.seen["told twice"] += bool(relayed[0] and relayed[1])
 
 
 def _holders() -> list[int]:
     """Customers whose money we hold or held."""
     excess = Payment.objects.filter(excess__gt=0).values_list("customer_id", flat=True)
     left = Receipt.objects.filter(credit__gt=0).values_list("customer_id", flat=True)
-    kept = Invoice.objects.filter(credit_notes__refund__method="CUSTOMER_CREDIT")
-    return [*excess, *filter(None, left), *kept.values_list("customer_id", flat=True)]
+    kept_invoices = Invoice.objects.filter(credit_notes__refund__method="CUSTOMER_CREDIT")
+    return [*excess, *filter(None, left), *kept_invoices.values_list("customer_id", flat=True)]
 
 
 def _deliveries() -> int:

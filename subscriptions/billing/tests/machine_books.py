@@ -70,8 +70,8 @@ _PRINTS: Final = " UNION ALL ".join(
 
 def total(rows: QuerySet[Any], field: str = "amount") -> Decimal:
     """Sum of a column, 0 without rows."""
-    found: Decimal | None = rows.aggregate(sum=Sum(field))["sum"]
-    return found or ZERO
+    summed: Decimal | None = rows.aggregate(sum=Sum(field))["sum"]
+    return summed or ZERO
 
 
 def floored(amount: Decimal) -> Decimal:
@@ -96,16 +96,18 @@ class Books(RuleBasedStateMachine):
     # -- the second biller -----------------------------------------------------------------------
     def happened(self, subscription_id: int, action: Action) -> None:
         """Told whenever a customer did something today."""
-        one = self.known[subscription_id]
-        self.known[subscription_id] = replace(one, events=(*one.events, Event(self.today, action)))
+        followed = self.known[subscription_id]
+        self.known[subscription_id] = replace(
+            followed, events=(*followed.events, Event(self.today, action))
+        )
 
     def due(self) -> set[Period]:
         """Every period that had begun by today, whatever ran."""
         return {
             (pk, period.segment, period.number, period.first, period.after)
-            for pk, one in self.known.items()
-            if one.place_of_supply
-            for period in begun(one, self.today)
+            for pk, followed in self.known.items()
+            if followed.place_of_supply
+            for period in begun(followed, self.today)
         }
 
     def invoiced(self) -> set[Period]:
@@ -136,10 +138,10 @@ class Books(RuleBasedStateMachine):
             cursor.execute("SET CONSTRAINTS ALL DEFERRED")
         summed: dict[str, Decimal] = defaultdict(Decimal)
         per_transaction: dict[int, Decimal] = defaultdict(Decimal)
-        for made, code, amount in LedgerEntry.objects.values_list(
+        for transaction_id, code, amount in LedgerEntry.objects.values_list(
             "transaction_id", "account__code", "amount"
         ):
-            per_transaction[made] += amount
+            per_transaction[transaction_id] += amount
             summed[code] += amount
         assert not any(per_transaction.values()), "a transaction out of balance"
         assert sum(summed.values()) == 0
@@ -150,34 +152,38 @@ class Books(RuleBasedStateMachine):
     def every_account_says_what_the_documents_say(self, summed: dict[str, Decimal]) -> None:
         """No account is posted to from the wrong side, or for another."""
         expected: dict[str, Decimal] = defaultdict(Decimal)
-        for one in Invoice.objects.select_related("customer"):
-            expected[f"receivable:{one.customer.public_id}"] += (
-                one.total - one.paid + one.refunded - one.credited
+        for invoice in Invoice.objects.select_related("customer"):
+            expected[f"receivable:{invoice.customer.public_id}"] += (
+                invoice.total - invoice.paid + invoice.refunded - invoice.credited
             )
-            expected["deferred_revenue"] -= one.taxable - one.credited_taxable - one.recognised
-            expected["revenue"] -= one.recognised
+            expected["deferred_revenue"] -= (
+                invoice.taxable - invoice.credited_taxable - invoice.recognised
+            )
+            expected["revenue"] -= invoice.recognised
             for tax in ("cgst", "sgst", "igst"):
-                expected[f"gst_output:{tax}"] -= getattr(one, tax)
+                expected[f"gst_output:{tax}"] -= getattr(invoice, tax)
         for note in CreditNote.objects.all():
             for tax in ("cgst", "sgst", "igst"):
                 expected[f"gst_output:{tax}"] += getattr(note, tax)
-        for left in Receipt.objects.filter(reversal__isnull=True, credit__gt=0):
-            assert left.customer is not None, "credit of nobody"
-            expected[f"customer_credit:{left.customer.public_id}"] -= left.credit
-            expected["gateway_clearing:manual"] += left.credit
-        for back in Reversal.objects.all():
-            expected["bank_charges"] += back.bank_charges
-            expected["gateway_clearing:manual"] -= back.bank_charges
-        for came in Payment.objects.filter(reversal__isnull=True).select_related("customer"):
-            credit = f"customer_credit:{came.customer.public_id}"
-            source = credit if came.method == KEPT else "gateway_clearing:manual"
-            expected[source] += came.amount
-            expected[credit] -= came.excess
-        for went in Refund.objects.select_related("customer"):
-            credit = f"customer_credit:{went.customer.public_id}"
-            expected[credit if went.method == KEPT else "gateway_clearing:manual"] -= went.amount
-            if went.credit_note_id is None:
-                expected[credit] += went.amount
+        for receipt in Receipt.objects.filter(reversal__isnull=True, credit__gt=0):
+            assert receipt.customer is not None, "credit of nobody"
+            expected[f"customer_credit:{receipt.customer.public_id}"] -= receipt.credit
+            expected["gateway_clearing:manual"] += receipt.credit
+        for reversal in Reversal.objects.all():
+            expected["bank_charges"] += reversal.bank_charges
+            expected["gateway_clearing:manual"] -= reversal.bank_charges
+        for payment in Payment.objects.filter(reversal__isnull=True).select_related("customer"):
+            credit = f"customer_credit:{payment.customer.public_id}"
+            source = credit if payment.method == KEPT else "gateway_clearing:manual"
+            expected[source] += payment.amount
+            expected[credit] -= payment.excess
+        for refund in Refund.objects.select_related("customer"):
+            credit = f"customer_credit:{refund.customer.public_id}"
+            expected[credit if refund.method == KEPT else "gateway_clearing:manual"] -= (
+                refund.amount
+            )
+            if refund.credit_note_id is None:
+                expected[credit] += refund.amount
         earned = Commission.objects.exclude(kind="MATURITY")
         expected["revshare_expense"] = total(earned)
         owed = sum(amount for code, amount in summed.items() if code.startswith("partner_payable"))
@@ -197,27 +203,27 @@ class Books(RuleBasedStateMachine):
     # -- what is billed --------------------------------------------------------------------------
     @invariant()
     def periods_tile_from_the_anchor(self) -> None:
-        found = self.invoiced()
-        assert self.billed <= found, "an invoice is gone"
-        assert found <= self.due(), "an invoice for days that nobody follows"
+        invoiced = self.invoiced()
+        assert self.billed <= invoiced, "an invoice is gone"
+        assert invoiced <= self.due(), "an invoice for days that nobody follows"
         numbers: dict[tuple[int, int], list[int]] = defaultdict(list)
         days: dict[int, list[tuple[dt.date, dt.date]]] = defaultdict(list)
-        for subscription, segment, number, first, after in sorted(found):
+        for subscription, segment, number, first, after in sorted(invoiced):
             numbers[subscription, segment].append(number)
             days[subscription].append((first, after))
         assert all(held == list(range(len(held))) for held in numbers.values()), "a gap"
-        for mine in days.values():
-            assert all(a[1] <= b[0] for a, b in itertools.pairwise(mine)), "days billed twice"
+        for spans in days.values():
+            assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans)), "days billed twice"
 
     @invariant()
     def cancelled_is_cancelled(self) -> None:
         ended = {
-            pk: one.events[-1].day
-            for pk, one in self.known.items()
-            if one.events and one.events[-1].action is Action.CANCEL
+            pk: followed.events[-1].day
+            for pk, followed in self.known.items()
+            if followed.events and followed.events[-1].action is Action.CANCEL
         }
-        found = dict(Subscription.objects.values_list("pk", "status"))
-        assert {pk for pk, status in found.items() if status == "CANCELLED"} == set(ended)
+        statuses = dict(Subscription.objects.values_list("pk", "status"))
+        assert {pk for pk, status in statuses.items() if status == "CANCELLED"} == set(ended)
         late = [
             period for period in self.invoiced() if period[3] > ended.get(period[0], dt.date.max)
         ]
@@ -242,39 +248,44 @@ class Books(RuleBasedStateMachine):
 
     @invariant()
     def tax_is_the_rates(self) -> None:
-        for one in Invoice.objects.all():
-            followed = self.known[one.subscription_id]
+        for invoice in Invoice.objects.all():
+            followed = self.known[invoice.subscription_id]
             tax = taxed(followed.fee, RATE, home=followed.place_of_supply == HOME)
-            assert (one.taxable, one.cgst, one.sgst, one.igst) == (followed.fee, *tax), "tax"
+            assert (invoice.taxable, invoice.cgst, invoice.sgst, invoice.igst) == (
+                followed.fee,
+                *tax,
+            ), "tax"
         documents: list[Invoice | CreditNote] = [*Invoice.objects.all(), *CreditNote.objects.all()]
         for row in documents:
             assert row.cgst == row.sgst
             assert not (row.igst and row.cgst)
-            kept = row.tax_kept if isinstance(row, CreditNote) else 0
-            assert row.total == row.taxable + row.cgst + row.sgst + row.igst + kept
+            tax_kept = row.tax_kept if isinstance(row, CreditNote) else 0
+            assert row.total == row.taxable + row.cgst + row.sgst + row.igst + tax_kept
 
     # -- money -----------------------------------------------------------------------------------
     @invariant()
     def money_is_within_its_bounds(self) -> None:
-        for one in Invoice.objects.all():
-            assert 0 <= one.refunded <= one.paid + one.reversed
-            assert 0 <= one.paid <= one.total
-            assert one.paid - one.refunded <= one.total - one.credited, "not given back at once"
-            assert 0 <= one.recognised <= one.taxable - one.credited_taxable
-            if not one.credited:
-                assert one.recognised <= self.earned(one, self.today), "earned too early"
-        came = total(Receipt.objects.all())
-        went = total(Refund.objects.exclude(method=KEPT))
-        assert went <= came, "somebody was given more than he paid"
+        for invoice in Invoice.objects.all():
+            assert 0 <= invoice.refunded <= invoice.paid + invoice.reversed
+            assert 0 <= invoice.paid <= invoice.total
+            assert invoice.paid - invoice.refunded <= invoice.total - invoice.credited, (
+                "not given back at once"
+            )
+            assert 0 <= invoice.recognised <= invoice.taxable - invoice.credited_taxable
+            if not invoice.credited:
+                assert invoice.recognised <= self.earned(invoice, self.today), "earned too early"
+        received = total(Receipt.objects.all())
+        refunded = total(Refund.objects.exclude(method=KEPT))
+        assert refunded <= received, "somebody was given more than he paid"
         # what anybody may still be given back is there
         credits = AccountBalance.objects.filter(account__code__startswith="customer_credit:")
         for debt in credits.filter(balance__gt=0).select_related("account"):
             customer = debt.account.code.partition(":")[2]
             out = Refund.objects.filter(credit_note=None, customer__public_id=customer)
-            gone = Receipt.objects.filter(reversal__isnull=False, customer__public_id=customer)
+            bounced = Receipt.objects.filter(reversal__isnull=False, customer__public_id=customer)
             assert debt.balance <= total(out), "a customer's credit is overdrawn"
-            assert gone.exists(), "a customer's credit is overdrawn, and nothing bounced"
-        assert -total(credits, "balance") <= came - went, "credit that nobody paid"
+            assert bounced.exists(), "a customer's credit is overdrawn, and nothing bounced"
+        assert -total(credits, "balance") <= received - refunded, "credit that nobody paid"
 
     def earned(self, invoice: Invoice, through: dt.date) -> Decimal:
         """Revenue of an invoice without credits by the end of ``through``."""
@@ -289,22 +300,22 @@ class Books(RuleBasedStateMachine):
             rows[row.invoice_id].append(row)
         moved: dict[int, list[Step]] = defaultdict(list)
         notes = CreditNote.objects.select_related("refund")
-        gone = PaymentReversal.objects.select_related("payment")
-        steps: list[Step] = [*Payment.objects.all(), *notes, *gone]
+        reversals = PaymentReversal.objects.select_related("payment")
+        steps: list[Step] = [*Payment.objects.all(), *notes, *reversals]
         for step in sorted(steps, key=_place):
             moved[_invoice_of(step)].append(step)
         agreed: dict[int, list[ShareLine]] = defaultdict(list)
         for line in ShareLine.objects.all():
             agreed[line.subscription_id].append(line)
-        for one in Invoice.objects.all():
-            lines = agreed[one.subscription_id]
-            assert sum(line.amount for line in lines) == one.taxable, "shares do not add up"
+        for invoice in Invoice.objects.all():
+            lines = agreed[invoice.subscription_id]
+            assert sum(line.amount for line in lines) == invoice.taxable, "shares do not add up"
             assert sum(line.basis_points for line in lines) == 10_000
-            self.shared(one, rows[one.pk], moved[one.pk], lines)
+            self.shared(invoice, rows[invoice.pk], moved[invoice.pk], lines)
 
     def shared(
         self,
-        one: Invoice,
+        invoice: Invoice,
         rows: Iterable[Commission],
         moved: Sequence[Step],
         lines: Iterable[ShareLine],
@@ -319,10 +330,10 @@ class Books(RuleBasedStateMachine):
         assert 0 <= released <= accrued, "more is payable than was earned"
         theirs = [line for line in lines if line.payee is not None]
         bps = sum(line.basis_points for line in theirs)
-        assert accrued - taken == _replayed(one, moved, bps), "not the commission of this money"
-        if one.credited == 0 and one.paid == one.total:
+        assert accrued - taken == _replayed(invoice, moved, bps), "not the commission of this money"
+        if invoice.credited == 0 and invoice.paid == invoice.total:
             assert accrued - taken == sum(line.amount for line in theirs), "not the agreed share"
-        if one.credited == one.total:
+        if invoice.credited == invoice.total:
             assert accrued == taken, "all went back, and somebody kept a part"
 
     @invariant()
@@ -352,7 +363,7 @@ def _invoice_of(step: Step) -> int:
     return step.payment.invoice_id if isinstance(step, PaymentReversal) else step.invoice_id
 
 
-def _replayed(one: Invoice, moved: Sequence[Step], bps: int) -> Decimal:
+def _replayed(invoice: Invoice, moved: Sequence[Step], bps: int) -> Decimal:
     """What is left of a commission after each movement of an invoice's money, in their order.
 
     A payment never takes a commission away; a credit note never adds one, and takes from the newest
@@ -366,15 +377,15 @@ def _replayed(one: Invoice, moved: Sequence[Step], bps: int) -> Decimal:
         elif isinstance(step, CreditNote):
             credited += step.total
             credited_taxable += step.taxable
-            back = getattr(step, "refund", None)  # a note that only lowers what is owed has none
-            refunded += back.amount if back else ZERO
+            refund = getattr(step, "refund", None)  # a note that only lowers what is owed has none
+            refunded += refund.amount if refund else ZERO
         else:
             paid -= step.payment.applied
             held[step.payment_id] = ZERO
             after = moved[place + 1 : place + 2]
             if after and getattr(after[0], "reversal_id", None) == step.reversal_id:
                 continue  # one reversal of several payments
-        target = _earned(one, paid - refunded, credited, credited_taxable, bps)
+        target = _earned(invoice, paid - refunded, credited, credited_taxable, bps)
         if isinstance(step, Payment):
             held[step.pk] = max(ZERO, target - sum(held.values()))
             continue
@@ -385,18 +396,18 @@ def _replayed(one: Invoice, moved: Sequence[Step], bps: int) -> Decimal:
             excess -= part
     earned = sum(held.values(), ZERO)
     assert (paid, refunded, credited, credited_taxable) == (
-        one.paid, one.refunded, one.credited, one.credited_taxable,
+        invoice.paid, invoice.refunded, invoice.credited, invoice.credited_taxable,
     )  # fmt: skip
     # floor(bps x what is kept): exactly, but for credits of what was only partly paid
-    target = _earned(one, paid - refunded, credited, credited_taxable, bps)
+    target = _earned(invoice, paid - refunded, credited, credited_taxable, bps)
     assert target - 2 * PAISA <= earned <= target if moved else earned == 0
     return earned
 
 
 def _earned(
-    one: Invoice, kept: Decimal, credited: Decimal, credited_taxable: Decimal, bps: int
+    invoice: Invoice, kept: Decimal, credited: Decimal, credited_taxable: Decimal, bps: int
 ) -> Decimal:
-    base = one.taxable - credited_taxable
-    if kept < one.total - credited:
-        base = min(base, floored(one.taxable * max(ZERO, kept) / one.total))
+    base = invoice.taxable - credited_taxable
+    if kept < invoice.total - credited:
+        base = min(base, floored(invoice.taxable * max(ZERO, kept) / invoice.total))
     return floored(base * bps / 10_000)

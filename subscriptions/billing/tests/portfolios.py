@@ -103,11 +103,11 @@ def load(case: Case, house: House) -> list[list[Subscription]]:
     for since, percent in case.portfolio.rates:
         TaxRate.objects.get_or_create(effective_from=since, defaults={"rate_pct": percent})
     groups: dict[tuple[Any, ...], list[int]] = {}
-    for number, (one, place) in enumerate(
+    for number, (followed, place) in enumerate(
         zip(case.portfolio.subscriptions, case.partners, strict=True)
     ):
-        groups.setdefault((one.live, place, one.state, one.fee), []).append(number)
-    made: dict[int, Subscription] = {}
+        groups.setdefault((followed.live, place, followed.state, followed.fee), []).append(number)
+    first_turns: dict[int, Subscription] = {}
     for (live, place, state, fee), numbers in groups.items():
         days = [case.portfolio.subscriptions[number].start for number in numbers]
         subscriptions = follow(
@@ -118,26 +118,28 @@ def load(case: Case, house: House) -> list[list[Subscription]]:
             fee=fee,
             environment=Environment.LIVE if live else Environment.TEST,
         )
-        made.update(zip(numbers, subscriptions, strict=True))
-    return [[made[number]] for number in range(len(made))]
+        first_turns.update(zip(numbers, subscriptions, strict=True))
+    return [[first_turns[number]] for number in range(len(first_turns))]
 
 
-def drive(case: Case, made: Sequence[list[Subscription]]) -> int:
+def drive(case: Case, by_customer: Sequence[list[Subscription]]) -> int:
     """Everything that happens, in its order; then revenue. How many invoices the runs counted.
 
-    Who comes back is one turn more in ``made``.
+    Who comes back is one turn more in ``by_customer``.
     """
     agenda: list[tuple[Moment, int, RunDay | Event | Came]] = [
         (Moment(event.day, NOON), number, event)
-        for number, one in enumerate(case.portfolio.subscriptions)
-        for event in one.events
+        for number, followed in enumerate(case.portfolio.subscriptions)
+        for event in followed.events
     ]
     agenda += [(run.at, -1, run) for run in case.portfolio.runs]
-    agenda += [(Moment(one.day, COMES), number, one) for number, one in enumerate(case.came)]
     agenda += [
-        (Moment(one.back, GOES), number, one)
-        for number, one in enumerate(case.came)
-        if one.back is not None
+        (Moment(transfer.day, COMES), number, transfer) for number, transfer in enumerate(case.came)
+    ]
+    agenda += [
+        (Moment(transfer.back, GOES), number, transfer)
+        for number, transfer in enumerate(case.came)
+        if transfer.back is not None
     ]
     receipts: dict[int, Receipt] = {}
     chunks = itertools.cycle(case.chunks)
@@ -149,16 +151,18 @@ def drive(case: Case, made: Sequence[list[Subscription]]) -> int:
             continue
         if isinstance(what, Came):
             if moment.hour == COMES:
-                receipts[number] = receive(what, number, made[what.place][0], now)
+                receipts[number] = receive(what, number, by_customer[what.place][0], now)
             else:
                 take_back(receipts[number], moment.day, now)
             continue
-        newest = made[number][-1]
+        newest = by_customer[number][-1]
         if what.action is Action.SUBSCRIBE:
             newest.refresh_from_db()
             if newest.status == Subscription.Status.CANCELLED:
                 free = not newest.monthly_fee
-                made[number].append(follow_again(newest, what.day, fee=None if free else what.fee))
+                by_customer[number].append(
+                    follow_again(newest, what.day, fee=None if free else what.fee)
+                )
             continue
         with contextlib.suppress(TransitionRefused):  # of one that was cancelled
             getattr(services, what.action.value)(
@@ -177,16 +181,16 @@ def judged_at_the_commit() -> None:
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
-def receive(one: Came, number: int, made: Subscription, now: dt.datetime) -> Receipt:
+def receive(transfer: Came, number: int, subscription: Subscription, now: dt.datetime) -> Receipt:
     """Over the customer's open invoices, as the console proposes it."""
-    open_now = allocations.open_invoices(made.customer)
+    open_now = allocations.open_invoices(subscription.customer)
     return allocations.record(
-        amount=one.amount,
+        amount=transfer.amount,
         method="UPI",
         reference=f"UTR {number}",
-        received_on=one.day,
-        parts=allocations.oldest_first(open_now, one.amount),
-        customer_id=made.customer_id,
+        received_on=transfer.day,
+        parts=allocations.oldest_first(open_now, transfer.amount),
+        customer_id=subscription.customer_id,
         actor=SYSTEM,
         now=now,
     ).receipt
@@ -204,18 +208,18 @@ def take_back(receipt: Receipt, day: dt.date, now: dt.datetime) -> None:
     )
 
 
-def _places(made: Sequence[list[Subscription]]) -> dict[int, tuple[int, int]]:
+def _places(by_customer: Sequence[list[Subscription]]) -> dict[int, tuple[int, int]]:
     """Subscription key -> its place in the portfolio, and its turn."""
     return {
-        one.pk: (number, turn)
-        for number, turns in enumerate(made)
-        for turn, one in enumerate(turns)
+        subscription.pk: (number, turn)
+        for number, turns in enumerate(by_customer)
+        for turn, subscription in enumerate(turns)
     }
 
 
-def invoiced(made: Sequence[list[Subscription]]) -> list[Bill]:
+def invoiced(by_customer: Sequence[list[Subscription]]) -> list[Bill]:
     """The invoices of the books as the oracle writes them, in its order."""
-    places = _places(made)
+    places = _places(by_customer)
     rows: Any = Invoice.objects.values_list(
         "subscription_id", "segment_no", "period_no", "period_start", "period_end", "taxable",
         "rate_pct", "cgst", "sgst", "igst", "total", "issued_on", "needs_review",
@@ -223,17 +227,17 @@ def invoiced(made: Sequence[list[Subscription]]) -> list[Bill]:
     return sorted(Bill(*(*places[row[0]], *row[1:])) for row in rows)
 
 
-def booked(made: Sequence[list[Subscription]], house: House) -> Mapping[str, Decimal]:
+def booked(by_customer: Sequence[list[Subscription]], house: House) -> Mapping[str, Decimal]:
     """The sums of the entries by account, those that are 0 left out."""
     places = {
         f"{name}:{turns[0].customer.public_id}": f"{name}:{number}"
-        for number, turns in enumerate(made)
+        for number, turns in enumerate(by_customer)
         for name in ("receivable", "customer_credit")
     }
     places |= {
-        f"partner_payable_pending:{one.slug}": f"partner_payable_pending:{number}"
-        for number, one in enumerate(house.partners)
-        if one is not None
+        f"partner_payable_pending:{partner.slug}": f"partner_payable_pending:{number}"
+        for number, partner in enumerate(house.partners)
+        if partner is not None
     }
     sums = LedgerEntry.objects.values_list("account__code").annotate(sum=Sum("amount"))
     return {places.get(code, code): amount for code, amount in sums.order_by() if amount}
@@ -241,47 +245,49 @@ def booked(made: Sequence[list[Subscription]], house: House) -> Mapping[str, Dec
 
 # -- the comparison --------------------------------------------------------------------------------
 def differences(
-    case: Case, made: Sequence[list[Subscription]], counted: int, house: House
+    case: Case, by_customer: Sequence[list[Subscription]], counted: int, house: House
 ) -> list[str]:
     """Everything in which the books and the oracle do not agree, in words."""
-    expected, found = bills(case.portfolio), invoiced(made)
-    came = settled(expected, case.came, case.partners, SHARE)
+    expected, actual = bills(case.portfolio), invoiced(by_customer)
+    money = settled(expected, case.came, case.partners, SHARE)
     sums = dict(balances(expected, case.portfolio.last))
-    for code, amount in came.accounts.items():
+    for code, amount in money.accounts.items():
         sums[code] = sums.get(code, NOTHING) + amount
     return [
-        *_invoices(expected, found),
-        *_paid(came.paid, made),
-        *_books({code: amount for code, amount in sums.items() if amount}, booked(made, house)),
+        *_invoices(expected, actual),
+        *_paid(money.paid, by_customer),
+        *_books(
+            {code: amount for code, amount in sums.items() if amount}, booked(by_customer, house)
+        ),
         *_numbers(numbered(expected)),
-        *([] if counted == len(found) else [f"runs counted {counted} of {len(found)} invoices"]),
+        *([] if counted == len(actual) else [f"runs counted {counted} of {len(actual)} invoices"]),
     ]
 
 
-def _invoices(expected: Sequence[Bill], found: Sequence[Bill]) -> Iterator[str]:
-    ours, theirs = ({bill[:4]: bill for bill in side} for side in (expected, found))
-    if len(ours) != len(expected) or len(theirs) != len(found):
+def _invoices(expected: Sequence[Bill], actual: Sequence[Bill]) -> Iterator[str]:
+    ours, theirs = ({bill[:4]: bill for bill in side} for side in (expected, actual))
+    if len(ours) != len(expected) or len(theirs) != len(actual):
         yield "a period was invoiced twice"
     for key in sorted(ours.keys() | theirs.keys()):
-        ours_one, theirs_one = ours.get(key), theirs.get(key)
-        if ours_one is None:
-            yield f"invoice {key} should not be: {theirs_one}"
-        elif theirs_one is None:
-            yield f"invoice {key} is missing: {ours_one}"
-        elif ours_one != theirs_one:
+        expected_bill, actual_bill = ours.get(key), theirs.get(key)
+        if expected_bill is None:
+            yield f"invoice {key} should not be: {actual_bill}"
+        elif actual_bill is None:
+            yield f"invoice {key} is missing: {expected_bill}"
+        elif expected_bill != actual_bill:
             wrong = [
                 f"{name} {was} instead of {should}"
-                for name, should, was in zip(Bill._fields, ours_one, theirs_one, strict=True)
+                for name, should, was in zip(Bill._fields, expected_bill, actual_bill, strict=True)
                 if should != was
             ]
             yield f"invoice {key} has {', '.join(wrong)}"
 
 
 def _paid(
-    expected: Mapping[tuple[int, int, int, int], Decimal], made: Sequence[list[Subscription]]
+    expected: Mapping[tuple[int, int, int, int], Decimal], by_customer: Sequence[list[Subscription]]
 ) -> Iterator[str]:
     """What is paid of each invoice, and whether its status says so."""
-    places = _places(made)
+    places = _places(by_customer)
     columns = ("subscription_id", "segment_no", "period_no", "total", "paid", "status")
     for subscription, segment, period, total, paid, status in Invoice.objects.values_list(*columns):
         key = (*places[subscription], segment, period)
@@ -291,12 +297,12 @@ def _paid(
             yield f"invoice {key} is {status} with {paid} instead of {says} with {should}"
 
 
-def _books(expected: Mapping[str, Decimal], found: Mapping[str, Decimal]) -> Iterator[str]:
-    for code in sorted(expected.keys() | found.keys()):
-        if expected.get(code) != found.get(code):
-            yield f"account {code} is {found.get(code)} instead of {expected.get(code)}"
-    if sum(found.values()):
-        yield f"all entries add up to {sum(found.values())}"
+def _books(expected: Mapping[str, Decimal], actual: Mapping[str, Decimal]) -> Iterator[str]:
+    for code in sorted(expected.keys() | actual.keys()):
+        if expected.get(code) != actual.get(code):
+            yield f"account {code} is {actual.get(code)} instead of {expected.get(code)}"
+    if sum(actual.values()):
+        yield f"all entries add up to {sum(actual.values())}"
     unbalanced = LedgerTransaction.objects.annotate(sum=Sum("entries__amount")).exclude(sum=0)
     if unbalanced.exists():
         yield f"{unbalanced.count()} transactions are not 0"
@@ -324,6 +330,6 @@ def _numbers(expected: Mapping[str, int]) -> Iterator[str]:
 def compare(case: Case, house: House) -> tuple[list[str], int]:
     """Play a case to its end and undo it: the differences, and the invoices that agree or not."""
     with undone():
-        made = load(case, house)
-        counted = drive(case, made)
-        return differences(case, made, counted, house), counted
+        by_customer = load(case, house)
+        counted = drive(case, by_customer)
+        return differences(case, by_customer, counted, house), counted

@@ -103,7 +103,7 @@ def followed(draw: st.DrawFn, first: dt.date, last: dt.date) -> tuple[Followed, 
                 day = min(again, last)
                 events.append(Event(day, Action.SUBSCRIBE, draw(st.sampled_from(PRICES))))
     place = draw(st.integers(0, len(PARTNER_STATES) - 1))
-    one = Followed(
+    subscription = Followed(
         start,
         draw(st.sampled_from(FEES)),
         draw(st.sampled_from(STATES)),
@@ -112,7 +112,7 @@ def followed(draw: st.DrawFn, first: dt.date, last: dt.date) -> tuple[Followed, 
         live=not place or draw(st.integers(0, 9)) < 9,
         partner_state=PARTNER_STATES[place] or "",
     )
-    return one, place
+    return subscription, place
 
 
 @st.composite
@@ -124,17 +124,17 @@ def run_days(draw: st.DrawFn, first: dt.date, last: dt.date) -> tuple[RunDay, ..
     outages = st.integers(0, 59).map(lambda less: 60 - less)
     gaps = draw(st.lists(outages, min_size=12, max_size=40))
     twice, late = draw(st.integers(2, 9)), draw(st.integers(2, 9))
-    found: list[RunDay] = []
+    runs: list[RunDay] = []
     day = first
     for number, gap in enumerate(itertools.cycle(gaps)):
         if day >= last:
             break
         asked = day - dt.timedelta(days=3) if number % late == late - 1 else day
-        found.append(RunDay(Moment(day, (MORNING, EVENING)[number % 2]), asked))
+        runs.append(RunDay(Moment(day, (MORNING, EVENING)[number % 2]), asked))
         if number % twice == 0 and number % 2 == 0:
-            found.append(RunDay(Moment(day, EVENING), day))
+            runs.append(RunDay(Moment(day, EVENING), day))
         day += dt.timedelta(days=gap)
-    return (*found, RunDay(Moment(last, EVENING), last))
+    return (*runs, RunDay(Moment(last, EVENING), last))
 
 
 @st.composite
@@ -142,7 +142,7 @@ def cases(draw: st.DrawFn, size: int = SIZE, months: int = MONTHS) -> Case:
     """``size`` subscriptions over ``months`` months, with one or two changes of the tax rate."""
     first = draw(st.sampled_from(BEGINNINGS))
     last = months_after(first, months)
-    made = draw(st.lists(followed(first, last), min_size=size, max_size=size))
+    drawn = draw(st.lists(followed(first, last), min_size=size, max_size=size))
     changes = draw(
         st.lists(
             st.tuples(st.integers(1, 700), st.sampled_from(RATES)),
@@ -153,7 +153,7 @@ def cases(draw: st.DrawFn, size: int = SIZE, months: int = MONTHS) -> Case:
     )
     rates = [(first + dt.timedelta(days=days), percent) for days, percent in changes]
     portfolio = Portfolio(
-        tuple(one for one, _ in made),
+        tuple(subscription for subscription, _ in drawn),
         (FIRST_RATE, *rates),
         HOME,
         last,
@@ -161,15 +161,15 @@ def cases(draw: st.DrawFn, size: int = SIZE, months: int = MONTHS) -> Case:
     )
     chunks = draw(st.lists(st.sampled_from(CHUNKS), min_size=1, max_size=5))
     came = draw(money(portfolio.subscriptions, first, last))
-    return Case(portfolio, tuple(chunks), tuple(place for _, place in made), came)
+    return Case(portfolio, tuple(chunks), tuple(place for _, place in drawn), came)
 
 
 @st.composite
 def money(
-    draw: st.DrawFn, made: Sequence[Followed], first: dt.date, last: dt.date
+    draw: st.DrawFn, subscriptions: Sequence[Followed], first: dt.date, last: dt.date
 ) -> tuple[Came, ...]:
     """Receipts of some of the live customers; of every second one the bank takes back."""
-    live = [place for place, one in enumerate(made) if one.live]
+    live = [place for place, subscription in enumerate(subscriptions) if subscription.live]
     if not live:
         return ()
     days = st.integers(0, (last - first).days)
@@ -179,12 +179,12 @@ def money(
             max_size=14,
         )
     )
-    found = []
+    transfers = []
     for place, after, amount, bounces, later in drawn:
         day = first + dt.timedelta(days=after)
-        back = day + dt.timedelta(days=later % 60) if bounces else None
-        found.append(Came(place, day, amount, min(back, last) if back else None))
-    return tuple(found)
+        taken_back = day + dt.timedelta(days=later % 60) if bounces else None
+        transfers.append(Came(place, day, amount, min(taken_back, last) if taken_back else None))
+    return tuple(transfers)
 
 
 def with_runs(case: Case, days: Sequence[dt.date]) -> Case:

@@ -159,7 +159,7 @@ def fiscal_year(day: dt.date) -> str:
 
 
 # -- periods ---------------------------------------------------------------------------------------
-def begun(one: Followed, last: dt.date) -> list[Begun]:
+def begun(followed: Followed, last: dt.date) -> list[Begun]:
     """The periods that began by ``last``, day by day.
 
     Pausing lets the paid period run on, and none begins until the resumption. Resumed within it,
@@ -168,32 +168,32 @@ def begun(one: Followed, last: dt.date) -> list[Begun]:
     again before the period is over goes on in it: the next one is the first of the new turn, and
     the first at its fee.
     """
-    walk = _Walk(one)
-    day = one.start
+    walk = _Walk(followed)
+    day = followed.start
     while day <= last:
         if walk.active and day == walk.paid_until:
             walk.begin(0)
-        for event in one.events:
+        for event in followed.events:
             if event.day == day:
                 walk.take(event)
         day += ONE_DAY
-    return walk.found
+    return walk.periods
 
 
 class _Walk:
     """Somebody on their way through the days."""
 
-    def __init__(self, one: Followed) -> None:
-        self.found: list[Begun] = []
-        self.active, self.cancelled, self.turn, self.fee = True, False, 0, one.fee
+    def __init__(self, followed: Followed) -> None:
+        self.periods: list[Begun] = []
+        self.active, self.cancelled, self.turn, self.fee = True, False, 0, followed.fee
         self.segment, self.number = 1, 0
-        self.anchor = self.paid_until = one.start
+        self.anchor = self.paid_until = followed.start
 
     def begin(self, hour: int) -> None:
         """The next period, at an hour of its first day."""
         first, self.paid_until = self.paid_until, months_after(self.anchor, self.number + 1)
         since = Moment(first, hour)
-        self.found.append(
+        self.periods.append(
             Begun(self.segment, self.number, first, self.paid_until, since, self.turn, self.fee)
         )
         self.number += 1
@@ -264,18 +264,18 @@ def taken_by(period: Begun, runs: Sequence[RunDay]) -> RunDay | None:
 
 def bills(portfolio: Portfolio) -> list[Bill]:
     """Every invoice of a portfolio, by subscription, turn, segment and period."""
-    found: list[Bill] = []
+    issued: list[Bill] = []
     runs = sorted(portfolio.runs, key=lambda run: run.at)
-    for place, one in enumerate(portfolio.subscriptions):
-        if not one.live or one.fee == 0 or not one.place_of_supply:
+    for place, followed in enumerate(portfolio.subscriptions):
+        if not followed.live or followed.fee == 0 or not followed.place_of_supply:
             continue
-        for period in begun(one, portfolio.last):
+        for period in begun(followed, portfolio.last):
             run = taken_by(period, runs)
             if run is None:
                 continue
             rate = rate_of(portfolio.rates, period.first)
-            tax = taxed(period.fee, rate, home=one.place_of_supply == portfolio.home)
-            found.append(
+            tax = taxed(period.fee, rate, home=followed.place_of_supply == portfolio.home)
+            issued.append(
                 Bill(
                     place,
                     period.turn,
@@ -291,10 +291,10 @@ def bills(portfolio: Portfolio) -> list[Bill]:
                     needs_review=period.after <= run.at.day,
                 )
             )
-    return found
+    return issued
 
 
-def balances(found: Iterable[Bill], through: dt.date) -> Mapping[str, Decimal]:
+def balances(issued: Iterable[Bill], through: dt.date) -> Mapping[str, Decimal]:
     """What the books have to say, debit positive, when all is earned by ``through``.
 
     ``receivable:<place>`` is the account of the customer of that subscription.
@@ -304,7 +304,7 @@ def balances(found: Iterable[Bill], through: dt.date) -> Mapping[str, Decimal]:
     def add(account: str, amount: Decimal) -> None:
         sums[account] = sums.get(account, NOTHING) + amount
 
-    for bill in found:
+    for bill in issued:
         revenue = earned(bill, through)
         add(f"receivable:{bill.subscription}", bill.total)
         add("gst_output:cgst", -bill.cgst)
@@ -315,10 +315,10 @@ def balances(found: Iterable[Bill], through: dt.date) -> Mapping[str, Decimal]:
     return {account: amount for account, amount in sums.items() if amount}
 
 
-def numbered(found: Iterable[Bill]) -> Mapping[str, int]:
+def numbered(issued: Iterable[Bill]) -> Mapping[str, int]:
     """How many invoices each financial year has: its numbers are 1 to n."""
     counts: dict[str, int] = {}
-    for bill in found:
+    for bill in issued:
         year = fiscal_year(bill.issued_on)
         counts[year] = counts.get(year, 0) + 1
     return counts

@@ -41,33 +41,37 @@ class Money:
 
 
 def settled(
-    found: Iterable[Bill], came: Sequence[Came], payees: Sequence[int], share: Decimal
+    issued: Iterable[Bill], came: Sequence[Came], payees: Sequence[int], share: Decimal
 ) -> Money:
     """All receipts in the order of their days, each over the oldest bills that are open by then.
 
     ``payees``: for each subscription who shares in it (0: nobody) with ``share`` percent. Money
     that goes back leaves every bill as if it had never come; what came later stays where it is.
     """
-    bills = sorted(found, key=lambda bill: (bill.issued_on, bill.first))
+    bills = sorted(issued, key=lambda bill: (bill.issued_on, bill.first))
     holds: dict[int, dict[tuple[int, int, int, int], Decimal]] = {}
-    days = [(one.day, COMES, number) for number, one in enumerate(came)]
-    days += [(one.back, GOES, number) for number, one in enumerate(came) if one.back is not None]
+    days = [(transfer.day, COMES, number) for number, transfer in enumerate(came)]
+    days += [
+        (transfer.back, GOES, number)
+        for number, transfer in enumerate(came)
+        if transfer.back is not None
+    ]
     for day, what, number in sorted(days):
         if what == GOES:
             del holds[number]
             continue
-        one, left = came[number], came[number].amount
-        mine: dict[tuple[int, int, int, int], Decimal] = {}
+        transfer, left = came[number], came[number].amount
+        parts: dict[tuple[int, int, int, int], Decimal] = {}
         for bill in bills:
-            if bill.subscription != one.place or bill.issued_on > day:
+            if bill.subscription != transfer.place or bill.issued_on > day:
                 continue
             owes = bill.total - sum(
                 (held.get(bill[:4], NOTHING) for held in holds.values()), NOTHING
             )
             if owes > 0 and left > 0:
-                mine[bill[:4]] = min(owes, left)
-                left -= mine[bill[:4]]
-        holds[number] = mine
+                parts[bill[:4]] = min(owes, left)
+                left -= parts[bill[:4]]
+        holds[number] = parts
     return _written(bills, came, holds, payees, share)
 
 
@@ -84,13 +88,13 @@ def _written(
     def add(account: str, amount: Decimal) -> None:
         accounts[account] = accounts.get(account, NOTHING) + amount
 
-    for number, mine in holds.items():
-        one = came[number]
-        add("gateway_clearing:manual", one.amount)
-        add(f"customer_credit:{one.place}", sum(mine.values(), NOTHING) - one.amount)
-        for key, amount in mine.items():
+    for number, parts in holds.items():
+        transfer = came[number]
+        add("gateway_clearing:manual", transfer.amount)
+        add(f"customer_credit:{transfer.place}", sum(parts.values(), NOTHING) - transfer.amount)
+        for key, amount in parts.items():
             paid[key] = paid.get(key, NOTHING) + amount
-            add(f"receivable:{one.place}", -amount)
+            add(f"receivable:{transfer.place}", -amount)
     for bill in bills:
         payee, got = payees[bill.subscription], paid.get(bill[:4], NOTHING)
         if payee and got:

@@ -67,7 +67,7 @@ def shown(tenant: Tenant, subscription: Subscription, on: dt.date) -> dict[str, 
         listed = tenant.client.get("/partner/subscriptions?per_page=100").json()["subscriptions"]
         single = tenant.client.get(f"/partner/subscriptions/{subscription.public_id}").json()
     row: dict[str, Any] = next(
-        one for one in listed if one["subscription_id"] == subscription.public_id
+        entry for entry in listed if entry["subscription_id"] == subscription.public_id
     )
     for name in ("payment", "next_billing_date", "next_billing_at", "pricing"):
         assert single[name] == single["subscription"][name] == row[name]
@@ -75,9 +75,9 @@ def shown(tenant: Tenant, subscription: Subscription, on: dt.date) -> dict[str, 
 
 
 def payment(tenant: Tenant, subscription: Subscription, on: dt.date) -> tuple[Any, Any, Any]:
-    found = shown(tenant, subscription, on)["payment"]
-    assert (found["currency"], found["pay_url"]) == ("INR", None)
-    return found["status"], found["due_by"], found["amount"]
+    details = shown(tenant, subscription, on)["payment"]
+    assert (details["currency"], details["pay_url"]) == ("INR", None)
+    return details["status"], details["due_by"], details["amount"]
 
 
 def test_from_the_first_invoice_to_the_last_payment(tenant: Tenant, template: Template) -> None:
@@ -159,14 +159,14 @@ def test_a_date_was_shown_after_the_end_of_a_suspended_run(
         client = customer_client(mine.customer)
         (listed,) = client.get("/user/subscriptions").json()["subscriptions"]
         single = client.get(f"/user/subscriptions/{mine.public_id}").json()
-    told = OutboxEvent(
+    event = OutboxEvent(
         event_id="evt_1",
         type="subscription.paused",
         object_id=mine.public_id,
         partner_id=mine.partner_id,
         environment="live",
     )
-    for row in (listed, single, single["subscription"], shown_in([told], noon(DAY))["evt_1"]):
+    for row in (listed, single, single["subscription"], shown_in([event], noon(DAY))["evt_1"]):
         assert (row["next_billing_date"], row["pricing"]["next_billing_date"]) == (expected,) * 2
         assert (row["next_billing_at"] is None) == (expected is None)
     console = Client()
@@ -193,7 +193,7 @@ def test_a_month_after_the_end_of_a_suspended_run_was_owed(
         mine = Subscription.objects.select_related("customer").get(pk=mine.pk)
         assert balance_due(mine, NEXT).status == status
         assert withheld_segments(NEXT, NEXT).count() == withheld
-        coming = {one.label: one.live for one in reach(tenant.partner.pk, noon(DAY))}
+        coming = {figure.label: figure.live for figure in reach(tenant.partner.pk, noon(DAY))}
         assert (coming["Next billing"] == "4 Sep 2026: 2") == bool(withheld)
     assert bill(NEXT).withheld == 0
 
@@ -226,7 +226,7 @@ def test_the_list_takes_as_many_queries_as_before(tenant: Tenant, template: Temp
     def count() -> int:
         with CaptureQueriesContext(connection) as seen:
             tenant.client.get("/partner/subscriptions?per_page=100")
-        return len([one for one in seen if "subscriptions_" in one["sql"]])
+        return len([query for query in seen if "subscriptions_" in query["sql"]])
 
     follow(template, tenant.partner, [DAY])
     few = count()
@@ -247,7 +247,7 @@ def _debtor() -> tuple[Template, Any, Subscription]:
     return template, partner, old
 
 
-def _again(template: Template, partner: Any) -> str:
+def _subscribe_again(template: Template, partner: Any) -> str:
     try:
         make_subscription(template, partner, email="asha@example.com", now=noon(DAY))
     except (PaymentDue, DuplicateSubscription) as error:
@@ -256,20 +256,20 @@ def _again(template: Template, partner: Any) -> str:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_that_subscribe_while_the_old_one_is_cancelled_are_all_refused() -> None:
-    """Before the cancellation it is a duplicate, after it a debt; never a new one."""
+def test_subscribing_while_cancelling_is_refused_every_time() -> None:
+    """Many at once: before the cancellation it is a duplicate, after it a debt; never a new one."""
     template, partner, old = _debtor()
 
     def call(number: int) -> str:
         if number == 0:
             services.cancel(subscription_id=old.pk, actor=SYSTEM, reason="USER", now=noon(DAY))
             return "cancelled"
-        return _again(template, partner)
+        return _subscribe_again(template, partner)
 
     done = at_once(8, call)
     assert set(done) <= {"cancelled", "DuplicateSubscription", "PaymentDue"}
     assert Subscription.objects.count() == 1
-    assert _again(template, partner) == "PaymentDue"
+    assert _subscribe_again(template, partner) == "PaymentDue"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -277,7 +277,7 @@ def test_control_without_the_question_a_debtor_subscribes(monkeypatch: pytest.Mo
     template, partner, old = _debtor()
     services.cancel(subscription_id=old.pk, actor=SYSTEM, reason="USER", now=noon(DAY))
     monkeypatch.setattr(debts, "unpaid_invoice", lambda *_arguments: None)
-    done = at_once(4, lambda _number: _again(template, partner))
+    done = at_once(4, lambda _number: _subscribe_again(template, partner))
     assert sorted(done) == ["DuplicateSubscription"] * 3 + ["made"]
 
 
@@ -292,12 +292,14 @@ def test_paying_while_subscribing_is_one_before_the_other() -> None:
         if number == 0:
             pay(invoice, TOTAL)
             return "paid"
-        return _again(template, partner)
+        return _subscribe_again(template, partner)
 
     done = at_once(6, call)
     assert set(done) <= {"paid", "made", "PaymentDue", "DuplicateSubscription"}
     assert done.count("made") <= 1
-    assert _again(template, partner) == ("DuplicateSubscription" if "made" in done else "made")
+    assert _subscribe_again(template, partner) == (
+        "DuplicateSubscription" if "made" in done else "made"
+    )
 
 
 def test_the_refusal_names_the_invoice(tenant: Tenant, template: Template) -> None:

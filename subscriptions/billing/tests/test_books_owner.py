@@ -78,7 +78,7 @@ def test_the_owner_cannot_change_what_was_written(
 
 
 def test_the_owner_posts_nothing_out_of_balance(owner: psycopg.Connection) -> None:
-    made, account = (
+    transaction, account = (
         f"(SELECT max(id) FROM {table})"
         for table in ("billing_ledgertransaction", "billing_ledgeraccount")
     )
@@ -89,10 +89,10 @@ def test_the_owner_posts_nothing_out_of_balance(owner: psycopg.Connection) -> No
         "FROM billing_ledgertransaction LIMIT 1",
     )
     with pytest.raises(psycopg.errors.CheckViolation, match="out of balance"), owner.transaction():
-        send(owner, ENTRIES + f"({made}, {account}, 100)")
-    send(owner, ENTRIES + f"({made}, {account}, 100), ({made}, {account}, -100)")
+        send(owner, ENTRIES + f"({transaction}, {account}, 100)")
+    send(owner, ENTRIES + f"({transaction}, {account}, 100), ({transaction}, {account}, -100)")
     with pytest.raises(psycopg.errors.CheckViolation, match="already has its entries"):
-        send(owner, ENTRIES + f"({made}, {account}, 5), ({made}, {account}, -5)")
+        send(owner, ENTRIES + f"({transaction}, {account}, 5), ({transaction}, {account}, -5)")
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,13 @@ def rights(owner: psycopg.Connection, role: str, tables: list[str]) -> list[tupl
     return owner.execute(MAY, [tables, role]).fetchall()
 
 
-def test_the_application_may_not_empty_or_change_a_table_of_history(
+def test_the_application_may_not_change_tables_of_history(
     owner: psycopg.Connection,
 ) -> None:
-    """As migrations leave it. Here alone TRUNCATE is granted, to empty tables between tests."""
+    """Nor empty them, as migrations leave it.
+
+    Here alone TRUNCATE is granted, to empty tables between tests.
+    """
     role = connection.settings_dict["USER"]
     tables = ["billing_invoice", "billing_numberseries", *APPEND_ONLY]
     granted = rights(owner, role, tables)
@@ -163,7 +166,8 @@ def test_a_transaction_without_entries_is_found_by_the_proof() -> None:
     LedgerTransaction.objects.create(
         idem_key="empty", kind="test", effective_on=START, created_at=noon(START)
     )
-    found = [
-        (one["what"], one["examples"]) for one in checks.check_ledger(now=noon(START)).findings
+    findings = [
+        (finding["what"], finding["examples"])
+        for finding in checks.check_ledger(now=noon(START)).findings
     ]
-    assert found == [("transaction without entries", ["empty"])]
+    assert findings == [("transaction without entries", ["empty"])]

@@ -65,26 +65,31 @@ def a_transaction(key: str = "test") -> int:
 
 def test_an_unbalanced_transaction() -> None:
     accounts = posting.account_ids({"bank", "suspense"})
-    bank, suspense, made = accounts["bank"], accounts["suspense"], a_transaction()
+    bank, suspense, transaction_id = accounts["bank"], accounts["suspense"], a_transaction()
     before = posting.balance("bank")
     for sides in (
-        f"({made}, {bank}, 100)",
-        f"({made}, {bank}, 100), ({made}, {suspense}, -99.99)",
-        f"({made}, {bank}, 100), ({a_transaction('other')}, {suspense}, -100)",
+        f"({transaction_id}, {bank}, 100)",
+        f"({transaction_id}, {bank}, 100), ({transaction_id}, {suspense}, -99.99)",
+        f"({transaction_id}, {bank}, 100), ({a_transaction('other')}, {suspense}, -100)",
     ):
         with pytest.raises(DatabaseError, match="out of balance"):
             send(ENTRIES + sides)
     assert posting.balance("bank") == before
-    send(ENTRIES + f"({made}, {bank}, 100), ({made}, {suspense}, -100)")
+    send(ENTRIES + f"({transaction_id}, {bank}, 100), ({transaction_id}, {suspense}, -100)")
     assert posting.balance("bank") == before + 100
 
 
 def test_one_side_after_the_other_is_refused_at_the_first() -> None:
     """Even if the second would have balanced it within the same transaction."""
     bank = posting.account_ids({"bank"})["bank"]
-    made = a_transaction()
+    transaction_id = a_transaction()
     with pytest.raises(DatabaseError, match="out of balance"):
-        send(ENTRIES + f"({made}, {bank}, 100); " + ENTRIES + f"({made}, {bank}, -100)")
+        send(
+            ENTRIES
+            + f"({transaction_id}, {bank}, 100); "
+            + ENTRIES
+            + f"({transaction_id}, {bank}, -100)"
+        )
 
 
 def test_more_entries_for_a_transaction_that_has_its_own() -> None:

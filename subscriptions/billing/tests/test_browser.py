@@ -91,10 +91,10 @@ def list_of(model: Any) -> str:
 def test_a_payment_from_the_invoice_to_the_books(page: Page, invoice: Invoice) -> None:
     page.goto(list_of(Invoice))
     page.get_by_role("link", name=invoice.number, exact=True).click()
-    with page.expect_download() as found:
+    with page.expect_download() as download:
         page.get_by_role("link", name="PDF").click()
-    assert found.value.suggested_filename == f"{invoice.number}.pdf"
-    assert Path(found.value.path()).read_bytes() == documents.invoice_pdf(invoice)
+    assert download.value.suggested_filename == f"{invoice.number}.pdf"
+    assert Path(download.value.path()).read_bytes() == documents.invoice_pdf(invoice)
 
     page.get_by_role("link", name="Record payment").click()
     expect(page.get_by_text("owes ₹1,178.82 of ₹1,178.82")).to_be_visible()
@@ -136,14 +136,12 @@ def test_a_refund_is_asked_for_twice(page: Page, invoice: Invoice) -> None:
     note = CreditNote.objects.get(invoice=invoice)
     shoot(page, "refunded")
     page.get_by_role("link", name=note.number).click()
-    with page.expect_download() as found:
+    with page.expect_download() as download:
         page.get_by_role("link", name="PDF").click()
-    assert Path(found.value.path()).read_bytes() == documents.credit_note_pdf(note)
+    assert Path(download.value.path()).read_bytes() == documents.credit_note_pdf(note)
 
 
-def test_a_transfer_for_two_invoices_and_the_bank_that_takes_it_back(
-    page: Page, invoice: Invoice
-) -> None:
+def test_a_transfer_for_two_invoices_that_the_bank_recalls(page: Page, invoice: Invoice) -> None:
     """Recorded in one act over all that the customer owes, reversed in another."""
     owing = Invoice.objects.filter(status="PARTLY_PAID").earliest("id")
     page.goto(page_of(owing))
@@ -154,8 +152,8 @@ def test_a_transfer_for_two_invoices_and_the_bank_that_takes_it_back(
     expect(page.get_by_text(f"Credit of {owing.customer}")).to_be_visible()
     shoot(page, "ask-receipt-again")
     page.get_by_role("button", name="Record receipt").click()
-    made = Receipt.objects.get(reference="UTR 6123")
-    expect(page.get_by_text(f"are recorded as {made}")).to_be_visible()
+    receipt = Receipt.objects.get(reference="UTR 6123")
+    expect(page.get_by_text(f"are recorded as {receipt}")).to_be_visible()
     page.goto(list_of(Receipt) + "?q=utr-6123")
     page.locator("#result_list th a").first.click()
     page.get_by_role("link", name="Reverse").click()
@@ -179,19 +177,19 @@ def test_every_page_fits(page: Page, invoice: Invoice, look: str) -> None:
     if look == "dark":
         page.emulate_media(color_scheme="dark")
     (clawback,) = Commission.objects.filter(kind="CLAWBACK")
-    gone = Payment.objects.get(excess__gt=0)
-    assert gone.receipt is not None
+    bounced = Payment.objects.get(excess__gt=0)
+    assert bounced.receipt is not None
     reversals.reverse(
-        receipt_id=gone.receipt.pk, reversed_on=gone.received_on, reason="Funds insufficient",
+        receipt_id=bounced.receipt.pk, reversed_on=bounced.received_on, reason="Funds insufficient",
         bank_charges=Decimal(118), actor=SYSTEM, now=clock.now(),
     )  # fmt: skip
     rows: dict[str, Any] = {
         "invoice": clawback.invoice,
         "payment": clawback.payment,
         "receipt": clawback.payment.receipt,
-        "receipt-reversed": gone.receipt,
-        "payment-reversed": gone,
-        "invoice-reversed": gone.invoice,
+        "receipt-reversed": bounced.receipt,
+        "payment-reversed": bounced,
+        "invoice-reversed": bounced.invoice,
         "creditnote": clawback.credit_note,
         "refund": Refund.objects.all()[0],
         "commission": clawback,
@@ -208,12 +206,14 @@ def test_every_page_fits(page: Page, invoice: Invoice, look: str) -> None:
     pages = {f"{model._meta.model_name}-list": list_of(model) for model in lists}
     pages |= {name: page_of(row) for name, row in rows.items()}
     pages |= {"today": reverse("admin:index")}
-    pages["ask-receipt"] = reverse("admin:billing_invoice_record_receipt", args=[gone.invoice.pk])
+    pages["ask-receipt"] = reverse(
+        "admin:billing_invoice_record_receipt", args=[bounced.invoice.pk]
+    )
     several = ",".join(Invoice.objects.filter(status="DUE").values_list("number", flat=True)[:3])
     pages["joint-choose"] = reverse("admin:billing_receipt_record_joint")
     pages["joint-parts"] = f"{pages['joint-choose']}?invoices={several}"
-    kept = clawback.payment.receipt_id
-    pages["ask-reverse"] = reverse("admin:billing_receipt_reverse", args=[kept])
+    receipt_id = clawback.payment.receipt_id
+    pages["ask-reverse"] = reverse("admin:billing_receipt_reverse", args=[receipt_id])
     pages |= {"overdue": f"{list_of(Invoice)}?outstanding=overdue"}
     pages |= {"no-invoice": f"{list_of(Invoice)}?q=nothing-like-it"}
     for name, url in pages.items():

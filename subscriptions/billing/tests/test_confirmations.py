@@ -27,9 +27,8 @@ def text(answer: Any) -> str:
     return str(answer.content.decode())
 
 
-def test_a_refund_of_more_than_the_invoice_is_refused_before_it_is_asked_to_confirm(
-    console: Client, invoice: Invoice
-) -> None:
+def test_a_refund_above_the_invoice_is_refused_at_once(console: Client, invoice: Invoice) -> None:
+    """Nobody is asked to confirm it."""
     pay(invoice, invoice.total)
     answer = confirm(console, url(invoice, "refund"), {**REFUND, "amount": "5000.00"})
     assert answer.status_code == 400
@@ -43,7 +42,7 @@ def test_a_refund_of_more_than_the_invoice_is_refused_before_it_is_asked_to_conf
 
 
 @pytest.mark.parametrize("page", ["refund", "return_excess", "pay_out"])
-def test_another_figure_than_the_confirmed_one_is_asked_about_again(
+def test_another_figure_than_the_confirmed_one_asks_again(
     console: Client, invoice: Invoice, page: str
 ) -> None:
     paid = pay(invoice, invoice.total + 500).payment
@@ -70,9 +69,8 @@ def test_another_figure_than_the_confirmed_one_is_asked_about_again(
     assert Refund.objects.get().amount == 400
 
 
-def test_a_second_page_said_other_figures_where_a_colleague_had_paid_meanwhile(
-    console: Client, invoice: Invoice
-) -> None:
+def test_a_second_page_said_figures_that_had_changed(console: Client, invoice: Invoice) -> None:
+    """Seen: a colleague had paid meanwhile."""
     address = url(invoice, "refund")
     body = {"confirm": "yes", **REFUND, "amount": "100.00", "seen": "1178.82"}
     asked = confirm(console, address, body)
@@ -104,16 +102,17 @@ def test_change_leads_back_to_what_was_typed(console: Client, invoice: Invoice) 
     address = url(invoice, "refund")
     asked = confirm(console, address, {**REFUND, "amount": "100.00"})
     body = {"confirm": "yes", "again": "yes", **REFUND, "amount": "100.00"}
-    back = console.post(address, {**body, "seal": seal_of(asked), "change": ""})
-    assert back.status_code == 200
-    assert 'type="number"' in text(back)
-    assert 'value="100.00"' in text(back)
+    reopened = console.post(address, {**body, "seal": seal_of(asked), "change": ""})
+    assert reopened.status_code == 200
+    assert 'type="number"' in text(reopened)
+    assert 'value="100.00"' in text(reopened)
     assert not CreditNote.objects.exists()
 
 
-def test_a_payment_is_asked_about_again_when_somebody_else_paid_meanwhile(
+def test_a_payment_is_asked_about_again_after_another_one(
     console: Client, invoice: Invoice
 ) -> None:
+    """Somebody else paid meanwhile."""
     address = url(invoice, "record_payment")
     opened = console.get(address)
     pay(invoice, Decimal("178.82"))

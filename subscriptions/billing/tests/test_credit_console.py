@@ -51,8 +51,8 @@ def url(row: Any, page: str = "change") -> str:
 
 def post(client: Client, page: str, **fields: str) -> HttpResponse:
     """As after the second question."""
-    found: HttpResponse = confirm(client, page, {"again": "yes", **fields}, follow=True)
-    return found
+    answer: HttpResponse = confirm(client, page, {"again": "yes", **fields}, follow=True)
+    return answer
 
 
 def text(answer: Any) -> str:
@@ -120,7 +120,7 @@ def test_credit_is_listed_explained_and_paid_out(
     assert customer_credit.available(first.customer) == 0
 
 
-def test_credit_that_was_paid_out_and_is_owed_again_is_named_a_debt(
+def test_credit_paid_out_and_owed_again_is_named_a_debt(
     console: Client, invoices: tuple[Invoice, Invoice]
 ) -> None:
     """Seen: "has -₹500.00 of credit" above the form that pays it out."""
@@ -208,9 +208,9 @@ def moved() -> int:
 def test_no_page_takes_a_wrong_amount_method_or_reference(
     console: Client, invoices: tuple[Invoice, Invoice]
 ) -> None:
-    found = pages(invoices)
+    forms = pages(invoices)
     before = moved()
-    for page, body in found:
+    for page, body in forms:
         wrong: list[dict[str, str]] = [{"amount": amount} for amount in AMOUNTS]
         if "reference" in body:
             wrong += OTHERS
@@ -219,7 +219,7 @@ def test_no_page_takes_a_wrong_amount_method_or_reference(
             assert answer.status_code == 400, (page, change)
     assert moved() == before
     # control: each of these bodies is accepted as it stands
-    for page, body in found:
+    for page, body in forms:
         assert post(console, page, **body).status_code == 200, page
     assert moved() > before
 
@@ -272,8 +272,8 @@ def test_a_stale_page_records_nothing_but_its_own_payment_again(
     assert "open it again" in text(late)
     assert "was recorded before" in text(post(console, page, **mine))
     refund = {"amount": "5", "method": "UPI", "reference": "R 1", "reason": "x"}
-    gone = post(console, url(first, "refund"), **refund, seen=str(TOTAL))
-    assert gone.status_code == 409
+    late_refund = post(console, url(first, "refund"), **refund, seen=str(TOTAL))
+    assert late_refund.status_code == 409
     assert Payment.objects.count() == 1
     assert not CreditNote.objects.exists()
 
@@ -281,10 +281,10 @@ def test_a_stale_page_records_nothing_but_its_own_payment_again(
 def test_without_the_rights_no_page_moves_anything(
     console: Client, invoices: tuple[Invoice, Invoice]
 ) -> None:
-    found = pages(invoices)
+    forms = pages(invoices)
     before = moved()
     console.force_login(StaffUser.objects.create_user("guest", is_staff=True))
-    for page, body in found:
+    for page, body in forms:
         assert post(console, page, **body).status_code == 403, page
         assert console.get(page).status_code == 403, page
     assert moved() == before

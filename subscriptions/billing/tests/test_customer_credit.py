@@ -122,12 +122,12 @@ def test_a_months_payments_count_money_once(invoices: tuple[Invoice, Invoice]) -
     pay(first, TOTAL + 500, day=NEXT)
     use(second, "500.00")
     credit(first, Decimal("200.00"), day=NEXT)
-    kept(first, Decimal("100.00"))
+    keep(first, Decimal("100.00"))
     report = reports.month_report(first.partner_id or 0, "live", NEXT.replace(day=1))
     assert (report.payments, report.refunds) == (TOTAL + 500, Decimal(200))
 
 
-def kept(invoice: Invoice, amount: Decimal, *, key: str = "kept") -> refunds.Credited:
+def keep(invoice: Invoice, amount: Decimal, *, key: str = "kept") -> refunds.Credited:
     """A credit note whose money stays with us."""
     return refunds.refund(
         invoice_id=invoice.pk,
@@ -146,9 +146,9 @@ def test_staff_credit_stays_with_us_is_used_and_paid_out(
 ) -> None:
     first, second = invoices
     pay(first, TOTAL)
-    done = kept(first, Decimal("300.00"))
-    assert done.refund is not None
-    assert (done.refund.method, held(first)) == ("CUSTOMER_CREDIT", Decimal(300))
+    credited = keep(first, Decimal("300.00"))
+    assert credited.refund is not None
+    assert (credited.refund.method, held(first)) == ("CUSTOMER_CREDIT", Decimal(300))
     assert posting.balance_of("receivable") == TOTAL, "the second month's"
     use(second, "100.00")
     assert pay_out(first.customer, "150.00").amount == 150
@@ -166,8 +166,8 @@ def test_staff_credit_stays_with_us_is_used_and_paid_out(
 
 def test_an_unpaid_invoice_has_nothing_to_keep(invoices: tuple[Invoice, Invoice]) -> None:
     first, _ = invoices
-    done = kept(first, Decimal("300.00"))
-    assert done.refund is None
+    credited = keep(first, Decimal("300.00"))
+    assert credited.refund is None
     assert held(first) == 0
     first.refresh_from_db()
     assert first.total - first.credited == TOTAL - 300
@@ -218,13 +218,13 @@ def test_excess_that_was_used_cannot_be_given_back(invoices: tuple[Invoice, Invo
     first, second = invoices
     paid = pay(first, TOTAL + 500).payment
     use(second, "400.00")
-    back: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "payment_id": paid.pk, "method": "UPI", "reference": "x", "actor": SYSTEM,
         "now": noon(NEXT),
     }  # fmt: skip
     with pytest.raises(NothingToCredit, match=r"has 100\.00 rupees"):
-        customer_credit.return_excess(idem_key="b1", amount=Decimal(500), **back)
-    customer_credit.return_excess(idem_key="b2", amount=Decimal(100), **back)
+        customer_credit.return_excess(idem_key="b1", amount=Decimal(500), **arguments)
+    customer_credit.return_excess(idem_key="b2", amount=Decimal(100), **arguments)
     assert held(first) == 0
     assert_books_hold()
 
@@ -308,8 +308,8 @@ def test_any_order_of_steps_leaves_what_came_less_what_went(
                 if what == "pay":
                     expected += pay(first, amount, key=key, day=NEXT).payment.excess
                 elif what == "keep":
-                    back = kept(first, amount, key=key).refund
-                    expected += back.amount if back else 0
+                    refund = keep(first, amount, key=key).refund
+                    expected += refund.amount if refund else 0
                 elif what == "use":
                     use(second, amount, key=key)
                     expected -= amount
@@ -334,15 +334,15 @@ def test_credit_used_and_paid_out_at_once_is_spent_once() -> None:
             return use(second, "300.00", key=str(number))
         return pay_out(first.customer, "300.00", key=str(number))
 
-    results = at_once(6, call, errors=(NothingToCredit,))
-    done = [one for one in results if not isinstance(one, NothingToCredit)]
-    assert len(done) == 1
+    outcomes = at_once(6, call, errors=(NothingToCredit,))
+    spent = [outcome for outcome in outcomes if not isinstance(outcome, NothingToCredit)]
+    assert len(spent) == 1
     assert held(first) == 200
     assert_books_hold()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_control_without_looking_after_posting_only_the_database_stands_between(
+def test_control_without_the_second_look_a_commit_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Two that both saw 500 before either posted: without the second look one fails at commit."""

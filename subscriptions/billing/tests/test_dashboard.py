@@ -33,8 +33,8 @@ ALL = ("view_billingrun", "view_ledgerproof")
 
 
 def tones(now: dt.datetime) -> list[tuple[str, str]]:
-    found = shown(now, *ALL).values()
-    return [(one.value, one.tone) for one in found if isinstance(one, Tile)]
+    entries = shown(now, *ALL).values()
+    return [(entry.value, entry.tone) for entry in entries if isinstance(entry, Tile)]
 
 
 def test_everybody_sees_what_he_may() -> None:

@@ -110,10 +110,10 @@ def test_a_credit_note_has_its_own_document(invoice: Invoice) -> None:
     invoice.refresh_from_db()
     credit(invoice, invoice.total)
     note = CreditNote.objects.get()
-    made = credit_note_pdf(note)
-    assert credit_note_pdf(note) == made == pdf.render_credit_note(note.snapshot)
-    assert CreditNoteDocument.objects.get().sha256 == hashlib.sha256(made).hexdigest()
-    shown = text(made)
+    document = credit_note_pdf(note)
+    assert credit_note_pdf(note) == document == pdf.render_credit_note(note.snapshot)
+    assert CreditNoteDocument.objects.get().sha256 == hashlib.sha256(document).hexdigest()
+    shown = text(document)
     for field in ("CREDIT NOTE", note.number, f"Against invoice {invoice.number}", note.reason):
         assert field in shown
 
@@ -129,14 +129,14 @@ def test_a_credit_note_has_its_own_document(invoice: Invoice) -> None:
     ],
 )
 def test_the_database_keeps_a_document_as_it_is(invoice: Invoice, statement: str) -> None:
-    made = invoice_pdf(invoice)
+    document = invoice_pdf(invoice)
     with (
         pytest.raises(DatabaseError, match=r"append-only|denied|invoice_document_uniq"),
         transaction.atomic(),
         connection.cursor() as cursor,
     ):
         cursor.execute(statement)
-    assert invoice_pdf(invoice) == made
+    assert invoice_pdf(invoice) == document
 
 
 @pytest.mark.django_db(transaction=True)
@@ -145,22 +145,22 @@ def test_wanted_by_many_at_once_it_is_stored_once() -> None:
     load_reference_data()
     invoice = issued(make_partner())
     together = threading.Barrier(4)
-    got: list[bytes] = []
+    fetched: list[bytes] = []
 
-    def want() -> None:
+    def fetch() -> None:
         try:
             together.wait()
-            got.append(invoice_pdf(Invoice.objects.get(pk=invoice.pk)))
+            fetched.append(invoice_pdf(Invoice.objects.get(pk=invoice.pk)))
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=want) for _ in range(4)]
+    threads = [threading.Thread(target=fetch) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(got) == 4
-    assert set(got) == {bytes(InvoiceDocument.objects.get().pdf)}
+    assert len(fetched) == 4
+    assert set(fetched) == {bytes(InvoiceDocument.objects.get().pdf)}
 
 
 # -- over HTTP -----------------------------------------------------------------------------------

@@ -99,10 +99,13 @@ def test_an_issued_invoice_is_mailed_with_its_document(partner: Partner) -> None
     assert row.sent_at is not None
 
 
-def test_what_was_issued_keeps_its_address_and_the_next_invoice_has_the_new_one(
+def test_an_issued_invoice_keeps_its_address(
     partner: Partner,
 ) -> None:
-    """Also where the mail still waits: a document is sent to whom it was made out."""
+    """The next one has the new address.
+
+    Also where the mail still waits: a document is sent to whom it was made out.
+    """
     relayed(partner)
     first = Invoice.objects.get()
     before = first.customer.email
@@ -115,13 +118,13 @@ def test_what_was_issued_keeps_its_address_and_the_next_invoice_has_the_new_one(
     bill(START + dt.timedelta(days=31))
     outbox.relay(now=NOW)
     invoice_mails.send_due(now=NOW)
-    assert [one.to for one in mail.outbox] == [[before], ["new@example.com"]]
+    assert [message.to for message in mail.outbox] == [[before], ["new@example.com"]]
     second = Invoice.objects.order_by("id").last()
     assert second is not None
     assert second.snapshot["customer"]["email"] == "new@example.com"
-    told = OutboxEvent.objects.filter(type="invoice.issued").order_by("id").last()
-    assert told is not None
-    assert (told.payload["user_email"], told.payload["external_user_id"]) == (
+    event = OutboxEvent.objects.filter(type="invoice.issued").order_by("id").last()
+    assert event is not None
+    assert (event.payload["user_email"], event.payload["external_user_id"]) == (
         "new@example.com",
         None,
     )
@@ -191,7 +194,7 @@ def test_a_provider_gets_the_document(partner: Partner, provider: responses.Requ
     [attached] = sent["Attachments"]
     assert attached["Name"] == f"{invoice.number}.pdf"
     assert base64.b64decode(attached["Content"]) == invoice_pdf(invoice)
-    headers = {one["Name"]: one["Value"] for one in sent["Headers"]}
+    headers = {header["Name"]: header["Value"] for header in sent["Headers"]}
     assert headers["Message-ID"] == f"<{invoice.public_id}@quantleap.example>"
 
 
@@ -280,14 +283,14 @@ def test_control_without_the_claim_they_would_send_it_often(
 
 def claimed_by_four() -> list[int]:
     """What four processes' worth of senders took, until each found nothing."""
-    found: list[int] = []
+    claimed: list[int] = []
     together = threading.Barrier(4)
 
     def take() -> None:
         try:
             together.wait()
             for _ in range(6):
-                found.extend(one.id for one in invoice_mails.QUEUE.claim(now=NOW, limit=5))
+                claimed.extend(row.id for row in invoice_mails.QUEUE.claim(now=NOW, limit=5))
         finally:
             connection.close()
 
@@ -296,7 +299,7 @@ def claimed_by_four() -> list[int]:
         thread.start()
     for thread in threads:
         thread.join()
-    return found
+    return claimed
 
 
 # -- in the console, and on it -------------------------------------------------------------------

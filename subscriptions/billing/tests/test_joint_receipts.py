@@ -35,7 +35,7 @@ def text(answer: Any) -> str:
 
 
 def page_for(*invoices: Invoice) -> str:
-    return f"{PAGE}?invoices={','.join(one.number for one in invoices)}"
+    return f"{PAGE}?invoices={','.join(invoice.number for invoice in invoices)}"
 
 
 def parts(**amounts: str) -> dict[str, str]:
@@ -44,7 +44,7 @@ def parts(**amounts: str) -> dict[str, str]:
 
 
 def whole(*invoices: Invoice) -> dict[str, str]:
-    return {f"invoice_{one.pk}": str(TOTAL) for one in invoices}
+    return {f"invoice_{invoice.pk}": str(TOTAL) for invoice in invoices}
 
 
 @pytest.fixture
@@ -73,14 +73,14 @@ def test_one_utr_for_three_customers_is_one_act(console: Client, three: list[Inv
     """There was a service for it and no page: staff recorded one of the three, or three UTRs."""
     listed = text(console.get(reverse("admin:billing_receipt_changelist")))
     assert PAGE in listed
-    typed = "\n".join(one.number.lower() for one in reversed(three))
+    typed = "\n".join(invoice.number.lower() for invoice in reversed(three))
     chosen = console.post(PAGE, {"confirm": "yes", "invoices": typed})
     assert chosen.status_code == 302
     asked = text(console.get(chosen["Location"]))
     assert "3 invoices of 3 customers of zebu (live): ₹3,536.46 are owed." in asked
-    for one in three:
-        assert f"For {one.number}, {one.customer}" in asked
-        assert f'name="invoice_{one.pk}" value="1178.82"' in asked
+    for invoice in three:
+        assert f"For {invoice.number}, {invoice.customer}" in asked
+        assert f'name="invoice_{invoice.pk}" value="1178.82"' in asked
     payer = three[0].customer
     body = {**MONEY, **whole(*three), "amount": "4000.00", "payer": payer.email.upper()}
     once = confirm(console, chosen["Location"], body)
@@ -93,12 +93,14 @@ def test_one_utr_for_three_customers_is_one_act(console: Client, three: list[Inv
     assert figures[f"Credit of {payer}"] == "₹463.54"
     assert not Receipt.objects.exists()
     done = confirm(console, chosen["Location"], {**body, "again": "yes"}, follow=True)
-    made = Receipt.objects.get()
-    said = f"₹4,000.00 are recorded as {made}, for 3 invoices. ₹463.54 are the credit of {payer}."
+    receipt = Receipt.objects.get()
+    said = (
+        f"₹4,000.00 are recorded as {receipt}, for 3 invoices. ₹463.54 are the credit of {payer}."
+    )
     assert said in text(done)
-    assert [one.status for one in Invoice.objects.all()] == ["PAID"] * 3
+    assert [invoice.status for invoice in Invoice.objects.all()] == ["PAID"] * 3
     assert customer_credit.available(payer) == Decimal("463.54")
-    assert made.customer == payer
+    assert receipt.customer == payer
     entry = AuditEntry.objects.get(action="receipt.recorded")
     assert (entry.actor_id, len(entry.data["invoices"])) == ("staff", 3)
     with connection.cursor() as cursor:
@@ -120,8 +122,8 @@ def test_somebody_who_is_no_customer_pays_by_name(console: Client, three: list[I
     assert figures["Left"] == "₹0.00"
     assert f"{third.number}, {third.customer}" not in figures
     confirm(console, page_for(*three), {**body, "again": "yes"})
-    made = Receipt.objects.get()
-    assert (made.customer, made.payer_name, made.note) == (
+    receipt = Receipt.objects.get()
+    assert (receipt.customer, receipt.payer_name, receipt.note) == (
         None, "Zebu Securities Ltd", "advice of 31 Jan",
     )  # fmt: skip
     paid = list(Invoice.objects.order_by("id").values_list("status", "paid"))
@@ -214,10 +216,10 @@ def test_the_same_utr_once_more_is_refused_by_its_receipt(
     console: Client, three: list[Invoice]
 ) -> None:
     first, second, third = three
-    made = receive({first: TOTAL}, reference="UTR-6123")
+    receipt = receive({first: TOTAL}, reference="UTR-6123")
     body = {**MONEY, **whole(second, third), "amount": "2357.64", "payer_name": "A father"}
     answer = confirm(console, page_for(second, third), {**body, "again": "yes"})
-    assert f"is receipt {made}: ₹1,178.82 received" in errors_of(answer)["reference"]
+    assert f"is receipt {receipt}: ₹1,178.82 received" in errors_of(answer)["reference"]
     assert Receipt.objects.count() == 1
 
 
@@ -265,13 +267,13 @@ def test_the_payer_is_a_customer_of_the_same_partner(console: Client, three: lis
 def test_a_joint_receipt_is_reversed_as_a_whole(console: Client, three: list[Invoice]) -> None:
     body = {**MONEY, **whole(*three), "amount": "3536.46", "payer_name": "A father", "again": "yes"}
     confirm(console, page_for(*three), body)
-    made = Receipt.objects.get()
-    page = reverse("admin:billing_receipt_reverse", args=[made.pk])
+    receipt = Receipt.objects.get()
+    page = reverse("admin:billing_receipt_reverse", args=[receipt.pk])
     asked = text(console.get(page))
-    for one in three:
-        assert f"{one.number} is owed again by ₹1,178.82." in asked
-    bounce(made, START)
-    assert [one.status for one in Invoice.objects.all()] == ["DUE"] * 3
+    for invoice in three:
+        assert f"{invoice.number} is owed again by ₹1,178.82." in asked
+    bounce(receipt, START)
+    assert [invoice.status for invoice in Invoice.objects.all()] == ["DUE"] * 3
 
 
 def test_who_may_not_record_payments_finds_no_page(console: Client, three: list[Invoice]) -> None:

@@ -29,8 +29,8 @@ ROUNDS = int(os.environ.get("QUANTLEAP_BILLING_KILL_ROUNDS", "1"))
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("billing") / "cluster", chunk=CHUNK) as made:
-        yield made
+    with Cluster(tmp_path_factory.mktemp("billing") / "cluster", chunk=CHUNK) as running:
+        yield running
 
 
 @pytest.fixture
@@ -52,9 +52,10 @@ def test_runs_killed_at_every_statement(
     _clean(verdict, 40, record_property, f"of billing at every statement, seed {seed}")
 
 
-def test_recognition_maturity_and_proof_killed_at_every_statement(
+def test_a_morning_killed_at_every_statement(
     cluster: Cluster, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
+    """Recognition, maturity and the proof."""
     verdict = play_morning(cluster, seed=seed, postgres=False)
     _clean(verdict, 60, record_property, f"of the morning after billing, seed {seed}")
 
@@ -67,7 +68,7 @@ def test_a_receipt_and_its_reversal_killed_at_their_statements(
 
 
 @pytest.mark.parametrize(
-    ("broken", "place_of", "before", "found"),
+    ("broken", "place_of", "before", "expected"),
     [
         ("numbers_apart", "INVOICES", False, "numbers are not 1 to n"),
         ("advance_apart", "INVOICES", False, "invoice is missing"),
@@ -75,10 +76,10 @@ def test_a_receipt_and_its_reversal_killed_at_their_statements(
     ],
 )
 def test_control_what_commits_apart_is_found(
-    cluster: Cluster, broken: str, place_of: str, before: bool, found: str
+    cluster: Cluster, broken: str, place_of: str, before: bool, expected: str
 ) -> None:
     problems = break_and_kill(cluster, broken=broken, place_of=place_of, before=before)
-    assert [one for one in problems if one.startswith(found)], problems
+    assert [problem for problem in problems if problem.startswith(expected)], problems
 
 
 def _clean(verdict: Verdict, least: int, record: Callable[[str, object], None], what: str) -> None:

@@ -67,24 +67,23 @@ def words_of(document: bytes) -> str:
 
 
 def findings() -> set[str]:
-    return {one["what"] for one in checks.check_ledger(now=noon(LATE)).findings}
+    return {finding["what"] for finding in checks.check_ledger(now=noon(LATE)).findings}
 
 
 @pytest.mark.parametrize("state", [HOME, AWAY])
-def test_an_invoice_of_10_apr_2025_credited_on_5_dec_2026_reduced_output_tax(
-    partner: Partner, state: str
-) -> None:
+def test_a_late_credit_note_reduced_output_tax(partner: Partner, state: str) -> None:
+    """Seen with an invoice of 10 Apr 2025, credited on 5 Dec 2026."""
     invoice = paid_invoice(partner, state)
-    done = credit(invoice, TOTAL, day=LATE)
-    note = done.note
+    credited = credit(invoice, TOTAL, day=LATE)
+    note = credited.note
     assert (note.issued_on, note.total, note.taxable) == (LATE, TOTAL, FEE)
     assert (note.cgst, note.sgst, note.igst, note.tax_kept) == (ZERO, ZERO, ZERO, TAX)
     moved = booked(note)
     assert not set(moved) & set(TAXES)
     assert moved[chart_of_accounts.TAX_KEPT] == TAX
     # the customer gets all of it back, and the partner's share goes with it as ever
-    assert done.refund is not None
-    assert done.refund.amount == TOTAL
+    assert credited.refund is not None
+    assert credited.refund.amount == TOTAL
     invoice.refresh_from_db()
     assert (invoice.status, invoice.credited, invoice.credited_taxable) == ("CREDITED", TOTAL, FEE)
     assert findings() == set()

@@ -125,10 +125,10 @@ def billed(db: None) -> None:
     bill(START)
 
 
-def found() -> set[str]:
+def proof_findings() -> set[str]:
     report = checks.check_ledger(now=noon(START))
     assert report.ok == (not report.findings)
-    return {one["what"] for one in report.findings}
+    return {finding["what"] for finding in report.findings}
 
 
 @contextmanager
@@ -163,9 +163,9 @@ def test_the_books_hold_after_a_run(billed: None) -> None:
 def test_harm_is_found(billed: None, harm: str, what: str) -> None:
     with _undone():
         connection.cursor().execute(harm)
-        findings = found()
-    assert [one for one in findings if one.startswith(what)]
-    assert found() == set()
+        findings = proof_findings()
+    assert [finding for finding in findings if finding.startswith(what)]
+    assert proof_findings() == set()
 
 
 def test_a_posting_without_its_invoice_is_found(billed: None) -> None:
@@ -173,14 +173,18 @@ def test_a_posting_without_its_invoice_is_found(billed: None) -> None:
         invoice = Invoice.objects.latest("id")
         code = f"receivable:{invoice.customer.public_id}"
         post("x", posting.debit(code, HUNDRED), posting.credit("deferred_revenue", HUNDRED))
-        findings = found()
+        findings = proof_findings()
     assert len(findings) == 2
 
 
 def test_a_paid_subscription_that_nobody_bills_is_found(billed: None) -> None:
-    made = follow(make_template(), make_partner(), [START])
-    BillingSegment.objects.filter(subscription__in=made).delete()
-    assert [one for one in found() if one.startswith("paid live subscription without a segment")]
+    subscriptions = follow(make_template(), make_partner(), [START])
+    BillingSegment.objects.filter(subscription__in=subscriptions).delete()
+    assert [
+        finding
+        for finding in proof_findings()
+        if finding.startswith("paid live subscription without a segment")
+    ]
 
 
 @pytest.mark.django_db

@@ -115,7 +115,7 @@ def walk(seed: int, steps: int) -> None:
     """
     chance = random.Random(seed)
     machine, parts = Portfolio(), Portfolio.setup_state()
-    often = [one for one in parts.rules if one.function.__name__ in OFTEN]
+    often = [rule for rule in parts.rules if rule.function.__name__ in OFTEN]
     try:
         machine.house()
         for _ in range(steps):
@@ -154,10 +154,10 @@ def more_is_clawed_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """A paisa, as from rounding up what follows from rounding down."""
     real = proration.take_back
 
-    def up(held: Sequence[Decimal], amount: Decimal) -> tuple[Decimal, ...]:
+    def one_paisa_more(held: Sequence[Decimal], amount: Decimal) -> tuple[Decimal, ...]:
         return real(held, min(sum(held, Decimal(0)), amount + PAISA))
 
-    monkeypatch.setattr(proration, "take_back", up)
+    monkeypatch.setattr(proration, "take_back", one_paisa_more)
 
 
 def payments_are_posted_from_the_wrong_side(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,9 @@ def payments_are_posted_from_the_wrong_side(monkeypatch: pytest.MonkeyPatch) -> 
 
     def post(**given: Any) -> posting.Posted:
         if given["kind"] == "payment":
-            given["postings"] = [Posting(one.account, -one.amount) for one in given["postings"]]
+            given["postings"] = [
+                Posting(entry.account, -entry.amount) for entry in given["postings"]
+            ]
         return real(**given)
 
     monkeypatch.setattr(posting, "post", post)

@@ -120,7 +120,7 @@ def test_a_months_commission_is_traced_down_to_the_entries(
         assert entries["revshare_expense"] == Decimal(str(row["amount"]))
         assert sum(entries.values()) == 0
         held = LedgerEntry.objects.filter(transaction__idem_key=row["transaction"])
-        assert entries == {one.account.code: one.amount for one in held}
+        assert entries == {entry.account.code: entry.amount for entry in held}
         booked += entries["partner_payable_pending:zebu"]
     assert booked == -exact == posting.balance("partner_payable_pending:zebu")
 
@@ -133,11 +133,11 @@ def test_a_month_without_anything(tenant: Tenant) -> None:
 
 
 def test_subscribers_are_counted_as_of_the_months_end(tenant: Tenant, template: Template) -> None:
-    (one,) = follow(template, tenant.partner, [START])
+    (subscription,) = follow(template, tenant.partner, [START])
     follow(template, tenant.partner, [dt.date(2026, 2, 10)])
     adjust_subscriber_count(template_id=template.pk, delta=2)
     services.cancel(
-        subscription_id=one.pk, actor=SYSTEM, reason="USER", now=noon(dt.date(2026, 2, 20))
+        subscription_id=subscription.pk, actor=SYSTEM, reason="USER", now=noon(dt.date(2026, 2, 20))
     )
     counted = [
         get(tenant.client, f"/partner/revenue?month={month}")["subscribers"]
@@ -176,12 +176,12 @@ def test_anothers_commission_is_no_cursor(
     for invoice in Invoice.objects.all():
         pay(invoice, TOTAL)
     (own, foreign) = (
-        Commission.objects.get(partner_id=one.partner.pk).public_id for one in (tenant, others)
+        Commission.objects.get(partner_id=owner.partner.pk).public_id for owner in (tenant, others)
     )
     assert get(tenant.client, f"/partner/commissions?cursor={own}")["commissions"] == []
     answers = [
-        tenant.client.get(f"/partner/commissions?cursor={one}", headers={"X-Request-Id": "same"})
-        for one in (foreign, "com_unknown", mine.public_id)
+        tenant.client.get(f"/partner/commissions?cursor={cursor}", headers={"X-Request-Id": "same"})
+        for cursor in (foreign, "com_unknown", mine.public_id)
     ]
     assert {answer.status_code for answer in answers} == {400}
     assert len({answer.content for answer in answers}) == 1

@@ -98,9 +98,8 @@ def test_a_refund_is_asked_for_twice(console: Client, invoice: Invoice) -> None:
     assert "₹678.82; ₹1,178.82 is more" in refused.content.decode()
 
 
-def test_a_full_refund_whose_first_answer_was_lost_was_called_too_much(
-    console: Client, invoice: Invoice
-) -> None:
+def test_a_repeated_full_refund_was_called_too_much(console: Client, invoice: Invoice) -> None:
+    """Seen where the first answer was lost."""
     pay(invoice, invoice.total)
     page = url(invoice, "refund")
     body = money(reason="Cancelled", again="yes")
@@ -148,8 +147,8 @@ def test_everything_is_to_look_at_only(console: Client, invoice: Invoice) -> Non
         assert console.post(url(row), {"amount": "1"}).status_code == 403, model
         assert console.get(reverse(f"{name}_add")).status_code == 403, model
         assert console.post(url(row, "delete")).status_code == 403, model
-    found = console.get(url(LedgerProof.objects.get())).content.decode()
-    assert "Every check passed" in found
+    proof = console.get(url(LedgerProof.objects.get())).content.decode()
+    assert "Every check passed" in proof
     assert (
         "revshare_expense"
         in console.get(
@@ -180,9 +179,9 @@ def test_lists_take_as_many_queries_for_many(console: Client, invoice: Invoice, 
     path = reverse(f"admin:billing_{model._meta.model_name}_changelist")
 
     def fill() -> None:
-        for one in Invoice.objects.filter(status="DUE"):
-            pay(one, one.total)
-            credit(one, Decimal("100.00"))
+        for unpaid in Invoice.objects.filter(status="DUE"):
+            pay(unpaid, unpaid.total)
+            credit(unpaid, Decimal("100.00"))
 
     def count() -> int:
         with CaptureQueriesContext(connection) as seen:

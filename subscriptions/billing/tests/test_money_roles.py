@@ -63,9 +63,9 @@ def books(db: None) -> None:
 def somebody(*rights: str) -> Client:
     """Staff with these rights on the tables of money."""
     person = StaffUser.objects.create_user(f"staff{StaffUser.objects.count()}", is_staff=True)
-    found = Permission.objects.filter(content_type__app_label="billing", codename__in=rights)
-    assert found.count() == len(set(rights)), "no such right"
-    person.user_permissions.set(found)
+    permissions = Permission.objects.filter(content_type__app_label="billing", codename__in=rights)
+    assert permissions.count() == len(set(rights)), "no such right"
+    person.user_permissions.set(permissions)
     client = Client()
     client.force_login(person)
     return client

@@ -60,8 +60,10 @@ def test_numbers_as_written() -> None:
 
 @given(first=st.integers(1, 10**8 - 1), second=st.integers(1, 10**8 - 1))
 def test_numbers_sort_as_they_count(first: int, second: int) -> None:
-    one, two = (document_number(INVOICE, "2026-27", seq) for seq in (first, second))
-    assert (one < two) == (first < second)
+    first_number, second_number = (
+        document_number(INVOICE, "2026-27", seq) for seq in (first, second)
+    )
+    assert (first_number < second_number) == (first < second)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +91,8 @@ UNITS = {number_in_words(number): number for number in range(100)}
 def _read(words: str) -> int:
     """Words back to a number, from the largest group down."""
     for name in ("Crore", "Lakh", "Thousand", "Hundred"):
-        before, found, after = words.rpartition(f" {name}")
-        if found:
+        before, separator, after = words.rpartition(f" {name}")
+        if separator:
             return _read(before) * SIZES[name] + (_read(after.strip()) if after else 0)
     return UNITS[words]
 

@@ -45,8 +45,8 @@ def payments() -> list[Payment]:
     load_reference_data()
     follow(make_template(), make_partner(), [START, START])
     bill(NEXT)
-    for number, one in enumerate(Invoice.objects.order_by("customer_id", "id")):
-        pay(one, one.total, key=f"k{number}", day=NEXT)
+    for number, invoice in enumerate(Invoice.objects.order_by("customer_id", "id")):
+        pay(invoice, invoice.total, key=f"k{number}", day=NEXT)
     pay(Invoice.objects.earliest("id"), Decimal("1178.82"), key="again", day=NEXT)
     return list(Payment.objects.order_by("id"))
 
@@ -64,19 +64,19 @@ def migrated(owner: psycopg.Connection, typed: dict[str, str]) -> list[tuple[Any
 def test_conflicts_of_old_references_are_kept_and_marked(
     owner: psycopg.Connection, payments: list[Payment]
 ) -> None:
-    first, second, third, fourth, again = (one.public_id for one in payments)
-    found = migrated(
+    first, second, third, fourth, again = (payment.public_id for payment in payments)
+    records = migrated(
         owner,
         # one transfer for two invoices of one customer; the same spelled otherwise for another
         # customer, and once more for the first invoice; a reference that says nothing
         {first: "UTR6123", second: " UTR6123 ", third: "utr 6123", fourth: "--", again: "UTR6123"},
     )
-    rows = {row[0]: row[1:] for row in found}
+    rows = {row[0]: row[1:] for row in records}
     assert len(rows) == 5
     total = payments[0].amount
     assert rows[first] == rows[second], "one movement of money"
     assert rows[first][1:] == ("UTR6123", 1, False, total * 2)
-    assert sorted(rows[one][1:] for one in (third, again)) == [
+    assert sorted(rows[public_id][1:] for public_id in (third, again)) == [
         ("UTR6123", 2, True, total), ("UTR6123", 3, True, total),
     ]  # fmt: skip
     assert rows[fourth][1:] == (f"PAYMENT{payments[3].pk}", 1, False, total)
@@ -88,9 +88,9 @@ def test_conflicts_of_old_references_are_kept_and_marked(
 def test_without_conflicts_each_has_its_own_and_the_books_hold(
     owner: psycopg.Connection, payments: list[Payment]
 ) -> None:
-    found = migrated(owner, {})
-    assert len({row[1] for row in found}) == len(payments)
-    assert not any(row[4] for row in found)
+    records = migrated(owner, {})
+    assert len({row[1] for row in records}) == len(payments)
+    assert not any(row[4] for row in records)
     for what, question in checks._QUESTIONS:
         assert owner.execute(question.replace("%%", "%").encode()).fetchall() == [], what
 

@@ -50,9 +50,9 @@ def assert_books_hold() -> None:
 
 def test_one_key_pays_once() -> None:
     (invoice,) = _invoices()
-    done = at_once(8, lambda _number: pay(invoice, TOTAL))
-    assert [one.created for one in done].count(True) == 1
-    assert len({one.payment.pk for one in done}) == 1
+    outcomes = at_once(8, lambda _number: pay(invoice, TOTAL))
+    assert [outcome.created for outcome in outcomes].count(True) == 1
+    assert len({outcome.payment.pk for outcome in outcomes}) == 1
     assert Payment.objects.count() == Commission.objects.count() == 1
     assert OutboxEvent.objects.filter(type="invoice.paid").count() == 1
     assert_books_hold()
@@ -70,7 +70,7 @@ def test_two_keys_pay_too_much_and_nothing_is_lost() -> None:
     assert_books_hold()
 
 
-def test_control_without_the_lock_only_the_database_stands_between(
+def test_control_without_the_lock_the_database_refuses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same calls on a row that nobody locked: the sums of one would overwrite the other's."""
@@ -78,19 +78,19 @@ def test_control_without_the_lock_only_the_database_stands_between(
     read = Barrier(2)
 
     def unlocked(invoice_id: int) -> Invoice:
-        found = Invoice.objects.select_related("customer", "subscription__template").get(
+        row = Invoice.objects.select_related("customer", "subscription__template").get(
             pk=invoice_id
         )
         read.wait(timeout=30)
-        return found
+        return row
 
     monkeypatch.setattr(payments, "lock_invoice", unlocked)
-    results = at_once(
+    outcomes = at_once(
         2,
         lambda number: pay(invoice, Decimal("500.00"), key=f"k{number}"),
         errors=(IntegrityError,),
     )
-    (refused,) = (one for one in results if isinstance(one, IntegrityError))
+    (refused,) = (outcome for outcome in outcomes if isinstance(outcome, IntegrityError))
     assert "500.00 are paid and 0.00 reversed, its payments say 1000.00" in str(refused)
     invoice.refresh_from_db()
     assert Payment.objects.aggregate(sum=Sum("applied"))["sum"] == invoice.paid == 500
@@ -129,7 +129,8 @@ def test_refunds_at_once_never_give_back_more_than_was_paid() -> None:
     assert_books_hold()
 
 
-def test_maturing_refunding_and_paying_at_once_leave_the_books_whole() -> None:
+def test_maturing_refunding_and_paying_at_once_adds_up() -> None:
+    """The books stay whole."""
     invoices = _invoices(4)
     for invoice in invoices:
         pay(invoice, Decimal("800.00"))

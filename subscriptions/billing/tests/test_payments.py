@@ -84,22 +84,22 @@ def assert_books_hold() -> None:
 
 
 def earned(invoice: Invoice) -> Decimal:
-    found = Commission.objects.filter(invoice=invoice).exclude(kind="MATURITY")
-    total: Decimal | None = found.aggregate(sum=Sum("amount"))["sum"]
+    commissions = Commission.objects.filter(invoice=invoice).exclude(kind="MATURITY")
+    total: Decimal | None = commissions.aggregate(sum=Sum("amount"))["sum"]
     return total or Decimal(0)
 
 
 # -- payments ------------------------------------------------------------------------------------
 def test_a_payment_settles_and_earns(invoice: Invoice) -> None:
-    done = pay(invoice, TOTAL)
+    recorded = pay(invoice, TOTAL)
     invoice.refresh_from_db()
-    assert done.created
+    assert recorded.created
     assert (invoice.status, invoice.paid) == ("PAID", TOTAL)
     row = Commission.objects.get()
     assert (row.kind, row.role, row.base, row.bps, row.amount) == (
         "ACCRUAL", "DISTRIBUTOR", rupees("999.00"), 3000, rupees("299.70"),
     )  # fmt: skip
-    assert row.payment == done.payment
+    assert row.payment == recorded.payment
     assert row.matures_on == START + dt.timedelta(days=30)
     sides = dict(row.transaction.entries.values_list("account__code", "amount"))
     assert sides == {
@@ -108,17 +108,18 @@ def test_a_payment_settles_and_earns(invoice: Invoice) -> None:
     }
     assert books()["receivable"] == 0
     assert books()["clearing"] == TOTAL
-    told = dict(OutboxEvent.objects.values_list("type", "payload"))
-    assert told["invoice.paid"]["status"] == "PAID"
-    assert told["commission.accrued"]["amount"] == 299.7
-    assert told["commission.accrued"]["payment_id"] == done.payment.public_id
+    payloads = dict(OutboxEvent.objects.values_list("type", "payload"))
+    assert payloads["invoice.paid"]["status"] == "PAID"
+    assert payloads["commission.accrued"]["amount"] == 299.7
+    assert payloads["commission.accrued"]["payment_id"] == recorded.payment.public_id
     assert AuditEntry.objects.filter(action="payment.recorded").count() == 1
     assert_books_hold()
 
 
-def test_the_same_key_records_once_and_another_payment_under_it_is_refused(
+def test_the_same_key_records_a_payment_once(
     invoice: Invoice,
 ) -> None:
+    """Another payment under it is refused."""
     first = pay(invoice, TOTAL, key="utr-1")
     again = pay(invoice, TOTAL, key="utr-1")
     assert (again.payment, again.created) == (first.payment, False)
@@ -148,18 +149,18 @@ def test_too_much_is_the_customers_credit_and_can_go_back(invoice: Invoice) -> N
     second = pay(invoice, TOTAL, key="again").payment
     assert (second.applied, second.excess) == (ZERO, TOTAL)
     assert earned(invoice) == rupees("299.70")
-    back: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "payment_id": paid.pk,
         "method": "UPI",
         "reference": "back",
         "actor": STAFF,
         "now": noon(START),
     }
-    customer_credit.return_excess(idem_key="b1", amount=rupees("300"), **back)
-    customer_credit.return_excess(idem_key="b1", amount=rupees("300"), **back)
+    customer_credit.return_excess(idem_key="b1", amount=rupees("300"), **arguments)
+    customer_credit.return_excess(idem_key="b1", amount=rupees("300"), **arguments)
     with pytest.raises(NothingToCredit):
-        customer_credit.return_excess(idem_key="b2", amount=rupees("21.19"), **back)
-    customer_credit.return_excess(idem_key="b3", amount=rupees("21.18"), **back)
+        customer_credit.return_excess(idem_key="b2", amount=rupees("21.19"), **arguments)
+    customer_credit.return_excess(idem_key="b3", amount=rupees("21.18"), **arguments)
     assert books()["credit"] == -TOTAL
     assert Refund.objects.count() == 2
     assert_books_hold()
@@ -219,16 +220,16 @@ def test_a_full_refund_leaves_nothing(
     if recognised_through is not None:
         through = START + dt.timedelta(days=recognised_through)
         revenue_recognition.recognise(through, now=noon(day))
-    done = credit(invoice, TOTAL, day=day)
+    credited = credit(invoice, TOTAL, day=day)
     invoice.refresh_from_db()
     assert (invoice.status, invoice.refunded, invoice.credited) == ("CREDITED", TOTAL, TOTAL)
     assert (invoice.credited_taxable, invoice.recognised) == (rupees("999"), ZERO)
-    assert done.refund is not None
-    assert done.refund.amount == TOTAL
+    assert credited.refund is not None
+    assert credited.refund.amount == TOTAL
     assert earned(invoice) == 0
     assert set(books().values()) == {Decimal(0)}
-    told = OutboxEvent.objects.get(type="commission.clawed_back").payload
-    assert (told["amount"], told["credit_note"]) == (-299.7, done.note.number)
+    payload = OutboxEvent.objects.get(type="commission.clawed_back").payload
+    assert (payload["amount"], payload["credit_note"]) == (-299.7, credited.note.number)
     assert_books_hold()
 
 
@@ -269,13 +270,13 @@ def test_a_credit_of_an_unpaid_invoice_gives_no_money_back(invoice: Invoice) -> 
     assert_books_hold()
 
 
-def test_a_credit_of_a_partly_paid_invoice_gives_back_what_is_too_much(invoice: Invoice) -> None:
+def test_crediting_a_partly_paid_invoice_returns_the_excess(invoice: Invoice) -> None:
     pay(invoice, rupees("500.00"))
     credit(invoice, rupees("600.00"), key="c1")
     assert not Refund.objects.exists()
-    done = credit(invoice, rupees("578.82"), key="c2")
-    assert done.refund is not None
-    assert done.refund.amount == rupees("500.00")
+    credited = credit(invoice, rupees("578.82"), key="c2")
+    assert credited.refund is not None
+    assert credited.refund.amount == rupees("500.00")
     invoice.refresh_from_db()
     assert (invoice.status, invoice.paid, invoice.refunded) == (
         "CREDITED",
@@ -288,7 +289,8 @@ def test_a_credit_of_a_partly_paid_invoice_gives_back_what_is_too_much(invoice: 
 
 
 # -- maturity ------------------------------------------------------------------------------------
-def test_commission_matures_after_the_window_less_what_was_taken_back(invoice: Invoice) -> None:
+def test_commission_matures_after_the_window(invoice: Invoice) -> None:
+    """Less what was taken back."""
     pay(invoice, TOTAL)
     credit(invoice, rupees("500.00"), key="c1")
     with pytest.raises(FutureDate):
@@ -296,8 +298,8 @@ def test_commission_matures_after_the_window_less_what_was_taken_back(invoice: I
     day = START + dt.timedelta(days=29)
     assert commission_maturity.mature(day, now=noon(day)).accruals == 0
     day += dt.timedelta(days=1)
-    done = commission_maturity.mature(day, now=noon(day))
-    assert (done.accruals, done.amount) == (1, rupees("172.57"))
+    matured = commission_maturity.mature(day, now=noon(day))
+    assert (matured.accruals, matured.amount) == (1, rupees("172.57"))
     assert commission_maturity.mature(day, now=noon(day)).accruals == 0
     assert (books()["pending"], books()["payable"]) == (ZERO, rupees("-172.57"))
     credit(invoice, rupees("678.82"), key="c2", day=day)

@@ -101,16 +101,16 @@ def test_same_snapshot_same_bytes() -> None:
 
 
 def test_creation_date_is_the_date_of_issue() -> None:
-    found = PdfReader(io.BytesIO(pdf.render_invoice(invoice_snapshot()))).metadata
-    assert found is not None
-    assert {str(found[name]) for name in ("/CreationDate", "/ModDate")} == {"D:20261105000000Z"}
-    assert found.title == "Tax invoice QL26-00000123"
+    metadata = PdfReader(io.BytesIO(pdf.render_invoice(invoice_snapshot()))).metadata
+    assert metadata is not None
+    assert {str(metadata[name]) for name in ("/CreationDate", "/ModDate")} == {"D:20261105000000Z"}
+    assert metadata.title == "Tax invoice QL26-00000123"
 
 
 def test_every_font_is_embedded() -> None:
     names = font_names(pdf.render_invoice(invoice_snapshot()))
     assert names
-    assert all("Libertinus" in one for one in names)
+    assert all("Libertinus" in name for name in names)
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_no_text_stops_a_document(name: str, line: str) -> None:
     snapshot = invoice_snapshot()
     snapshot["customer"]["name"] = name
     snapshot["lines"][0]["description"] = line
-    made = pdf.render_invoice(snapshot)
-    assert made == pdf.render_invoice(snapshot)
-    assert "QL26-00000123" in text(made)
+    document = pdf.render_invoice(snapshot)
+    assert document == pdf.render_invoice(snapshot)
+    assert "QL26-00000123" in text(document)
 
 
 def typeset(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
@@ -195,10 +195,10 @@ def test_a_name_in_a_script_of_india_is_set_in_its_font(
     tries = typeset(monkeypatch)
     snapshot = invoice_snapshot()
     snapshot["customer"]["name"] = name
-    made = pdf.render_invoice(snapshot)
+    document = pdf.render_invoice(snapshot)
     assert tries == [True], "PDF/A at once: every character has a glyph"
-    assert any(f"Lohit-{script}" in one for one in font_names(made))
-    assert made == pdf.render_invoice(snapshot)
+    assert any(f"Lohit-{script}" in font for font in font_names(document))
+    assert document == pdf.render_invoice(snapshot)
 
 
 def test_a_long_word_breaks_and_is_copied_as_it_is() -> None:
@@ -213,8 +213,8 @@ def test_a_long_word_breaks_and_is_copied_as_it_is() -> None:
     assert max(len(line) for line in shown.splitlines() if line.startswith("WW")) < 40
 
 
-def test_a_snapshot_from_before_channels_and_payment_details_is_set_as_then() -> None:
-    """And a direct customer came through nobody."""
+def test_an_older_snapshot_is_set_as_it_was_then() -> None:
+    """One from before channels and payment details. And a direct customer came through nobody."""
     old = invoice_snapshot()
     del old["channel"]
     del old["supplier"]["payment_details"]
@@ -240,7 +240,8 @@ def test_registered_recipient_with_address() -> None:
     assert "GSTIN: 29AAACQ4821D1ZK" in shown
 
 
-def test_two_pages_repeat_the_head_of_the_table_and_end_with_one_total() -> None:
+def test_a_second_page_repeats_the_head_of_the_table() -> None:
+    """One total stands at the end."""
     first, second = pages(pdf.render_invoice(invoice_snapshot(lines=22)))
     assert "No. Description HSN/SAC" in first
     assert "No. Description HSN/SAC" in second
@@ -279,7 +280,7 @@ def test_amounts_are_grouped_as_in_india(rupees: str, shown: str) -> None:
 def test_texts() -> None:
     assert plain("A\u202eB\n\tC\u200b D\x00") == "AB C D"
     assert lines_of("one\n \n two ") == ["one", "two"]
-    assert [rate(Decimal(one)) for one in ("9.000", "2.5", "18", "0", "10.00")] == [
+    assert [rate(Decimal(percent)) for percent in ("9.000", "2.5", "18", "0", "10.00")] == [
         "9 %",
         "2.5 %",
         "18 %",

@@ -47,7 +47,7 @@ def partner() -> Partner:
 @pytest.mark.parametrize("late", [False, True])
 def test_day_31_drift_kill_bill_127(late: bool, template: Template, partner: Partner) -> None:
     """A month added to the last end: the 31st became the 28th for ever, then billing stopped."""
-    (one,) = follow(template, partner, [dt.date(2027, 8, 31)])
+    (subscription,) = follow(template, partner, [dt.date(2027, 8, 31)])
     days = [
         *(dt.date(2027, month, day) for month, day in ((8, 31), (9, 30), (10, 31), (11, 30))),
         *(dt.date(2027, 12, 31), dt.date(2028, 1, 31), dt.date(2028, 2, 29)),
@@ -55,7 +55,7 @@ def test_day_31_drift_kill_bill_127(late: bool, template: Template, partner: Par
     ]
     for on in days[-2:-1] if late else days[:-1]:
         bill(on)
-    assert days_of(one) == list(itertools.pairwise(days))
+    assert days_of(subscription) == list(itertools.pairwise(days))
     segment = BillingSegment.objects.get()
     assert (segment.next_no, segment.next_on) == (len(days) - 1, days[-1])
     # of periods that came late only the one that runs today may be debited without a look
@@ -92,20 +92,20 @@ def test_a_failure_in_the_run_is_not_swallowed_kill_bill_640(
 @pytest.mark.django_db
 def test_time_zone_loop_kill_bill_150(template: Template, partner: Partner) -> None:
     """A date in one zone and a run in another invoiced again and again around midnight."""
-    (one,) = follow(template, partner, [START])
+    (subscription,) = follow(template, partner, [START])
     midnight = dt.datetime(2026, 1, 30, 18, 30, tzinfo=dt.UTC)  # START begins in India
     with pytest.raises(FutureDate):
         bill(START, now=midnight - dt.timedelta(seconds=1))
-    made = [
+    counts = [
         bill(START, now=midnight + dt.timedelta(minutes=minutes)).invoices
         for minutes in (0, 1, 329, 330, 331, 1439)  # 330: midnight in UTC
     ]
-    assert made == [1, 0, 0, 0, 0, 0]
-    assert days_of(one) == [(START, dt.date(2026, 2, 28))]
+    assert counts == [1, 0, 0, 0, 0, 0]
+    assert days_of(subscription) == [(START, dt.date(2026, 2, 28))]
     assert Invoice.objects.get().issued_on == START
 
 
-def _paused_and_resumed_just_after_midnight(one: Subscription) -> list[dt.date]:
+def _paused_and_resumed_just_after_midnight(subscription: Subscription) -> list[dt.date]:
     """First days of its periods; it is still yesterday in UTC whenever its customer acts."""
     for change, month, day in (
         # the period that begins on this very day in India had begun: it is billed
@@ -115,9 +115,9 @@ def _paused_and_resumed_just_after_midnight(one: Subscription) -> list[dt.date]:
         (services.cancel, 4, 30),
     ):
         at = at_ist(dt.date(2026, month, day), dt.time(0, 3))
-        change(subscription_id=one.pk, actor=SYSTEM, reason="USER", now=at)
+        change(subscription_id=subscription.pk, actor=SYSTEM, reason="USER", now=at)
     bill(LATE)
-    return [start for start, _ in days_of(one)]
+    return [start for start, _ in days_of(subscription)]
 
 
 _BY_INDIAN_DAYS = [START, *(dt.date(2026, *day) for day in ((2, 28), (3, 31), (4, 30)))]
@@ -128,17 +128,17 @@ def test_the_day_of_a_pause_is_the_indian_one_kill_bill_150(
     template: Template, partner: Partner
 ) -> None:
     """The other half of the same mistake: a business date taken from an instant in UTC."""
-    (one,) = follow(template, partner, [START])
-    assert _paused_and_resumed_just_after_midnight(one) == _BY_INDIAN_DAYS
+    (subscription,) = follow(template, partner, [START])
+    assert _paused_and_resumed_just_after_midnight(subscription) == _BY_INDIAN_DAYS
 
 
 @pytest.mark.django_db
 def test_control_days_of_utc_bill_something_else(
     template: Template, partner: Partner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (one,) = follow(template, partner, [START])
+    (subscription,) = follow(template, partner, [START])
     monkeypatch.setattr(transitions, "ist_date", lambda now: now.date())
-    assert _paused_and_resumed_just_after_midnight(one) != _BY_INDIAN_DAYS
+    assert _paused_and_resumed_just_after_midnight(subscription) != _BY_INDIAN_DAYS
 
 
 @pytest.mark.django_db
@@ -146,16 +146,18 @@ def test_overlapping_terms_after_repeated_pauses_kill_bill_2306(
     template: Template, partner: Partner
 ) -> None:
     """Blocked and unblocked again and again: terms overlapped and the account was parked."""
-    (one,) = follow(template, partner, [START])
+    (subscription,) = follow(template, partner, [START])
     for on in (dt.date(2026, 2, 10),) * 2 + (dt.date(2026, 4, 15),) * 2:
         for change in (services.pause, services.resume):
-            done = change(subscription_id=one.pk, actor=SYSTEM, reason="USER", now=noon(on))
-            assert done.changed
+            outcome = change(
+                subscription_id=subscription.pk, actor=SYSTEM, reason="USER", now=noon(on)
+            )
+            assert outcome.changed
     bill(dt.date(2026, 5, 15))
-    periods = days_of(one)
+    periods = days_of(subscription)
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(periods))
     assert periods[-1][0] == dt.date(2026, 4, 30)
-    assert Subscription.objects.get(pk=one.pk).status == "ACTIVE"
+    assert Subscription.objects.get(pk=subscription.pk).status == "ACTIVE"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -167,21 +169,21 @@ def test_double_invoice_by_parallel_jobs_lago_1086_1484_1988(
 
     What fails without the locks and constraints: the controls in test_run_races.py.
     """
-    made = follow(template, partner, ANCHORS * 15)
+    subscriptions = follow(template, partner, ANCHORS * 15)
     results = at_once(workers, lambda _: bill(LATE, chunk=10).invoices)
-    assert sum(results) == expected(made), "nobody's attempt is an error"
-    the_books_are_exact(expected(made))
+    assert sum(results) == expected(subscriptions), "nobody's attempt is an error"
+    the_books_are_exact(expected(subscriptions))
     assert bill(LATE).invoices == 0
 
 
 @pytest.mark.django_db
 def test_days_that_nobody_looked_at_lago(template: Template, partner: Partner) -> None:
     """Asked only whether today is a billing day; the days of an outage were never billed."""
-    made = follow(template, partner, [START, dt.date(2026, 2, 5), dt.date(2026, 2, 14)])
+    subscriptions = follow(template, partner, [START, dt.date(2026, 2, 5), dt.date(2026, 2, 14)])
     bill(dt.date(2026, 2, 14))
     outage = dt.timedelta(days=40)
     assert bill(dt.date(2026, 2, 14) + outage).invoices == 3
-    assert [len(days_of(one)) for one in made] == [2, 2, 2]
+    assert [len(days_of(subscription)) for subscription in subscriptions] == [2, 2, 2]
 
 
 @pytest.mark.django_db

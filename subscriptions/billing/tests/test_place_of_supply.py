@@ -38,10 +38,10 @@ SUBSCRIBE = "/partner/marketplace/subscribe"
 def tenant(db: None) -> Tenant:
     load_billing()
     load_reference_data()
-    made = make_tenant("zebu")
-    made.partner.default_state = AWAY
-    made.partner.save()
-    return made
+    created = make_tenant("zebu")
+    created.partner.default_state = AWAY
+    created.partner.save()
+    return created
 
 
 @pytest.fixture
@@ -49,20 +49,24 @@ def template(tenant: Tenant) -> Template:
     return make_template()
 
 
-def test_a_customer_without_a_state_was_taxed_in_their_partners_and_it_was_printed_as_theirs(
+def test_a_customer_without_a_state_was_taxed_as_the_partner(
     tenant: Tenant, template: Template
 ) -> None:
-    (one,) = follow(template, tenant.partner, [START], state="")
+    """Seen: in their partner's state, which was printed as theirs."""
+    (subscription,) = follow(template, tenant.partner, [START], state="")
     result = bill(START)
     assert (result.invoices, result.withheld) == (0, 1)
     assert not Invoice.objects.exists()
     (named,) = withheld(START, START)
-    assert (named.subscription, named.email) == (one.public_id, one.customer.email)
+    assert (named.subscription, named.email) == (
+        subscription.public_id,
+        subscription.customer.email,
+    )
     assert (named.state, named.due_since) == ("", START)
     later = START + dt.timedelta(days=3)
     find_or_create_customer(
-        partner_id=tenant.partner.pk, environment="live", email=one.customer.email, state=HOME,
-        now=clock.now(),
+        partner_id=tenant.partner.pk, environment="live", email=subscription.customer.email,
+        state=HOME, now=clock.now(),
     )  # fmt: skip
     assert (bill(later).invoices, withheld(later, later)) == (1, [])
     invoice = Invoice.objects.get()
@@ -73,7 +77,7 @@ def test_a_customer_without_a_state_was_taxed_in_their_partners_and_it_was_print
 
 def test_the_run_taxes_where_the_pure_function_says(tenant: Tenant, template: Template) -> None:
     """Every code that ever was, those that are nobody's, and none: with a partner and without."""
-    codes = sorted({one.code for one in STATES} | {"", "00", "28", "39", "96", "99"})
+    codes = sorted({state.code for state in STATES} | {"", "00", "28", "39", "96", "99"})
     followed = {
         (code, partner): follow(template, partner, [START], state=code)[0]
         for code in codes
@@ -81,18 +85,17 @@ def test_the_run_taxes_where_the_pure_function_says(tenant: Tenant, template: Te
     }
     result = bill(START)
     held = 0
-    for (code, _), one in followed.items():
+    for (code, _), subscription in followed.items():
         place = place_of_supply(START, state=code)
-        issued = Invoice.objects.filter(subscription=one).first()
+        issued = Invoice.objects.filter(subscription=subscription).first()
         assert (issued.place_of_supply if issued else None) == place, code
         assert issued is None or (issued.igst == 0) == (place == HOME), code
         held += place is None
     assert (result.invoices, result.withheld) == (2 * len(in_force(START)), held)
 
 
-def test_whoever_subscribes_without_a_state_is_told_before_anything_is_billed(
-    tenant: Tenant, template: Template
-) -> None:
+def test_who_subscribes_without_a_state_is_told_at_once(tenant: Tenant, template: Template) -> None:
+    """Before anything is billed."""
     body = {
         "template_id": template.public_id,
         "user_email": "asha@example.com",
@@ -102,9 +105,9 @@ def test_whoever_subscribes_without_a_state_is_told_before_anything_is_billed(
     assert (refused.status_code, refused.json()["code"]) == (400, "state_missing")
     assert "GST state is needed" in refused.json()["details"]["user_state"]
     assert not Customer.objects.exists()
-    made = tenant.client.post(SUBSCRIBE, {**body, "user_state": HOME})
-    assert made.status_code == 201, made.content
-    assert made.json()["payment"]["missing"] == []
+    answer = tenant.client.post(SUBSCRIBE, {**body, "user_state": HOME})
+    assert answer.status_code == 201, answer.content
+    assert answer.json()["payment"]["missing"] == []
     assert Customer.objects.get().state == HOME
     free = {
         "template_id": make_template(fee=None).public_id,
@@ -122,38 +125,39 @@ def test_a_customer_with_a_token_says_where_they_live_themselves(
     refused = client.post(url, {"broker_client_id": "Z1"})
     assert (refused.status_code, refused.json()["code"]) == (400, "state_missing")
     assert "28 on record is not in force" in refused.json()["details"]["user_state"]
-    made = client.post(url, {"broker_client_id": "Z1", "user_state": "37"})
-    assert made.status_code == 201, made.content
+    answer = client.post(url, {"broker_client_id": "Z1", "user_state": "37"})
+    assert answer.status_code == 201, answer.content
     assert Customer.objects.get().state == "37"
 
 
 def test_the_answer_and_the_event_say_what_is_missing(tenant: Tenant, template: Template) -> None:
     """Of one from before the question: their partner reads what to send, and where it is taken."""
-    (one,) = follow(template, tenant.partner, [START], state="")
+    (subscription,) = follow(template, tenant.partner, [START], state="")
     with time_machine.travel(TEST_NOW, tick=False):
-        shown = tenant.client.get(f"/partner/subscriptions/{one.public_id}").json()
+        shown = tenant.client.get(f"/partner/subscriptions/{subscription.public_id}").json()
         assert shown["payment"] == {
             "status": "NOT_INVOICED", "due_by": None, "amount": None, "currency": "INR",
             "pay_url": None, "missing": ["user_state"],
         }  # fmt: skip
-        told = {"user_email": one.customer.email, "user_state": HOME}
-        assert tenant.client.post("/partner/user-tokens", told).status_code == 201
-        shown = tenant.client.get(f"/partner/subscriptions/{one.public_id}").json()
+        body = {"user_email": subscription.customer.email, "user_state": HOME}
+        assert tenant.client.post("/partner/user-tokens", body).status_code == 201
+        shown = tenant.client.get(f"/partner/subscriptions/{subscription.public_id}").json()
     assert shown["payment"]["missing"] == []
     assert not OutboxEvent.objects.filter(type="invoice.issued").exists()
     assert Subscription.objects.get().status == "ACTIVE"
 
 
-def test_staff_see_how_many_are_withheld_who_they_are_and_where_to_mend_it(
+def test_staff_see_who_is_withheld_and_where_to_mend_it(
     tenant: Tenant, template: Template, client: Client
 ) -> None:
+    """They see how many there are, too."""
     lost, _ = follow(template, tenant.partner, [START, START], state="28")
     follow(template, tenant.partner, [START])
     Customer.objects.filter(pk=lost.customer_id).update(state="")
     boss = StaffUser.objects.create_superuser("boss")
     request = RequestFactory().get("/admin/")
     request.user = boss
-    tile = next(one for one in _tiles(request) if one.title == "Withheld")
+    tile = next(tile for tile in _tiles(request) if tile.title == "Withheld")
     assert (tile.value, tile.tone) == ("2", "warn")
     client.force_login(boss)
     page = client.get(tile.link)
@@ -164,7 +168,7 @@ def test_staff_see_how_many_are_withheld_who_they_are_and_where_to_mend_it(
     assert f'href="{address}">Missing</a>' in text
     assert "28, not in force" in text
     Customer.objects.update(state=AWAY)
-    assert "Withheld" not in [one.title for one in _tiles(request)]
+    assert "Withheld" not in [tile.title for tile in _tiles(request)]
     everybody = client.get(reverse("admin:billing_billingsegment_changelist"))
     assert "27 Maharashtra" in everybody.content.decode()
 
@@ -179,7 +183,7 @@ def test_what_is_withheld_is_judged_on_the_day_of_the_run() -> None:
 
     25 (Daman and Diu) was a code of its own until 26 January 2020.
     """
-    (one,) = follow(make_template(), make_partner(), [START], state="25")
-    assert [row.subscription for row in withheld(START, START)] == [one.public_id]
+    (subscription,) = follow(make_template(), make_partner(), [START], state="25")
+    assert [row.subscription for row in withheld(START, START)] == [subscription.public_id]
     in_force_then = dt.date(2020, 1, 1)
     assert withheld(START, in_force_then) == []

@@ -80,7 +80,9 @@ def day(month: int, number: int, year: int = 2026) -> dt.date:
     return dt.date(year, month, number)
 
 
-def one(*events: tuple[dt.date, Action], start: dt.date = JAN31, fee: str = "999.00") -> Followed:
+def at_home(
+    *events: tuple[dt.date, Action], start: dt.date = JAN31, fee: str = "999.00"
+) -> Followed:
     """Somebody at home."""
     return Followed(start, Decimal(fee), HOME, tuple(itertools.starmap(Event, events)))
 
@@ -120,13 +122,14 @@ def test_the_financial_year_begins_in_april() -> None:
 
 
 def test_a_pause_within_the_paid_period_leaves_no_trace() -> None:
-    paused = one((day(3, 2), Action.PAUSE), (day(3, 30), Action.RESUME))
-    assert periods(paused) == periods(one())
-    assert [number for _, number, *_ in periods(one())] == [0, 1, 2, 3, 4, 5]
+    paused = at_home((day(3, 2), Action.PAUSE), (day(3, 30), Action.RESUME))
+    assert periods(paused) == periods(at_home())
+    assert [number for _, number, *_ in periods(at_home())] == [0, 1, 2, 3, 4, 5]
 
 
-def test_resumed_on_the_day_after_the_paid_period_a_segment_begins() -> None:
-    paused = one((day(3, 2), Action.PAUSE), (day(3, 31), Action.RESUME))
+def test_resumed_after_the_paid_period_a_segment_begins() -> None:
+    """On the first day after it."""
+    paused = at_home((day(3, 2), Action.PAUSE), (day(3, 31), Action.RESUME))
     assert periods(paused, day(5, 31)) == [
         (1, 0, JAN31, day(2, 28)),
         (1, 1, day(2, 28), day(3, 31)),
@@ -137,24 +140,26 @@ def test_resumed_on_the_day_after_the_paid_period_a_segment_begins() -> None:
 
 
 def test_a_period_that_begins_on_the_day_of_a_pause_had_begun() -> None:
-    assert len(periods(one((day(2, 28), Action.PAUSE)))) == 2
-    assert len(periods(one((day(2, 27), Action.PAUSE)))) == 1
-    assert len(periods(one((JAN31, Action.CANCEL)))) == 1
+    assert len(periods(at_home((day(2, 28), Action.PAUSE)))) == 2
+    assert len(periods(at_home((day(2, 27), Action.PAUSE)))) == 1
+    assert len(periods(at_home((JAN31, Action.CANCEL)))) == 1
 
 
 def test_after_a_cancellation_nothing_counts() -> None:
-    ended = one((day(2, 1), Action.PAUSE), (day(2, 2), Action.CANCEL), (day(2, 3), Action.RESUME))
+    ended = at_home(
+        (day(2, 1), Action.PAUSE), (day(2, 2), Action.CANCEL), (day(2, 3), Action.RESUME)
+    )
     assert len(periods(ended)) == 1
 
 
 def test_who_comes_back_within_the_month_goes_on_in_it() -> None:
     """On the same day, twice, and on its last day: one period, and the next at the new fee."""
-    back = one(
+    returning = at_home(
         (JAN31, Action.CANCEL), (JAN31, Action.SUBSCRIBE), (JAN31, Action.SUBSCRIBE),
         (day(2, 3), Action.CANCEL), (day(2, 27), Action.SUBSCRIBE),
     )  # fmt: skip
-    found = begun(back, day(3, 30))
-    assert [(*period[:4], period.turn) for period in found] == [
+    began = begun(returning, day(3, 30))
+    assert [(*period[:4], period.turn) for period in began] == [
         (1, 0, JAN31, day(2, 28), 0),
         (1, 1, day(2, 28), day(3, 31), 2),
     ]
@@ -165,9 +170,10 @@ def test_who_comes_back_within_the_month_goes_on_in_it() -> None:
     assert [period.fee for period in begun(dearer, day(3, 30))] == [999, 1499]
 
 
-def test_who_comes_back_after_the_month_begins_anew_from_that_day() -> None:
-    back = one((day(2, 3), Action.CANCEL), (day(2, 28), Action.SUBSCRIBE))
-    assert [(period.first, period.after) for period in begun(back, day(3, 27))] == [
+def test_who_comes_back_after_the_month_begins_anew() -> None:
+    """The periods are counted from that day."""
+    returning = at_home((day(2, 3), Action.CANCEL), (day(2, 28), Action.SUBSCRIBE))
+    assert [(period.first, period.after) for period in begun(returning, day(3, 27))] == [
         (JAN31, day(2, 28)),
         (day(2, 28), day(3, 28)),
     ]
@@ -192,7 +198,7 @@ def test_a_portfolio_by_hand() -> None:
     away = Followed(day(2, 28), Decimal("499.95"), AWAY)
     nowhere = Followed(day(2, 28), Decimal("499.95"), "", partner_state=AWAY)
     portfolio = Portfolio(
-        (away, nowhere, one(start=day(3, 31), fee="0.00")),
+        (away, nowhere, at_home(start=day(3, 31), fee="0.00")),
         (FIRST_RATE, (day(3, 28), Decimal("12.00"))),
         HOME,
         day(4, 27),
@@ -217,23 +223,24 @@ def test_a_portfolio_by_hand() -> None:
     }
 
 
-def test_a_late_invoice_is_dated_by_its_run_and_marked_for_review() -> None:
+def test_a_late_invoice_has_its_runs_date_and_a_mark() -> None:
+    """The mark asks for a review."""
     runs = (RunDay(Moment(day(2, 28), EVENING), day(2, 27)), *evenings(day(3, 31)))
-    portfolio = Portfolio((one(start=day(2, 28)),), (FIRST_RATE,), HOME, END, runs)
+    portfolio = Portfolio((at_home(start=day(2, 28)),), (FIRST_RATE,), HOME, END, runs)
     marks = [(bill.issued_on, bill.needs_review) for bill in bills(portfolio)]
     assert marks == [(day(3, 31), True), (day(3, 31), False)]
 
 
-def test_a_run_in_the_morning_is_too_early_for_a_resumption_at_noon() -> None:
-    back = one((JAN31, Action.PAUSE), (day(5, 5), Action.RESUME))
+def test_a_morning_run_is_too_early_for_a_noon_resumption() -> None:
+    resumed = at_home((JAN31, Action.PAUSE), (day(5, 5), Action.RESUME))
     morning = RunDay(Moment(day(5, 5), NOON - 8), day(5, 5))
-    portfolio = Portfolio((back,), (FIRST_RATE,), HOME, END, (morning, *evenings(day(5, 9))))
+    portfolio = Portfolio((resumed,), (FIRST_RATE,), HOME, END, (morning, *evenings(day(5, 9))))
     assert [bill.issued_on for bill in bills(portfolio)] == [day(5, 5), day(5, 9)]
 
 
 def test_money_by_hand() -> None:
     """Two bills of one customer: 1,500.00 pay the first and a part of the second; both bounce."""
-    portfolio = Portfolio((one(),), (FIRST_RATE,), HOME, day(3, 1), evenings(JAN31, day(3, 1)))
+    portfolio = Portfolio((at_home(),), (FIRST_RATE,), HOME, day(3, 1), evenings(JAN31, day(3, 1)))
     owed = bills(portfolio)
     total, much, part = Decimal("1178.82"), Decimal("1500.00"), Decimal("321.18")
     came = [Came(0, day(3, 1), much), Came(0, day(3, 2), Decimal("900.00"))]
@@ -247,12 +254,12 @@ def test_money_by_hand() -> None:
         "revshare_expense": Decimal("599.40"),
         "partner_payable_pending:1": Decimal("-599.40"),
     }
-    gone = settled(
+    taken_back = settled(
         owed, [came[0], Came(0, day(3, 2), Decimal("900.00"), day(3, 9))], [1], Decimal(30)
     )
-    assert gone.paid == {(0, 0, 1, 0): total, (0, 0, 1, 1): part}
+    assert taken_back.paid == {(0, 0, 1, 0): total, (0, 0, 1, 1): part}
     # 999.00 x 321.18 / 1178.82 is 272.18...; 30 % of it 81.65...
-    assert gone.accounts["revshare_expense"] == Decimal("381.35")
+    assert taken_back.accounts["revshare_expense"] == Decimal("381.35")
     assert settled(owed, [Came(0, JAN31, much, JAN31)], [1], Decimal(30)).accounts == {}
 
 
@@ -323,8 +330,8 @@ def test_the_run_and_the_oracle_agree(
 
     @random_cases(PORTFOLIOS)
     def agree(case: Case) -> None:
-        found, invoices = compare(case, house)
-        assert not found, "\n".join([f"seed {SEED}, {len(found)} differences", *found[:20]])
+        faults, invoices = compare(case, house)
+        assert not faults, "\n".join([f"seed {SEED}, {len(faults)} differences", *faults[:20]])
         tally.add(case, invoices)
 
     agree()
@@ -339,14 +346,14 @@ def test_often_or_once_at_the_end_is_the_same(house: House) -> None:
 
     def outcome(case: Case) -> list[tuple[object, ...]]:
         with undone():
-            made = load(case, house)
-            drive(case, made)
-            return [bill[:12] for bill in invoiced(made)]
+            by_customer = load(case, house)
+            drive(case, by_customer)
+            return [bill[:12] for bill in invoiced(by_customer)]
 
     @random_cases(TWICE, size=15)
     def same(case: Case) -> None:
         last = case.portfolio.last
-        first = min(one.start for one in case.portfolio.subscriptions)
+        first = min(subscription.start for subscription in case.portfolio.subscriptions)
         often = [first + dt.timedelta(days=more) for more in range(0, (last - first).days, 11)]
         once = outcome(with_runs(case, [last]))
         assert outcome(with_runs(case, [*often, last])) == once
@@ -361,9 +368,9 @@ def small() -> Case:
     """Month ends, an outage, a pause over the end of a period, a change of rate."""
     portfolio = Portfolio(
         (
-            one(),
-            one(fee="499.95"),
-            one((day(3, 2), Action.PAUSE), (day(6, 10), Action.RESUME)),
+            at_home(),
+            at_home(fee="499.95"),
+            at_home((day(3, 2), Action.PAUSE), (day(6, 10), Action.RESUME)),
             Followed(day(3, 30), Decimal("333.33"), AWAY),
         ),
         (FIRST_RATE, (day(4, 30), Decimal("12.00"))),
@@ -424,8 +431,8 @@ def test_the_control_a_fault_in_the_run(
     house: House, monkeypatch: pytest.MonkeyPatch, right: str, wrong: str, noticed: str
 ) -> None:
     faulty(monkeypatch, "NEW", right, wrong)
-    found, _ = compare(small(), house)
-    assert any(noticed in words for words in found), found
+    faults, _ = compare(small(), house)
+    assert any(noticed in words for words in faults), faults
 
 
 def test_the_control_a_month_that_who_comes_back_never_pays(
@@ -436,25 +443,25 @@ def test_the_control_a_month_that_who_comes_back_never_pays(
 
     def late(subscriptions: Any) -> Any:
         return {
-            key: replace(one, period=period(one.segment.anchor, one.period.number + 1))
-            for key, one in right(subscriptions).items()
+            key: replace(start, period=period(start.segment.anchor, start.period.number + 1))
+            for key, start in right(subscriptions).items()
         }
 
     portfolio = Portfolio(
-        (one((day(2, 3), Action.CANCEL), (day(2, 3), Action.SUBSCRIBE)),),
+        (at_home((day(2, 3), Action.CANCEL), (day(2, 3), Action.SUBSCRIBE)),),
         (FIRST_RATE,), HOME, END, evenings(END),
     )  # fmt: skip
     case = Case(portfolio, (2,), (1,))
     assert compare(case, house) == ([], 6)
     monkeypatch.setattr(segments, "begun", late)
-    found, _ = compare(case, house)
-    assert any("is missing" in words for words in found), found
+    faults, _ = compare(case, house)
+    assert any("is missing" in words for words in faults), faults
 
 
 def test_the_control_a_pause_that_is_ignored(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "stop", lambda _ids, *, on: 0)
-    found, _ = compare(small(), house)
-    assert any("should not be" in words for words in found), found
+    faults, _ = compare(small(), house)
+    assert any("should not be" in words for words in faults), faults
 
 
 def test_the_control_a_posting_of_another_amount(
@@ -463,8 +470,8 @@ def test_the_control_a_posting_of_another_amount(
     """Balanced, so that the database lets it pass: tax is booked as revenue."""
     faulty(monkeypatch, "ENTRIES", "-new.igst)", "0.00)")
     faulty(monkeypatch, "ENTRIES", "-new.taxable)", "-new.taxable - new.igst)")
-    found, _ = compare(small(), house)
-    assert any("account gst_output:igst is None" in words for words in found), found
+    faults, _ = compare(small(), house)
+    assert any("account gst_output:igst is None" in words for words in faults), faults
 
 
 def bounced() -> Case:
@@ -499,5 +506,5 @@ def test_the_control_a_reversal_that_forgets(
 
     monkeypatch.setattr(where, name, forget)
     monkeypatch.setattr(portfolios, "judged_at_the_commit", forget)
-    found, _ = compare(bounced(), house)
-    assert any(noticed in words for words in found), found
+    faults, _ = compare(bounced(), house)
+    assert any(noticed in words for words in faults), faults

@@ -42,9 +42,10 @@ def test_three_tenths_of_a_fee_of_999() -> None:
 
 
 @given(money, points, st.lists(st.integers(1, 60), max_size=6), st.booleans())
-def test_partial_payments_earn_step_by_step_what_one_payment_earns(
+def test_partial_payments_earn_what_one_payment_earns(
     fee: Decimal, bps: int, weights: list[int], intra: bool
 ) -> None:
+    """They earn it step by step."""
     total = _invoice(fee, intra).total
     parts = [part for weight in weights if (part := (total * weight / 100).quantize(PAISA))]
     paid = ZERO
@@ -120,14 +121,14 @@ def test_revenue_and_deferral_are_credited_in_proportion(data: st.DataObject, fe
 
 @given(st.lists(st.integers(0, 500), max_size=6), st.integers(0, 2000))
 def test_taking_back_begins_with_the_newest(held: list[int], amount: int) -> None:
-    rupees = [Decimal(one) for one in held]
+    rupees = [Decimal(rupee_amount) for rupee_amount in held]
     if amount > sum(held):
         with pytest.raises(ValueError, match="cannot be taken back"):
             proration.take_back(rupees, Decimal(amount))
         return
     parts = proration.take_back(rupees, Decimal(amount))
     assert sum(parts) == amount
-    assert all(0 <= part <= there for part, there in zip(parts, rupees, strict=True))
+    assert all(0 <= part <= available for part, available in zip(parts, rupees, strict=True))
     older = list(accumulate(parts[:-1], initial=ZERO))
     for index, taken_before in enumerate(older):
         if taken_before:

@@ -62,16 +62,17 @@ def test_one_transfer_for_two_invoices_is_one_act(
     assert figures["Rupees"] == "₹2,500.00"
     assert not Receipt.objects.exists()
     done = confirm(console, page, {**body, "again": "yes"}, follow=True)
-    made = Receipt.objects.get()
-    assert f"₹2,500.00 are recorded as {made}, for 2 invoices. ₹142.36 are" in text(done)
-    assert [one.status for one in Invoice.objects.all()] == ["PAID", "PAID"]
+    receipt = Receipt.objects.get()
+    assert f"₹2,500.00 are recorded as {receipt}, for 2 invoices. ₹142.36 are" in text(done)
+    assert [invoice.status for invoice in Invoice.objects.all()] == ["PAID", "PAID"]
     assert customer_credit.available(first.customer) == Decimal("142.36")
     assert AuditEntry.objects.get(action="receipt.recorded").actor_id == "staff"
 
 
-def test_what_each_gets_can_be_said_and_another_figure_is_asked_about_again(
+def test_what_each_invoice_gets_can_be_said(
     console: Client, months: tuple[Invoice, Invoice]
 ) -> None:
+    """Another figure than the confirmed one is asked about again."""
     first, second = months
     page = url(first, "record_receipt")
     body = {**MONEY, "amount": "700.00", f"invoice_{second.pk}": "700.00"}
@@ -84,7 +85,7 @@ def test_what_each_gets_can_be_said_and_another_figure_is_asked_about_again(
     assert "not the figures you were asked about" in text(console.post(page, other))
     assert not Receipt.objects.exists()
     confirm(console, page, {**body, "again": "yes"})
-    assert [one.paid for one in Invoice.objects.order_by("id")] == [0, 700]
+    assert [invoice.paid for invoice in Invoice.objects.order_by("id")] == [0, 700]
 
 
 @pytest.mark.parametrize(
@@ -100,9 +101,10 @@ def test_what_each_gets_can_be_said_and_another_figure_is_asked_about_again(
     ],
     ids=["no letters", "another script", "cheque", "tomorrow", "nothing", "too much", "too little"],
 )
-def test_what_is_wrong_stands_beside_its_field_and_nothing_typed_is_lost(
+def test_what_is_wrong_stands_beside_its_field(
     console: Client, months: tuple[Invoice, Invoice], change: dict[str, str], field: str, words: str
 ) -> None:
+    """Nothing that was typed is lost."""
     names = {"first": f"invoice_{months[0].pk}", "second": f"invoice_{months[1].pk}"}
     typed = {**MONEY, "amount": "1000.00", "note": "by phone"} | {
         names.get(name, name): value for name, value in change.items()
@@ -142,8 +144,8 @@ def test_a_bounced_cheque_is_reversed_after_two_questions(
     console: Client, months: tuple[Invoice, Invoice]
 ) -> None:
     first, second = months
-    made = receive({first: TOTAL, second: TOTAL}, amount=TOTAL * 2 + 10, day=NEXT)
-    page = url(made, "reverse")
+    receipt = receive({first: TOTAL, second: TOTAL}, amount=TOTAL * 2 + 10, day=NEXT)
+    page = url(receipt, "reverse")
     asked = text(console.get(page))
     assert f"{first.number} is owed again by ₹1,178.82." in asked
     assert "Commission of ₹599.40 is taken back" in asked
@@ -158,10 +160,10 @@ def test_a_bounced_cheque_is_reversed_after_two_questions(
     assert dict(once.context["figures"])["Bank charges"] == "₹118.00"
     assert not Reversal.objects.exists()
     done = text(confirm(console, page, {**body, "again": "yes"}, follow=True))
-    assert f"{made} is reversed as {Reversal.objects.get()}: ₹2,357.64 are owed again" in done
-    assert [one.status for one in Invoice.objects.all()] == ["DUE", "DUE"]
+    assert f"{receipt} is reversed as {Reversal.objects.get()}: ₹2,357.64 are owed again" in done
+    assert [invoice.status for invoice in Invoice.objects.all()] == ["DUE", "DUE"]
     assert AuditEntry.objects.get(action="receipt.reversed").actor_id == "staff"
-    shown = text(console.get(url(made)))
+    shown = text(console.get(url(receipt)))
     assert "Funds insufficient" in shown
     assert page not in shown, "not reversed twice"
     of_invoice = text(console.get(url(first)))
@@ -182,15 +184,15 @@ def test_a_bounced_cheque_is_reversed_after_two_questions(
 def test_a_reversal_that_cannot_be(
     console: Client, months: tuple[Invoice, Invoice], change: dict[str, str], field: str
 ) -> None:
-    made = receive({months[0]: TOTAL}, day=NEXT)
+    receipt = receive({months[0]: TOTAL}, day=NEXT)
     body = {"reversed_on": NEXT.isoformat(), "reason": "Bounced", "bank_charges": "0"}
-    answer = confirm(console, url(made, "reverse"), {**body, **change})
+    answer = confirm(console, url(receipt, "reverse"), {**body, **change})
     assert answer.status_code == 400
     assert field in answer.context["form"].errors
     assert not Reversal.objects.exists()
 
 
-def test_what_a_customer_owes_of_paid_out_credit_is_shown_by_name(
+def test_paid_out_credit_that_is_owed_is_shown_by_name(
     console: Client, months: tuple[Invoice, Invoice]
 ) -> None:
     first, _ = months
@@ -219,30 +221,30 @@ def test_receipts_are_found_by_any_spelling_of_their_reference(
     console: Client, months: tuple[Invoice, Invoice]
 ) -> None:
     first, second = months
-    made = receive({first: TOTAL}, reference="UTR 6123", day=NEXT)
-    gone = receive({second: TOTAL}, reference="HDFC-77", day=NEXT)
-    bounce(gone, NEXT + dt.timedelta(days=1))
+    receipt = receive({first: TOTAL}, reference="UTR 6123", day=NEXT)
+    bounced = receive({second: TOTAL}, reference="HDFC-77", day=NEXT)
+    bounce(bounced, NEXT + dt.timedelta(days=1))
     listed = reverse("admin:billing_receipt_changelist")
 
-    def found(query: str) -> list[str]:
+    def search(query: str) -> list[str]:
         return [str(row) for row in console.get(f"{listed}?{query}").context["cl"].result_list]
 
-    for typed in ("utr6123", "UTR-61", "utr 6123", made.public_id, first.number):
-        assert found(f"q={typed}") == [str(made)], typed
-    assert found("q=--") == []
-    assert found("state=reversed") == [str(gone)]
-    assert found("state=credit") == found("state=doubt") == []
-    assert len(found(f"q={first.customer.email}")) == 2
+    for typed in ("utr6123", "UTR-61", "utr 6123", receipt.public_id, first.number):
+        assert search(f"q={typed}") == [str(receipt)], typed
+    assert search("q=--") == []
+    assert search("state=reversed") == [str(bounced)]
+    assert search("state=credit") == search("state=doubt") == []
+    assert len(search(f"q={first.customer.email}")) == 2
 
 
 def test_whoever_records_receipts_does_not_reverse_them(
     console: Client, months: tuple[Invoice, Invoice]
 ) -> None:
-    made = receive({months[0]: TOTAL}, day=NEXT)
+    receipt = receive({months[0]: TOTAL}, day=NEXT)
     clerk = StaffUser.objects.create_user("clerk", is_staff=True)
     rights = ("view_receipt", "view_invoice", "add_payment")
     clerk.user_permissions.set(Permission.objects.filter(codename__in=rights))
     console.force_login(clerk)
     assert console.get(url(months[1], "record_receipt")).status_code == 200
-    assert console.get(url(made, "reverse")).status_code == 403
-    assert url(made, "reverse") not in text(console.get(url(made)))
+    assert console.get(url(receipt, "reverse")).status_code == 403
+    assert url(receipt, "reverse") not in text(console.get(url(receipt)))

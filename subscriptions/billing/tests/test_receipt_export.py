@@ -41,22 +41,22 @@ def test_the_file_has_what_the_list_is_filtered_by(
     console: Client, invoices: list[Invoice]
 ) -> None:
     first, second, third = invoices
-    made = receive({first: first.total, second: second.total}, amount=first.total * 3)
-    gone = receive({third: third.total}, method="UPI", reference="U 1")
-    bounce(gone, START + dt.timedelta(days=1))
+    receipt = receive({first: first.total, second: second.total}, amount=first.total * 3)
+    bounced = receive({third: third.total}, method="UPI", reference="U 1")
+    bounce(bounced, START + dt.timedelta(days=1))
     answer = console.get(FILE)
     assert answer["Content-Type"] == "text/csv; charset=utf-8"
     name = answer.headers["Content-Disposition"]
     assert re.fullmatch(r'attachment; filename="receipts-\d{4}-\d\d-\d\d\.csv"', name)
     newest, oldest = rows(answer)
     assert (newest["receipt"], newest["standing"], newest["reversed_on"]) == (
-        str(gone), "Reversed", "2026-02-01",
+        str(bounced), "Reversed", "2026-02-01",
     )  # fmt: skip
     assert oldest == {
-        "receipt": str(made),
+        "receipt": str(receipt),
         "received_on": "2026-01-31",
         "rail": "BANK_TRANSFER",
-        "reference": made.reference,
+        "reference": receipt.reference,
         "amount": "3536.46",
         "left_as_credit": "1178.82",
         "currency": "INR",
@@ -72,8 +72,10 @@ def test_the_file_has_what_the_list_is_filtered_by(
         "recorded_by": "system",
         "note": "",
     }
-    assert [one["receipt"] for one in rows(console.get(f"{FILE}?method=UPI"))] == [str(gone)]
-    assert [one["receipt"] for one in rows(console.get(f"{FILE}?q={first.number}"))] == [str(made)]
+    assert [row["receipt"] for row in rows(console.get(f"{FILE}?method=UPI"))] == [str(bounced)]
+    assert [row["receipt"] for row in rows(console.get(f"{FILE}?q={first.number}"))] == [
+        str(receipt)
+    ]
     assert rows(console.get(f"{FILE}?q=--")) == []
 
 
@@ -101,8 +103,8 @@ def test_a_text_that_a_spreadsheet_would_calculate_is_a_text(
 def test_too_many_rows_are_no_half_file(
     console: Client, invoices: list[Invoice], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for one in invoices:
-        receive({one: one.total})
+    for invoice in invoices:
+        receive({invoice: invoice.total})
     monkeypatch.setattr(exports, "MOST_EXPORTED", 2)
     answer = console.get(f"{FILE}?method=BANK_TRANSFER", follow=True)
     assert answer.redirect_chain[0][0] == f"{LIST}?method=BANK_TRANSFER"
@@ -149,6 +151,6 @@ def test_a_file_asks_as_often_however_long_it_is(console: Client, invoices: list
     receive({invoices[0]: invoices[0].total})
     queries()  # what is looked up once
     few = queries()
-    for one in invoices[1:]:
-        receive({one: one.total})
+    for invoice in invoices[1:]:
+        receive({invoice: invoice.total})
     assert queries() == few

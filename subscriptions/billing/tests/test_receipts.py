@@ -111,21 +111,19 @@ def test_one_utr_paid_three_customers_invoices(template: Template, partner: Part
         words = refused.value.details["reference"]
         assert f"₹1,178.82 received on 31 Jan 2026 from {first.customer}" in words
         assert f"recorded by asha on 31 Jan 2026 for {first.number}" in words
-    statuses = [one.status for one in Invoice.objects.order_by("id")]
+    statuses = [invoice.status for invoice in Invoice.objects.order_by("id")]
     assert statuses == ["PAID", "DUE", "DUE"]
-    assert [one.amount for one in Commission.objects.all()] == [Decimal("299.70")]
+    assert [commission.amount for commission in Commission.objects.all()] == [Decimal("299.70")]
     assert_books_hold()
 
 
-def test_three_spellings_of_one_reference_were_credit_that_could_be_paid_out(
-    template: Template, partner: Partner
-) -> None:
-    """2,357.64 of money that never came."""
+def test_three_spellings_of_a_reference_became_credit(template: Template, partner: Partner) -> None:
+    """2,357.64 of money that never came, and that could be paid out."""
     (invoice,) = billed(template, partner)
-    done = record(invoice, "UTR6123")
+    recorded = record(invoice, "UTR6123")
     for spelling in ("utr6123", "UTR 6123", " Utr-6123 "):
         again = record(invoice, spelling)
-        assert (again.payment, again.created) == (done.payment, False), "the same money"
+        assert (again.payment, again.created) == (recorded.payment, False), "the same money"
         with pytest.raises(ReceiptExists):
             record(invoice, spelling, TOTAL + 1)
     assert Payment.objects.count() == Receipt.objects.count() == 1
@@ -173,9 +171,10 @@ def test_what_names_no_money_is_refused_in_words(method: str, typed: str, words:
 
 
 # -- several invoices ------------------------------------------------------------------------------
-def test_one_receipt_pays_the_oldest_invoices_and_the_rest_is_credit(
+def test_a_receipt_pays_the_oldest_invoices_first(
     months: list[Invoice],
 ) -> None:
+    """The rest is credit."""
     first, second, third = months
     assert open_invoices(first.customer) == months
     amount = TOTAL * 2 + 500
@@ -183,27 +182,27 @@ def test_one_receipt_pays_the_oldest_invoices_and_the_rest_is_credit(
     assert parts == [
         Part(first.pk, TOTAL), Part(second.pk, TOTAL), Part(third.pk, Decimal("500.00")),
     ]  # fmt: skip
-    made = receive({first: TOTAL, second: TOTAL}, amount=amount, day=LATER.replace(month=4))
-    assert (made.amount, made.credit) == (amount, Decimal("500.00"))
-    assert [one.applied for one in made.payments.order_by("id")] == [TOTAL, TOTAL]
+    receipt = receive({first: TOTAL, second: TOTAL}, amount=amount, day=LATER.replace(month=4))
+    assert (receipt.amount, receipt.credit) == (amount, Decimal("500.00"))
+    assert [payment.applied for payment in receipt.payments.order_by("id")] == [TOTAL, TOTAL]
     statuses = list(Invoice.objects.order_by("id").values_list("status", flat=True))
     assert statuses == ["PAID", "PAID", "DUE"]
     assert customer_credit.available(first.customer) == 500
     assert posting.balance(chart_of_accounts.MANUAL_CLEARING) == amount
-    told = AuditEntry.objects.get(action="receipt.recorded").data
-    assert (told["amount"], told["credit"]) == ("2857.64", "500.00")
-    assert told["invoices"] == {first.number: "1178.82", second.number: "1178.82"}
-    assert sum(one.amount for one in Commission.objects.all()) == Decimal("599.40")
+    audited = AuditEntry.objects.get(action="receipt.recorded").data
+    assert (audited["amount"], audited["credit"]) == ("2857.64", "500.00")
+    assert audited["invoices"] == {first.number: "1178.82", second.number: "1178.82"}
+    assert sum(commission.amount for commission in Commission.objects.all()) == Decimal("599.40")
     assert_books_hold()
 
 
 def test_a_receipt_without_invoices_is_all_credit(months: list[Invoice]) -> None:
     customer = months[0].customer
-    made = allocations.record(
+    receipt = allocations.record(
         amount=Decimal(700), method="CASH", reference="book 7", received_on=START, parts=[],
         customer_id=customer.pk, actor=STAFF, now=noon(START),
     ).receipt  # fmt: skip
-    assert made.credit == 700
+    assert receipt.credit == 700
     assert customer_credit.available(customer) == 700
     assert_books_hold()
 
@@ -215,24 +214,25 @@ def test_somebody_pays_for_three_customers_by_name(template: Template, partner: 
     with pytest.raises(InvalidRequest) as refused:
         receive(given, amount=TOTAL * 3 + 1, **company)
     assert "would be nobody's" in refused.value.details["parts"]
-    made = receive(given, **company)
-    assert (made.payer, made.payments.count()) == ("Acme Traders", 3)
-    assert made.credit == 0
-    assert [one.status for one in Invoice.objects.all()] == ["PAID"] * 3
+    receipt = receive(given, **company)
+    assert (receipt.payer, receipt.payments.count()) == ("Acme Traders", 3)
+    assert receipt.credit == 0
+    assert [invoice.status for invoice in Invoice.objects.all()] == ["PAID"] * 3
     assert_books_hold()
 
 
-def test_the_same_receipt_again_is_the_same_and_another_under_its_reference_is_refused(
+def test_another_receipt_under_a_reference_is_refused(
     months: list[Invoice],
 ) -> None:
+    """The same receipt again is the same."""
     first, second, _ = months
     on = add_months(START, 2)
-    made = receive({first: TOTAL, second: TOTAL}, day=on)
-    assert receive({first: TOTAL, second: TOTAL}, day=on) == made
+    receipt = receive({first: TOTAL, second: TOTAL}, day=on)
+    assert receive({first: TOTAL, second: TOTAL}, day=on) == receipt
     with pytest.raises(ReceiptExists, match=f"for {first.number}, {second.number}"):
         receive({first: TOTAL}, day=on)
     with pytest.raises(ReceiptExists):
-        record(second, made.reference, method="BANK_TRANSFER")
+        record(second, receipt.reference, method="BANK_TRANSFER")
     assert_books_hold()
 
 
@@ -291,19 +291,20 @@ def commit_rows(*rows: Receipt | Payment) -> None:
 
 
 def test_the_database_refuses_a_receipt_that_does_not_add_up(months: list[Invoice]) -> None:
-    made = receive({months[0]: TOTAL}, amount=TOTAL + 500)
+    receipt = receive({months[0]: TOTAL}, amount=TOTAL + 500)
     commit()
     for values in ({"amount": TOTAL + 501}, {"amount": TOTAL}):
-        made.pk, made.public_id, made.reference_key = None, "rct_other", "OTHER"
-        made.transaction_id, made.credit = None, Decimal(0)
-        made.amount = values["amount"]
+        receipt.pk, receipt.public_id, receipt.reference_key = None, "rct_other", "OTHER"
+        receipt.transaction_id, receipt.credit = None, Decimal(0)
+        receipt.amount = values["amount"]
         with pytest.raises(IntegrityError, match="is not its credit"):
-            commit_rows(made)
+            commit_rows(receipt)
 
 
-def test_the_database_refuses_a_payment_that_its_invoice_does_not_count(
+def test_the_database_refuses_an_uncounted_payment(
     months: list[Invoice],
 ) -> None:
+    """Its invoice does not count it."""
     pay(months[0], TOTAL)
     commit()
     row = Payment.objects.get()
@@ -318,11 +319,11 @@ def test_the_database_refuses_a_payment_that_its_invoice_does_not_count(
 
 
 def test_the_database_gives_no_reference_twice(months: list[Invoice]) -> None:
-    made = receive({months[0]: TOTAL})
+    receipt = receive({months[0]: TOTAL})
     for number in (1, 2):
-        made.pk, made.public_id, made.presentation = None, "rct_other", number
+        receipt.pk, receipt.public_id, receipt.presentation = None, "rct_other", number
         with pytest.raises(IntegrityError, match=r"receipt_reference_uniq|another receipt"):
-            commit_rows(made)
+            commit_rows(receipt)
 
 
 @pytest.mark.parametrize("table", ["receipt", "reversal", "paymentreversal"])
@@ -347,14 +348,15 @@ def test_two_clerks_with_one_reference_record_it_once() -> None:
     def call(number: int) -> Any:
         return record(invoices[number], ("UTR6123", "utr 6123")[number % 2])
 
-    results = at_once(6, call, errors=(ReceiptExists,))
-    assert sum(isinstance(one, ReceiptExists) for one in results) == 5
+    outcomes = at_once(6, call, errors=(ReceiptExists,))
+    assert sum(isinstance(outcome, ReceiptExists) for outcome in outcomes) == 5
     assert Receipt.objects.count() == Payment.objects.count() == Commission.objects.count() == 1
     assert checks.check_ledger(now=noon(LATER)).ok
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_receipts_over_the_same_invoices_never_pay_more_than_is_owed() -> None:
+def test_two_receipts_at_once_never_pay_more_than_is_owed() -> None:
+    """Both are over the same invoices."""
     load_billing()
     load_reference_data()
     follow(make_template(), make_partner("zebu"), [START])
@@ -364,11 +366,11 @@ def test_two_receipts_over_the_same_invoices_never_pay_more_than_is_owed() -> No
 
     def call(number: int) -> Any:
         # each in the other order: whoever locks as it is told waits for ever
-        one, other = (first, second) if number % 2 else (second, first)
-        given = {one: Decimal("700.00"), other: Decimal("700.00")}
+        leading, other = (first, second) if number % 2 else (second, first)
+        given = {leading: Decimal("700.00"), other: Decimal("700.00")}
         return receive(given, key=f"k{number}", day=on)
 
-    results = at_once(4, call, errors=(InvoiceChanged,))
-    assert sum(isinstance(one, InvoiceChanged) for one in results) == 3
-    assert [one.paid for one in Invoice.objects.all()] == [700, 700]
+    outcomes = at_once(4, call, errors=(InvoiceChanged,))
+    assert sum(isinstance(outcome, InvoiceChanged) for outcome in outcomes) == 3
+    assert [invoice.paid for invoice in Invoice.objects.all()] == [700, 700]
     assert checks.check_ledger(now=noon(on)).ok

@@ -88,7 +88,7 @@ def holds(on: dt.date) -> None:
 
 
 # -- what was seen ---------------------------------------------------------------------------------
-def test_who_subscribed_and_cancelled_three_times_before_the_run_was_billed_four_times(
+def test_three_restarts_before_the_run_were_billed_four_times(
     tenant: Tenant, template: Template
 ) -> None:
     """Over HTTP, between the morning of one day and the run of the next: 4,715.28 for a month."""
@@ -98,27 +98,27 @@ def test_who_subscribed_and_cancelled_three_times_before_the_run_was_billed_four
         "user_state": "33",
         "broker_client_id": "Z1",
     }
-    made: dict[str, Any] = {}
+    subscribed: dict[str, Any] = {}
     for hour in (10, 11, 12, 13):
         with time_machine.travel(at_ist(DAY, dt.time(hour)), tick=False):
             answer = tenant.client.post(SUBSCRIBE, body)
             assert answer.status_code == 201, answer.content
-            made = answer.json()
+            subscribed = answer.json()
             if hour < 13:
-                tenant.client.delete(f"/partner/subscriptions/{made['subscription_id']}")
-    assert made["next_billing_date"] == "2026-09-04"
-    assert made["pricing"]["billing_start_date"] == "2026-08-04"
+                tenant.client.delete(f"/partner/subscriptions/{subscribed['subscription_id']}")
+    assert subscribed["next_billing_date"] == "2026-09-04"
+    assert subscribed["pricing"]["billing_start_date"] == "2026-08-04"
     assert bill(days(1), now=at_ist(days(1), dt.time(4, 30))).invoices == 1
     assert Invoice.objects.get().total == TOTAL
     with time_machine.travel(noon(days(1)), tick=False):
         listed = tenant.client.get("/partner/subscriptions").json()["subscriptions"]
-        assert [(one["payment"]["status"], one["payment"]["amount"]) for one in listed] == [
+        assert [(row["payment"]["status"], row["payment"]["amount"]) for row in listed] == [
             ("DUE", 1178.82),  # the one that lives, in the month that the first began
             ("NOT_REQUIRED", None),
             ("NOT_REQUIRED", None),
             ("DUE", 1178.82),
         ]
-        tenant.client.delete(f"/partner/subscriptions/{made['subscription_id']}")
+        tenant.client.delete(f"/partner/subscriptions/{subscribed['subscription_id']}")
         refused = tenant.client.post(SUBSCRIBE, body)
     assert (refused.status_code, refused.json()["code"]) == (409, "payment_due")
     assert refused.json()["invoice_id"] == Invoice.objects.get().public_id
@@ -157,8 +157,8 @@ def test_a_paid_month_goes_on_and_the_next_bears_the_new_price(
     assert (new.anchor, balance_due(new, days(9)).status) == (DAY, PaymentStatus.PAID)
     bill(days(9))
     bill(NEXT)
-    assert [one.taxable for one in Invoice.objects.order_by("id")] == [999, 1499]
-    assert [days_of(one) for one in (old, new)] == [
+    assert [invoice.taxable for invoice in Invoice.objects.order_by("id")] == [999, 1499]
+    assert [days_of(subscription) for subscription in (old, new)] == [
         [(DAY, NEXT)], [(NEXT, dt.date(2026, 10, 4))]
     ]  # fmt: skip
     assert balance_due(Subscription.objects.get(pk=new.pk), NEXT).status is PaymentStatus.DUE
@@ -166,7 +166,7 @@ def test_a_paid_month_goes_on_and_the_next_bears_the_new_price(
 
 
 @pytest.mark.parametrize(
-    ("begins", "leaves", "back", "expected"),
+    ("begins", "leaves", "returns", "expected"),
     [
         pytest.param((2026, 1, 31), (2026, 1, 31), (2026, 2, 27), [(1, 31), (2, 28), (3, 31)],
                      id="the 31st, back on the last day"),
@@ -186,7 +186,7 @@ def test_months_are_counted_on_from_the_first_day(
     template: Template,
     begins: tuple[int, int, int],
     leaves: tuple[int, int, int],
-    back: tuple[int, int, int],
+    returns: tuple[int, int, int],
     expected: list[tuple[int, int]],
     often: bool,
 ) -> None:
@@ -196,28 +196,30 @@ def test_months_are_counted_on_from_the_first_day(
     while day <= last:
         if day == dt.date(*leaves):
             leave(old, day)
-        if day == dt.date(*back):
-            _back(day)
+        if day == dt.date(*returns):
+            _come_back(day)
         if often or day == last:
             bill(day)
         day += dt.timedelta(days=1)
-    assert [start for start, _ in periods()] == [dt.date(begins[0], *one) for one in expected]
+    assert [start for start, _ in periods()] == [
+        dt.date(begins[0], *month_day) for month_day in expected
+    ]
     holds(last)
 
 
-def _back(on: dt.date) -> Subscription:
+def _come_back(on: dt.date) -> Subscription:
     return follow_again(Subscription.objects.latest("id"), on)
 
 
 def test_several_restarts_over_the_end_of_a_month(tenant: Tenant, template: Template) -> None:
-    one = follow(template, tenant, DAY)
+    subscription = follow(template, tenant, DAY)
     for leaves, comes in ((3, 3), (3, 10), (29, 30), (30, 30)):
-        leave(one, days(leaves))
-        one = _back(days(comes))
+        leave(subscription, days(leaves))
+        subscription = _come_back(days(comes))
     assert days(31) == NEXT
-    leave(one, NEXT)  # the second month had begun on this day
-    one = _back(NEXT)
-    leave(one, dt.date(2026, 10, 4))  # and the third
+    leave(subscription, NEXT)  # the second month had begun on this day
+    subscription = _come_back(NEXT)
+    leave(subscription, dt.date(2026, 10, 4))  # and the third
     bill(dt.date(2026, 12, 1))
     october, november = dt.date(2026, 10, 4), dt.date(2026, 11, 4)
     assert periods() == [(DAY, NEXT), (NEXT, october), (october, november)]
@@ -315,10 +317,13 @@ def test_a_withdrawal_credits_the_month_that_went_on(tenant: Tenant, template: T
 # -- what somebody owes ----------------------------------------------------------------------------
 def test_a_due_month_without_an_invoice_is_not_paid(tenant: Tenant, template: Template) -> None:
     """Seen: PAID, because the invoices that there were had been paid."""
-    one = follow(template, tenant, DAY)
+    subscription = follow(template, tenant, DAY)
     bill(DAY)
     pay(Invoice.objects.get(), TOTAL)
-    paid = [balance_due(Subscription.objects.get(pk=one.pk), on).status for on in (days(30), NEXT)]
+    paid = [
+        balance_due(Subscription.objects.get(pk=subscription.pk), on).status
+        for on in (days(30), NEXT)
+    ]
     assert paid == [PaymentStatus.PAID, PaymentStatus.NOT_INVOICED]
 
 
@@ -330,7 +335,7 @@ def house(transactional_db: None) -> tuple[Template, Tenant]:
     return make_template(), make_tenant("zebu")
 
 
-def _again(template: Template, tenant: Tenant, on: dt.date) -> str:
+def _subscribe_again(template: Template, tenant: Tenant, on: dt.date) -> str:
     try:
         follow(template, tenant, on)
     except (PaymentDue, DuplicateSubscription) as error:
@@ -349,12 +354,12 @@ def test_eight_that_come_back_at_once_are_one_in_the_same_month(
         if number == 0:
             leave(old, days(1))
             return "left"
-        return _again(template, tenant, days(1))
+        return _subscribe_again(template, tenant, days(1))
 
     done = at_once(8, call)
     assert done.count("made") <= 1
     assert set(done) <= {"left", "made", "DuplicateSubscription"}
-    _again(template, tenant, days(1))
+    _subscribe_again(template, tenant, days(1))
     assert Subscription.objects.count() == 2
     bill(NEXT)
     assert periods() == [(DAY, NEXT), (NEXT, dt.date(2026, 10, 4))]
@@ -373,7 +378,7 @@ def test_the_run_and_a_restart_at_once_bill_the_month_once(
     _meeting(monkeypatch, segments, "open_first", meet)
 
     def call(number: int) -> Any:
-        return _again(template, tenant, days(1)) if number else bill(days(1)).invoices
+        return _subscribe_again(template, tenant, days(1)) if number else bill(days(1)).invoices
 
     assert at_once(2, call, errors=(DatabaseError,)) == [1, "made"]
     assert bill(NEXT).invoices == 1
@@ -404,8 +409,8 @@ def test_the_database_refuses_a_day_in_two_subscriptions(
     monkeypatch.setattr(segments, "begun", lambda _subscriptions: {})
     for on in (DAY, days(30)):
         with pytest.raises(IntegrityError, match="has begun"), transaction.atomic():
-            _back(on)
-    _back(NEXT)
+            _come_back(on)
+    _come_back(NEXT)
     other = make_subscription(make_template(), tenant.partner, email=WHO, now=noon(DAY))
     assert other.segments.count() == 1, "another template is another month"
 

@@ -63,13 +63,13 @@ def test_every_day_or_once_comes_to_the_same_and_to_all(template: Template) -> N
 
 
 def test_partners_are_posted_apart_and_chunks_lose_nothing(template: Template) -> None:
-    one, two = make_partner(), make_partner()
-    for partner in (one, two, None):
+    first, second = make_partner(), make_partner()
+    for partner in (first, second, None):
         follow(template, partner, [START] * 3)
     bill(START)
     assert through(START, chunk=2) == 9 * Decimal("35.67")
     posted = LedgerTransaction.objects.filter(kind="recognition")
-    assert set(posted.values_list("partner_id", flat=True)) == {one.pk, two.pk, None}
+    assert set(posted.values_list("partner_id", flat=True)) == {first.pk, second.pk, None}
     assert checks.check_ledger(now=noon(START)).findings == []
 
 

@@ -48,15 +48,15 @@ def _prepared() -> tuple[Invoice, Invoice]:
 def test_two_clerks_reverse_one_receipt_once() -> None:
     first, _ = _prepared()
     receipt = pay(first, TOTAL, day=NEXT).payment.receipt
-    done = at_once(6, lambda _number: bounce(receipt, NEXT))
-    assert [one.created for one in done].count(True) == 1
+    outcomes = at_once(6, lambda _number: bounce(receipt, NEXT))
+    assert [outcome.created for outcome in outcomes].count(True) == 1
     assert LedgerTransaction.objects.filter(kind="reversal").count() == 1
     assert OutboxEvent.objects.filter(type="payment.reversed").count() == 1
     assert checks.check_ledger(now=noon(NEXT)).ok
 
 
 @pytest.mark.parametrize("round", range(3))
-def test_credit_used_while_its_money_is_taken_back_is_never_phantom(round: int) -> None:
+def test_credit_used_during_a_reversal_is_never_phantom(round: int) -> None:
     """Whoever comes first: the use is undone, or refused; matured, or not."""
     first, second = _prepared()
     paid = pay(first, TOTAL + CREDIT, day=NEXT).payment

@@ -115,8 +115,8 @@ def keep(invoice: Invoice, amount: Decimal | str, day: dt.date) -> None:
 
 def standing(*invoices: Invoice) -> list[tuple[str, Decimal, Decimal]]:
     """Status, paid and reversed as the database has them."""
-    found = Invoice.objects.filter(pk__in=[one.pk for one in invoices]).order_by("id")
-    return list(found.values_list("status", "paid", "reversed"))
+    rows = Invoice.objects.filter(pk__in=[invoice.pk for invoice in invoices]).order_by("id")
+    return list(rows.values_list("status", "paid", "reversed"))
 
 
 def earned(**of: Any) -> Decimal:
@@ -171,8 +171,8 @@ def test_a_bounced_cheque_took_the_debt_with_it(invoice: Invoice) -> None:
     assert_books_hold()
 
 
-def test_a_bounced_cheque_that_was_left_alone_matured_to_the_partner(invoice: Invoice) -> None:
-    """299.70 were payable after thirty days; now what had matured is taken back as well."""
+def test_a_bounced_cheque_matured_to_the_partner(invoice: Invoice) -> None:
+    """Left alone: 299.70 were payable after thirty days; now what matured is taken back, too."""
     early = pay(invoice, TOTAL).payment
     bounce(early.receipt, LATER)
     on = START + dt.timedelta(days=60)
@@ -189,21 +189,25 @@ def test_a_bounced_cheque_that_was_left_alone_matured_to_the_partner(invoice: In
     assert_books_hold()
 
 
-def test_a_customer_is_not_late_on_the_day_on_which_the_bank_took_it_back(
+def test_a_customer_is_not_late_when_the_bank_takes_it_back(
     invoice: Invoice,
 ) -> None:
     """The invoice was due on 7 Feb; its cheque came back on 20 Feb."""
     paid = pay(invoice, TOTAL).payment
-    back = dt.date(2026, 2, 20)
-    bounce(paid.receipt, back)
+    returned_on = dt.date(2026, 2, 20)
+    bounce(paid.receipt, returned_on)
     subscription = Subscription.objects.get()
     seen = [
         (balance_due(Subscription.objects.get(), day).status.value)
-        for day in (back, back + dt.timedelta(days=7), back + dt.timedelta(days=8))
+        for day in (
+            returned_on,
+            returned_on + dt.timedelta(days=7),
+            returned_on + dt.timedelta(days=8),
+        )
     ]
     assert seen == ["DUE", "DUE", "OVERDUE"]
-    owed = balance_due(subscription, back)
-    assert (owed.due_by, owed.amount) == (back + dt.timedelta(days=7), TOTAL)
+    owed = balance_due(subscription, returned_on)
+    assert (owed.due_by, owed.amount) == (returned_on + dt.timedelta(days=7), TOTAL)
     issued = Invoice.objects.get()
     assert issued.due_on == invoice.due_on, "what was issued stays"
 
@@ -213,17 +217,17 @@ def test_a_receipt_of_several_invoices_is_reversed_as_a_whole(
     months: tuple[Invoice, Invoice],
 ) -> None:
     first, second = months
-    made = receive({first: TOTAL, second: Decimal("500.00")}, amount=TOTAL + 800, day=NEXT)
+    receipt = receive({first: TOTAL, second: Decimal("500.00")}, amount=TOTAL + 800, day=NEXT)
     assert customer_credit.available(first.customer) == 300
-    bounce(made, NEXT, on=NEXT)
+    bounce(receipt, NEXT, on=NEXT)
     assert standing(first, second) == [("DUE", ZERO, TOTAL), ("DUE", ZERO, Decimal(500))]
     assert customer_credit.available(first.customer) == 0
     assert posting.balance(chart_of_accounts.MANUAL_CLEARING) == 0
     assert earned() == 0
-    told = OutboxEvent.objects.filter(type="payment.reversed").order_by("id")
-    assert [one.object_id for one in told] == [first.public_id, second.public_id]
-    assert told[0].payload["outstanding"] == 1178.82
-    assert told[0].payload["status"] == "DUE"
+    events = OutboxEvent.objects.filter(type="payment.reversed").order_by("id")
+    assert [event.object_id for event in events] == [first.public_id, second.public_id]
+    assert events[0].payload["outstanding"] == 1178.82
+    assert events[0].payload["status"] == "DUE"
     entry = AuditEntry.objects.get(action="receipt.reversed").data
     assert entry["invoices"] == {first.number: "1178.82", second.number: "500.00"}
     assert_books_hold()
@@ -303,7 +307,7 @@ def test_credit_that_paid_another_invoice_is_taken_out_of_it(
     assert_books_hold()
 
 
-def test_only_as_many_uses_are_undone_as_the_bounced_money_had_made_possible(
+def test_a_bounce_undoes_only_the_uses_it_had_made_possible(
     months: tuple[Invoice, Invoice],
 ) -> None:
     """700 of credit, 300 of them from the receipt that bounced; two uses of 200 and 400."""
@@ -346,18 +350,18 @@ def test_money_given_back_for_a_credit_note_is_owed_again(invoice: Invoice) -> N
     credit(invoice, Decimal("500.00"), day=LATER)
     assert earned() == Decimal("172.57")
     bounce(paid.receipt, LATER)
-    found = Invoice.objects.get()
+    current = Invoice.objects.get()
     # 678.82 of the invoice, and 500.00 that were given back and had never come
-    assert (found.status, balance_due(found.subscription, LATER).amount) == ("DUE", TOTAL)
+    assert (current.status, balance_due(current.subscription, LATER).amount) == ("DUE", TOTAL)
     assert earned() == 0
     assert_books_hold()
-    pay(found, TOTAL, key="good", day=LATER)
+    pay(current, TOTAL, key="good", day=LATER)
     assert standing(invoice) == [("PAID", TOTAL, TOTAL)]
     assert earned() == Decimal("172.57")
     assert_books_hold()
 
 
-def test_a_wholly_refunded_invoice_whose_money_bounced_is_not_settled(
+def test_a_refunded_invoice_that_bounced_is_not_settled(
     invoice: Invoice,
 ) -> None:
     """We gave back 1,178.82 that never came."""
@@ -375,7 +379,7 @@ def test_a_wholly_refunded_invoice_whose_money_bounced_is_not_settled(
     assert_books_hold()
 
 
-def test_credit_kept_for_a_credit_note_pays_the_invoice_whose_money_bounced(
+def test_credit_from_a_note_pays_the_bounced_invoice(
     months: tuple[Invoice, Invoice],
 ) -> None:
     """300.00 could have been paid out of a cheque that never came."""
@@ -386,8 +390,8 @@ def test_credit_kept_for_a_credit_note_pays_the_invoice_whose_money_bounced(
     bounce(paid.receipt, NEXT)
     assert customer_credit.available(first.customer) == 0
     assert standing(first) == [("PARTLY_PAID", Decimal(300), TOTAL)]
-    found = Invoice.objects.get(pk=first.pk)
-    assert found.total - found.paid + found.refunded - found.credited == TOTAL - 300
+    current = Invoice.objects.get(pk=first.pk)
+    assert current.total - current.paid + current.refunded - current.credited == TOTAL - 300
     assert earned() == 0
     assert_books_hold()
 
@@ -396,11 +400,13 @@ def test_credit_kept_for_a_credit_note_pays_the_invoice_whose_money_bounced(
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_of_several_payments_the_bounced_one_earns_nothing(invoice: Invoice, which: int) -> None:
     parts = [Decimal("333.33"), Decimal("500.01"), Decimal("345.48")]
-    made = [pay(invoice, part, key=f"part {number}").payment for number, part in enumerate(parts)]
-    bounce(made[which].receipt, LATER)
-    assert earned(payment=made[which]) == 0
-    kept = TOTAL - parts[which]
-    base = (999 * kept / TOTAL).quantize(Decimal("0.01"), "ROUND_DOWN")
+    recorded = [
+        pay(invoice, part, key=f"part {number}").payment for number, part in enumerate(parts)
+    ]
+    bounce(recorded[which].receipt, LATER)
+    assert earned(payment=recorded[which]) == 0
+    remaining = TOTAL - parts[which]
+    base = (999 * remaining / TOTAL).quantize(Decimal("0.01"), "ROUND_DOWN")
     assert earned() == (base * 3 / 10).quantize(Decimal("0.01"), "ROUND_DOWN")
     assert_books_hold()
     pay(Invoice.objects.get(), parts[which], key="good", day=LATER)
@@ -424,21 +430,21 @@ def test_a_month_says_what_came_and_what_banks_took_back(
     months: tuple[Invoice, Invoice], partner: Partner
 ) -> None:
     first, second = months
-    made = receive({first: TOTAL, second: TOTAL}, amount=TOTAL * 2 + 10, day=NEXT)
-    bounce(made, NEXT)
+    receipt = receive({first: TOTAL, second: TOTAL}, amount=TOTAL * 2 + 10, day=NEXT)
+    bounce(receipt, NEXT)
     month = reports.month_report(partner.pk, "live", NEXT.replace(day=1))
-    came = TOTAL * 2 + 10
-    assert (month.payments, month.reversed, month.refunds) == (came, came, ZERO)
+    received = TOTAL * 2 + 10
+    assert (month.payments, month.reversed, month.refunds) == (received, received, ZERO)
     assert (month.accrued, month.clawed_back) == (Decimal("599.40"), Decimal("-599.40"))
 
 
 # -- what the database itself refuses --------------------------------------------------------------
 def test_the_database_refuses_half_a_reversal(months: tuple[Invoice, Invoice]) -> None:
     first, second = months
-    made = receive({first: TOTAL, second: TOTAL}, day=NEXT)
+    receipt = receive({first: TOTAL, second: TOTAL}, day=NEXT)
     half = Reversal(
-        receipt=made, reversed_on=NEXT, reason="Half", recorded_by="x", recorded_on=NEXT,
-        partner_id=made.partner_id,
+        receipt=receipt, reversed_on=NEXT, reason="Half", recorded_by="x", recorded_on=NEXT,
+        partner_id=receipt.partner_id,
     )  # fmt: skip
     half.save()
     with (
@@ -449,11 +455,11 @@ def test_the_database_refuses_half_a_reversal(months: tuple[Invoice, Invoice]) -
 
 
 def test_the_database_reverses_nothing_twice(invoice: Invoice) -> None:
-    done = bounce(pay(invoice, TOTAL).payment.receipt, LATER).reversal
-    done.pk, done.public_id = None, "rev_other"
+    reversal = bounce(pay(invoice, TOTAL).payment.receipt, LATER).reversal
+    reversal.pk, reversal.public_id = None, "rev_other"
     with pytest.raises(IntegrityError, match="reversal_receipt_id"), transaction.atomic():
-        done.save(force_insert=True)
-    gone = PaymentReversal.objects.get()
-    gone.pk = None
+        reversal.save(force_insert=True)
+    payment_reversal = PaymentReversal.objects.get()
+    payment_reversal.pk = None
     with pytest.raises(IntegrityError, match="paymentreversal"), transaction.atomic():
-        gone.save(force_insert=True)
+        payment_reversal.save(force_insert=True)

@@ -56,7 +56,7 @@ def partner() -> Partner:
     return make_partner()
 
 
-def test_control_without_locks_and_constraints_workers_bill_twice(
+def test_control_without_locks_and_constraints_bills_twice(
     template: Template, partner: Partner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between stand the lock, the unique period and the unique posting; without them: doubles."""
@@ -93,8 +93,8 @@ def test_without_locks_the_database_refuses_the_second_run(
 
     monkeypatch.setattr(runs, "_issue", meet_then_issue)
     monkeypatch.setattr(run_sql, "DUE", run_sql.DUE.replace("FOR NO KEY UPDATE SKIP LOCKED", ""))
-    results = at_once(2, lambda _: bill(START).invoices, errors=(DatabaseError,))
-    assert [str(one).count("invoice_period_uniq") for one in results].count(1) == 1
+    outcomes = at_once(2, lambda _: bill(START).invoices, errors=(DatabaseError,))
+    assert [str(outcome).count("invoice_period_uniq") for outcome in outcomes].count(1) == 1
     the_books_are_exact(6)
 
 
@@ -111,7 +111,7 @@ def test_a_run_that_breaks_anywhere_leaves_nothing_half_done(
     broken: str, template: Template, partner: Partner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In its second chunk, at every statement; twice; then a run that goes through."""
-    made = follow(template, partner, ANCHORS)
+    subscriptions = follow(template, partner, ANCHORS)
     for _ in range(2):
         with monkeypatch.context() as patch:
             _break(patch, broken)
@@ -122,7 +122,7 @@ def test_a_run_that_breaks_anywhere_leaves_nothing_half_done(
         assert failed.error
         assert Invoice.objects.count() == BillingSegment.objects.aggregate(n=Sum("next_no"))["n"]
     bill(LATE, chunk=3)
-    the_books_are_exact(expected(made))
+    the_books_are_exact(expected(subscriptions))
 
 
 class _Broken(RuntimeError):
@@ -173,7 +173,7 @@ def test_what_a_dead_worker_held_is_billed_by_the_living_one(
     template: Template, partner: Partner
 ) -> None:
     """Its rows were skipped while it lived; the run comes back to them before it ends."""
-    made = follow(template, partner, [START] * 6)
+    subscriptions = follow(template, partner, [START] * 6)
     held, go_on = Event(), Event()
 
     def dies(_number: int) -> None:
@@ -195,7 +195,7 @@ def test_what_a_dead_worker_held_is_billed_by_the_living_one(
         worker = pool.submit(_closing, dies, 0)
         assert held.wait(timeout=30)
         assert bill(START, progress=release).invoices == 6
-    the_books_are_exact(len(made))
+    the_books_are_exact(len(subscriptions))
 
 
 def _closing(call: Callable[[int], Any], number: int) -> Any:
@@ -206,16 +206,16 @@ def _closing(call: Callable[[int], Any], number: int) -> Any:
 
 
 @pytest.mark.parametrize("what", ["pause", "cancel"])
-def test_a_pause_in_the_middle_of_a_run_waits_and_both_go_through(
+def test_a_pause_during_a_run_waits_and_both_go_through(
     what: str, template: Template, partner: Partner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results = _pause_meets_run(what, template, partner, monkeypatch)
-    assert not [one for one in results if isinstance(one, Exception)]
+    outcomes = _pause_meets_run(what, template, partner, monkeypatch)
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)]
     the_books_are_exact(3)
     assert BillingSegment.objects.filter(stop_on__isnull=False).count() == 1
 
 
-def test_control_with_a_stronger_lock_pause_and_run_stand_in_each_others_way(
+def test_control_a_stronger_lock_deadlocks_pause_and_run(
     template: Template, partner: Partner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """FOR UPDATE instead of FOR NO KEY UPDATE on the subscription: PostgreSQL ends one of them."""
@@ -225,8 +225,8 @@ def test_control_with_a_stronger_lock_pause_and_run_stand_in_each_others_way(
         return original(self, *args, **{**options, "no_key": False})
 
     monkeypatch.setattr(TenantQuerySet, "select_for_update", stronger)
-    results = _pause_meets_run("pause", template, partner, monkeypatch)
-    errors = [one for one in results if isinstance(one, OperationalError)]
+    outcomes = _pause_meets_run("pause", template, partner, monkeypatch)
+    errors = [outcome for outcome in outcomes if isinstance(outcome, OperationalError)]
     assert len(errors) == 1
     assert "deadlock" in str(errors[0])
 
@@ -260,7 +260,7 @@ def _pause_meets_run(
     return at_once(2, call, errors=(DatabaseError,))
 
 
-def test_postings_of_several_transactions_do_not_stand_in_each_others_way() -> None:
+def test_postings_of_several_transactions_do_not_deadlock() -> None:
     """Each posts twice, over the same accounts in opposite order."""
     codes = ["bank", "suspense", "revenue", "round_off"]
     with transaction.atomic():
@@ -321,16 +321,16 @@ def _owner() -> Iterator[psycopg.Connection]:
 def _without_constraints(*named: tuple[str, str]) -> Iterator[None]:
     """Drop unique constraints as the owner, and put them back."""
     with _owner() as session:
-        kept = []
+        definitions = []
         for table, name in named:
             row = session.execute("SELECT pg_get_indexdef(%s::regclass)", [name]).fetchone()
             assert row is not None
-            kept.append(row[0])
+            definitions.append(row[0])
             session.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}".encode())
         try:
             yield
         finally:
-            for (table, name), definition in zip(named, kept, strict=True):
+            for (table, name), definition in zip(named, definitions, strict=True):
                 session.execute(definition.encode())
                 session.execute(
                     f"ALTER TABLE {table} ADD CONSTRAINT {name} UNIQUE USING INDEX {name}".encode()

@@ -52,7 +52,7 @@ def partner() -> Partner:
 
 
 def test_an_invoice_within_the_state(template: Template, partner: Partner) -> None:
-    (one,) = follow(template, partner, [START])
+    (subscription,) = follow(template, partner, [START])
     assert bill(START).invoices == 1
     invoice = Invoice.objects.get()
     assert (invoice.taxable, invoice.cgst, invoice.sgst, invoice.igst, invoice.total) == tuple(
@@ -62,7 +62,7 @@ def test_an_invoice_within_the_state(template: Template, partner: Partner) -> No
     assert (invoice.issued_on, invoice.due_on) == (START, START + dt.timedelta(days=7))
     assert (invoice.period_start, invoice.period_end) == (START, dt.date(2026, 2, 28))
     assert (invoice.status, invoice.needs_review, invoice.deferred) == ("DUE", False, True)
-    customer = one.customer
+    customer = subscription.customer
     assert invoice.snapshot == {
         "version": 1,
         "number": "QL25-00000001",
@@ -87,7 +87,7 @@ def test_an_invoice_within_the_state(template: Template, partner: Partner) -> No
         },
         "place_of_supply": {"code": "33", "name": "Tamil Nadu"},
         "reverse_charge": False,
-        "subscription": one.public_id,
+        "subscription": subscription.public_id,
         "template": "Iron Condor",
         "lines": [
             {
@@ -120,13 +120,13 @@ def test_an_invoice_to_another_state_bears_igst(template: Template, partner: Par
 
 
 def test_the_books_and_the_event_of_an_invoice(template: Template, partner: Partner) -> None:
-    (one,) = follow(template, partner, [START])
+    (subscription,) = follow(template, partner, [START])
     bill(START)
     invoice = Invoice.objects.get()
     entries = LedgerEntry.objects.values_list("transaction__idem_key", "account__code", "amount")
-    key = f"invoice:{one.public_id}:1:0"
+    key = f"invoice:{subscription.public_id}:1:0"
     assert set(entries) == {
-        (key, f"receivable:{one.customer.public_id}", Decimal("1178.82")),
+        (key, f"receivable:{subscription.customer.public_id}", Decimal("1178.82")),
         (key, "deferred_revenue", Decimal("-999.00")),
         (key, "gst_output:cgst", Decimal("-89.91")),
         (key, "gst_output:sgst", Decimal("-89.91")),
@@ -151,9 +151,9 @@ def test_a_second_run_makes_nothing(template: Template, partner: Partner) -> Non
 
 def test_chunks_follow_each_other(template: Template, partner: Partner) -> None:
     follow(template, partner, [START] * 7)
-    told: list[int] = []
-    assert bill(START, chunk=3, progress=told.append).invoices == 7
-    assert told == [3, 3, 1]
+    chunks: list[int] = []
+    assert bill(START, chunk=3, progress=chunks.append).invoices == 7
+    assert chunks == [3, 3, 1]
     assert sorted(Invoice.objects.values_list("seq", flat=True)) == list(range(1, 8))
 
 
@@ -198,17 +198,17 @@ def test_free_and_test_subscriptions_are_never_billed(template: Template, partne
 
 def test_a_customer_without_state_is_withheld_and_not_lost(template: Template) -> None:
     partner = make_partner("nowhere")
-    (one,) = follow(template, partner, [START], state="")
+    (subscription,) = follow(template, partner, [START], state="")
     follow(template, partner, [START])
     result = bill(START, chunk=1)
     assert (result.invoices, result.withheld) == (1, 1)
-    assert [found.subscription for found in withheld(START, START)] == [one.public_id]
+    assert [row.subscription for row in withheld(START, START)] == [subscription.public_id]
     assert BillingRun.objects.get().withheld == 1
-    one.customer.state = AWAY
-    one.customer.save()
+    subscription.customer.state = AWAY
+    subscription.customer.save()
     later = bill(START + dt.timedelta(days=40))
     assert later.withheld == 0
-    assert len(days_of(one)) == 2
+    assert len(days_of(subscription)) == 2
     assert withheld(START, START) == []
 
 
@@ -264,28 +264,31 @@ def test_the_run_taxes_as_the_pure_function_does(template: Template, partner: Pa
         follow(template, partner, [START], fee=fee, state=AWAY if number % 2 else HOME)
     bill(START)
     invoices = Invoice.objects.order_by("taxable")
-    assert [one.taxable for one in invoices] == sorted(fees)
-    for one in invoices:
+    assert [invoice.taxable for invoice in invoices] == sorted(fees)
+    for invoice in invoices:
         expected = tax(
-            one.taxable, one.rate_pct, supplier_state=HOME, place_of_supply=one.place_of_supply
+            invoice.taxable,
+            invoice.rate_pct,
+            supplier_state=HOME,
+            place_of_supply=invoice.place_of_supply,
         )
-        assert (one.cgst, one.sgst, one.igst, one.total) == (
+        assert (invoice.cgst, invoice.sgst, invoice.igst, invoice.total) == (
             expected.cgst, expected.sgst, expected.igst, expected.total,
         )  # fmt: skip
-        assert one.snapshot["in_words"] == amount_in_words(one.total)
-        assert one.number == document_number("invoice", one.fy, one.seq)
+        assert invoice.snapshot["in_words"] == amount_in_words(invoice.total)
+        assert invoice.number == document_number("invoice", invoice.fy, invoice.seq)
     assert checks.check_ledger(now=noon(START)).findings == []
 
 
-def test_invoices_follow_a_changed_state_and_address_and_issued_ones_stay(
+def test_the_next_invoice_follows_a_changed_state(
     template: Template,
 ) -> None:
-    """A wrong GST state is mended for what comes, never for what was issued."""
-    one = follow(template, make_partner(), [START], state="33")[0]
+    """A wrong GST state or address is mended for what comes, never for what was issued."""
+    subscription = follow(template, make_partner(), [START], state="33")[0]
     bill(START)
     change_billing_details(
-        customer_id=one.customer_id, state="27", billing_address="4 Hill Road\nMumbai 400050",
-        reason="Moved", actor=SYSTEM, now=clock.now(),
+        customer_id=subscription.customer_id, state="27",
+        billing_address="4 Hill Road\nMumbai 400050", reason="Moved", actor=SYSTEM, now=clock.now(),
     )  # fmt: skip
     bill(add_months(START, 1))
     first, second = Invoice.objects.order_by("id")

@@ -79,11 +79,11 @@ def test_beat_takes_over_what_was_killed_and_nothing_else() -> None:
 def test_a_run_whose_database_went_away_is_left_to_be_taken_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def gone(_facts: Any) -> Any:
+    def lose_connection(_facts: Any) -> Any:
         raise OperationalError("the connection is lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "_chunk", gone)
+        patch.setattr(runs, "_chunk", lose_connection)
         with pytest.raises(CommandError, match=r"The database went away.* is lost"):
             call_command("bill", "--as-of", str(START))
     run = BillingRun.objects.get()

@@ -69,10 +69,10 @@ def test_subscribing_opens_a_segment_and_copies_the_shares(subscription: Subscri
 def test_free_and_test_subscriptions_have_none(template: Template) -> None:
     free = make_template(fee=None, now=noon(JANUARY_31))
     tried = make_template(environment="test", now=noon(JANUARY_31))
-    for one in (free, tried):
-        made = make_subscription(one, make_partner(), now=noon(JANUARY_31))
-        change(made, "pause", day(2, 1))
-        assert change(made, "resume", day(4, 1)).anchor == day(4, 1)
+    for unbilled_template in (free, tried):
+        subscribed = make_subscription(unbilled_template, make_partner(), now=noon(JANUARY_31))
+        change(subscribed, "pause", day(2, 1))
+        assert change(subscribed, "resume", day(4, 1)).anchor == day(4, 1)
     assert not BillingSegment.objects.exists()
 
 
@@ -102,7 +102,7 @@ def test_resumed_on_the_day_the_period_ended_is_a_new_segment(subscription: Subs
     assert change(subscription, "resume", day(2, 28)).anchor == day(2, 28)
 
 
-def test_paused_on_the_first_day_of_a_period_that_period_is_billed(
+def test_paused_on_its_first_day_a_period_is_billed(
     subscription: Subscription,
 ) -> None:
     change(subscription, "pause", day(2, 28))

@@ -47,10 +47,10 @@ def test_499_50_was_shown_as_589_41_and_billed_as_589_42(tenant: Tenant) -> None
         client = customer_client(customer)
         shown = shown_total(client, template)
         assert shown == shown_total(tenant.client, template, state=state)
-        made = client.post(
+        answer = client.post(
             f"/marketplace/subscribe/{template.public_id}", {"broker_client_id": f"Z{state}"}
         )
-        assert made.status_code == 201, made.content
+        assert answer.status_code == 201, answer.content
         bill(TODAY)
         billed = Invoice.objects.get(customer=customer).total
         assert shown == billed
@@ -100,7 +100,7 @@ def test_a_state_that_is_none_is_refused_in_words(tenant: Tenant) -> None:
         assert list(answer.json()["details"]) == ["state"]
 
 
-def test_the_partners_state_shows_nobody_a_total_as_it_bills_nobody(tenant: Tenant) -> None:
+def test_the_partners_state_is_neither_shown_nor_billed(tenant: Tenant) -> None:
     """Of whom nothing is known is shown what the supplier's state comes to, whoever asks."""
     template = make_template(fee=Decimal("499.50"))
     tenant.partner.default_state = AWAY

@@ -80,7 +80,7 @@ def assert_books_hold() -> None:
     assert report.ok, report.findings
 
 
-def test_an_unpaid_invoice_is_reduced_by_the_days_after_the_withdrawal(
+def test_an_unpaid_invoice_is_reduced_by_the_days_left(
     template: Template, partner: Partner
 ) -> None:
     """The day itself counts as used: 999.00 x 18 / 30 = 599.40, its CGST 89.91 x 18 / 30."""
@@ -106,32 +106,37 @@ def test_an_unpaid_invoice_is_reduced_by_the_days_after_the_withdrawal(
         chart_of_accounts.CGST: note.cgst,
         chart_of_accounts.SGST: note.sgst,
     }
-    told = OutboxEvent.objects.get(type="credit_note.issued")
-    assert told.partner_id == partner.pk
-    assert told.payload["credit_note"] == note.number
-    assert (told.payload["total"], told.payload["refunded"]) == (707.28, 0)
-    assert told.payload["invoice_number"] == invoice.number
+    event = OutboxEvent.objects.get(type="credit_note.issued")
+    assert event.partner_id == partner.pk
+    assert event.payload["credit_note"] == note.number
+    assert (event.payload["total"], event.payload["refunded"]) == (707.28, 0)
+    assert event.payload["invoice_number"] == invoice.number
     assert_books_hold()
 
 
-def test_what_was_paid_becomes_the_customers_credit_and_commission_goes_back(
+def test_paid_days_become_credit_and_commission_goes_back(
     template: Template, partner: Partner
 ) -> None:
+    """The credit is the customer's."""
     (mine,) = follow(template, partner, [FIRST], state=AWAY)
     bill(FIRST)
     invoice = Invoice.objects.get()
     pay(invoice, invoice.total)
     take_away(template)
     assert credited() == 1
-    note, back = CreditNote.objects.get(), Refund.objects.get()
+    note, refund = CreditNote.objects.get(), Refund.objects.get()
     assert (str(note.igst), str(note.total)) == ("107.89", "707.29")
-    assert (back.method, back.amount, back.credit_note) == ("CUSTOMER_CREDIT", note.total, note)
+    assert (refund.method, refund.amount, refund.credit_note) == (
+        "CUSTOMER_CREDIT",
+        note.total,
+        note,
+    )
     assert customer_credit.available(mine.customer) == note.total
     assert posting.balance_of("receivable") == 0
     assert posting.balance(chart_of_accounts.MANUAL_CLEARING) == invoice.total, "no money moved"
     # 30 % of the 399.60 that stay, floored
-    kept = sum(Commission.objects.values_list("amount", flat=True), ZERO)
-    assert kept == Decimal("119.88")
+    remaining = sum(Commission.objects.values_list("amount", flat=True), ZERO)
+    assert remaining == Decimal("119.88")
     assert OutboxEvent.objects.filter(type="commission.clawed_back").count() == 1
     invoice.refresh_from_db()
     assert (invoice.status, invoice.refunded) == ("PAID", note.total)
@@ -154,7 +159,7 @@ def test_commission_that_is_payable_already_is_taken_back_there(
     assert_books_hold()
 
 
-def test_a_period_that_no_run_had_invoiced_is_credited_after_it_is(
+def test_a_period_not_yet_invoiced_is_credited_after_it_is(
     template: Template, partner: Partner
 ) -> None:
     """Subscribed and withdrawn on one day: the run of the next morning still bills it."""
@@ -239,9 +244,10 @@ def test_who_gets_no_credit(template: Template, partner: Partner) -> None:
     assert not WithdrawalCredit.objects.filter(done_at__isnull=True).exists()
 
 
-def test_a_pause_inside_the_period_is_credited_from_the_withdrawal(
+def test_a_paused_period_is_credited_from_the_withdrawal(
     template: Template, partner: Partner
 ) -> None:
+    """The pause began inside it."""
     (paused,) = follow(template, partner, [FIRST])
     bill(FIRST)
     services.pause(
@@ -253,9 +259,9 @@ def test_a_pause_inside_the_period_is_credited_from_the_withdrawal(
 
 
 def test_a_customer_who_cancelled_before_gets_none(template: Template, partner: Partner) -> None:
-    (gone,) = follow(template, partner, [FIRST])
+    (cancelled,) = follow(template, partner, [FIRST])
     bill(FIRST)
-    services.cancel(subscription_id=gone.pk, actor=SYSTEM, reason="USER", now=noon(FIRST))
+    services.cancel(subscription_id=cancelled.pk, actor=SYSTEM, reason="USER", now=noon(FIRST))
     take_away(template)
     assert not WithdrawalCredit.objects.exists()
 

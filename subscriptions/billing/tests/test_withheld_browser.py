@@ -68,5 +68,5 @@ def test_who_is_withheld_is_found_from_the_first_page_and_mended(page: Page) -> 
     page.get_by_role("button", name="Change billing details").click()
     page.get_by_text("the next invoices have the new details").wait_for()
     assert Customer.objects.get(pk=lost.customer_id).state == "33"
-    assert [one.subscription for one in withheld(today, today)] == [wrong.public_id]
+    assert [row.subscription for row in withheld(today, today)] == [wrong.public_id]
     assert bill(today).invoices == 1

@@ -167,7 +167,7 @@ class Cluster:
 
     def celery(self, name: str, now: dt.datetime) -> Worker:
         """A worker as the supervisor starts it, but with a queue of its own, called ``name``."""
-        (part,) = (one for one in Layout().parts() if one.name == "worker")
+        (part,) = (part for part in Layout().parts() if part.name == "worker")
         command = [f"{name}@%h" if word == "worker@%h" else word for word in part.command]
         command[command.index("-Q") + 1] = name
         return self._spawn(name, command, self.environment(now))

@@ -115,13 +115,13 @@ def judge(ask: Ask, reference: Mapping[Key, tuple[Any, ...]]) -> list[str]:
 
 
 def _differences(
-    found: Mapping[Key, tuple[Any, ...]], reference: Mapping[Key, tuple[Any, ...]]
+    actual: Mapping[Key, tuple[Any, ...]], reference: Mapping[Key, tuple[Any, ...]]
 ) -> list[str]:
     cases = {
-        "invoice is missing": reference.keys() - found.keys(),
-        "invoice should not be": found.keys() - reference.keys(),
+        "invoice is missing": reference.keys() - actual.keys(),
+        "invoice should not be": actual.keys() - reference.keys(),
         "invoice differs": {
-            key for key in reference.keys() & found.keys() if reference[key] != found[key]
+            key for key in reference.keys() & actual.keys() if reference[key] != actual[key]
         },
     }
     return [

@@ -49,18 +49,18 @@ def load(*, seed: int, size: int, last: dt.date, withheld: bool) -> None:
     load_reference_data()
     partners = [None, make_partner("kotak"), make_partner("zen", default_state=AWAY)]
     templates = [make_template(fee=fee) for fee in FEES]
-    made: list[Subscription] = []
+    subscriptions: list[Subscription] = []
     for kind in range(KINDS):
         days = _days(chance, max(1, size // KINDS), last)
         state = STATES[kind % len(STATES)] or ("" if withheld else HOME)
         partner, place = partners[kind % len(partners)], kind % len(FEES)
-        made += follow(templates[place], partner, days, state=state, fee=FEES[place])
+        subscriptions += follow(templates[place], partner, days, state=state, fee=FEES[place])
     # Neither of these may ever be billed.
     follow(make_template(fee=None), partners[1], [OUTAGE_BEGAN] * 5, fee=0)
     sandbox = make_template(environment=Environment.TEST)
     follow(sandbox, partners[1], [OUTAGE_BEGAN] * 5, environment=Environment.TEST)
     with transaction.atomic():
-        left = _pause_some(chance, made, last)
+        left = _pause_some(chance, subscriptions, last)
         _leave_and_come_back(chance, left, last)
 
 
@@ -80,24 +80,28 @@ def _month_ends() -> list[dt.date]:
 
 
 def _pause_some(
-    chance: random.Random, made: list[Subscription], last: dt.date
+    chance: random.Random, subscriptions: list[Subscription], last: dt.date
 ) -> list[Subscription]:
     """One in twelve stopped; half of these go on later, some of them in a new segment. The rest."""
-    stopped = chance.sample(made, len(made) // 12)
-    for one in stopped:
-        on = one.anchor + dt.timedelta(days=chance.randint(0, max(0, (last - one.anchor).days)))
-        segments.stop([one.pk], on=on)
+    stopped = chance.sample(subscriptions, len(subscriptions) // 12)
+    for subscription in stopped:
+        on = subscription.anchor + dt.timedelta(
+            days=chance.randint(0, max(0, (last - subscription.anchor).days))
+        )
+        segments.stop([subscription.pk], on=on)
         again = on + dt.timedelta(days=chance.randint(0, 50))
         if again <= last and chance.random() < 0.5:
-            segments.resume([one], on=again)
-    touched = {one.pk for one in stopped}
-    return [one for one in made if one.pk not in touched]
+            segments.resume([subscription], on=again)
+    touched = {subscription.pk for subscription in stopped}
+    return [subscription for subscription in subscriptions if subscription.pk not in touched]
 
 
-def _leave_and_come_back(chance: random.Random, made: list[Subscription], last: dt.date) -> None:
+def _leave_and_come_back(
+    chance: random.Random, subscriptions: list[Subscription], last: dt.date
+) -> None:
     """One in ten cancels and follows again, half of them on the same day, some of them twice."""
-    for one in chance.sample(made, len(made) // 10):
-        day, newest = one.anchor, one
+    for subscription in chance.sample(subscriptions, len(subscriptions) // 10):
+        day, newest = subscription.anchor, subscription
         for _ in range(chance.choice((1, 1, 2))):
             day += dt.timedelta(days=chance.choice((0, 0, 3, 27, 40)))
             again = day + dt.timedelta(days=chance.choice((0, 0, 5, 31)))
@@ -129,8 +133,8 @@ def receive_one(on: dt.date) -> None:
         .order_by("id")[0]
     )
     parts = [
-        allocations.Part(one.pk, one.total)
-        for one in Invoice.objects.filter(subscription=first.subscription_id).order_by("id")[:2]
+        allocations.Part(invoice.pk, invoice.total)
+        for invoice in Invoice.objects.filter(subscription=first.subscription_id).order_by("id")[:2]
     ]
     allocations.record(
         amount=sum((part.amount for part in parts), TOO_MUCH),

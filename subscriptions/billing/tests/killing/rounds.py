@@ -205,8 +205,8 @@ class Round:
     def _judge(self) -> None:
         self.verdict.invoices += self._count()
         self.verdict.problems += judge.judge(self.cluster.ask, self.reference)
-        found = self.cluster.tell("findings", day=LAST)["findings"]
-        self.verdict.problems += [f"proof: {finding}" for finding in found]
+        findings = self.cluster.tell("findings", day=LAST)["findings"]
+        self.verdict.problems += [f"proof: {finding}" for finding in findings]
 
 
 def plan(number: int) -> dict[str, Any]:
@@ -222,9 +222,11 @@ def play(cluster: Cluster, *, rounds: int, seed: int, size: int, log: Log = prin
     while number < rounds and missed < MISSES:
         kinds = list(KINDS)
         chance.shuffle(kinds)
-        one = Round(cluster, verdict, chance, log)
+        this_round = Round(cluster, verdict, chance, log)
         try:
-            counts = one.play(seed=chance.randrange(10**6), size=size, kinds=kinds, **plan(number))
+            counts = this_round.play(
+                seed=chance.randrange(10**6), size=size, kinds=kinds, **plan(number)
+            )
         except (ClusterError, psycopg.Error) as error:
             counts = True
             verdict.problems.append(f"round {number + 1}: {type(error).__name__}: {error}")

@@ -80,8 +80,8 @@ def play_morning(cluster: Cluster, *, seed: int, postgres: bool) -> Verdict:
             _database_dies(cluster, verdict, job, day, chunk or 1, chance.choice(places))
         if cluster.run_job(job, day, chunk=chunk or 1)["status"] != 0:
             verdict.problems.append(f"{job} does not go through")
-    found = judge.after_billing(cluster.ask)
-    verdict.problems += [f"{what} differ" for what in expected if found[what] != expected[what]]
+    actual = judge.after_billing(cluster.ask)
+    verdict.problems += [f"{what} differ" for what in expected if actual[what] != expected[what]]
     _judge(cluster, verdict, reference)
     return verdict
 
@@ -109,8 +109,8 @@ def play_money(cluster: Cluster, *, seed: int, postgres: bool, step: int = 1) ->
         if cluster.run_job(job, LAST)["status"] != 0:
             verdict.problems.append(f"{job} does not go through")
         cluster.copy(DATABASE, "received")
-    found = judge.after_money(cluster.ask)
-    verdict.problems += [f"{what} differ" for what in expected if found[what] != expected[what]]
+    actual = judge.after_money(cluster.ask)
+    verdict.problems += [f"{what} differ" for what in expected if actual[what] != expected[what]]
     _judge(cluster, verdict, reference)
     return verdict
 
@@ -188,5 +188,5 @@ def _judge(
 ) -> None:
     verdict.invoices += len(reference)
     verdict.problems += judge.judge(cluster.ask, reference)
-    found = cluster.tell("findings", day=LAST)["findings"]
-    verdict.problems += [f"proof: {finding}" for finding in found]
+    findings = cluster.tell("findings", day=LAST)["findings"]
+    verdict.problems += [f"proof: {finding}" for finding in findings]

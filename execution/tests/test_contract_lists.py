@@ -11,9 +11,9 @@ import pytest
 from brokers.tests.factories import make_contract
 from execution.descriptions import CAUSES
 from execution.engine.database import leases
-from execution.engine.database.decisions import NoQuote, resolve_legs
 from execution.engine.database.entry_writer import miss_armed
 from execution.engine.database.loader import load_executions
+from execution.engine.entries.leg_resolution import NoQuote, resolve_legs
 from execution.models import Execution, Run
 from execution.selectors import execution_summary
 from execution.tests.inmemory import live_run

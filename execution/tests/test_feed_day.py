@@ -15,7 +15,7 @@ from brokers import sealed_credentials
 from brokers.feed import FeedQuotes
 from brokers.models import FeedAccount
 from brokers.tests.factories import make_feed
-from execution.engine.database.decisions import NoQuote, resolve_legs
+from execution.engine.entries.leg_resolution import NoQuote, resolve_legs
 from execution.tests.condorday import condor, refused, run_of
 from execution.tests.house import API_KEY, House
 from marketplace.definition import StrategySpec

@@ -18,13 +18,8 @@ from brokers.models import FeedAccount
 from brokers.tests import loopback
 from brokers.tests.factories import make_feed
 from brokers.zebu import touchline
-from execution.engine.database.decisions import (
-    Missed,
-    NoQuote,
-    decide_entry,
-    decide_missed,
-    resolve_legs,
-)
+from execution.engine.database.decisions import Missed, decide_missed
+from execution.engine.entries.leg_resolution import NoQuote, decide_legs, resolve_legs
 from execution.models import Execution, OrderIntent, Run, RunDecision
 from execution.services import request_exit
 from execution.state import LiveRun
@@ -183,14 +178,16 @@ def test_one_executor_missed_while_another_traded(house: House) -> None:
     run, now, max_age = a_run(house), clock.now(), from_settings().quote_age_entry
     problem = NoQuote("NO_QUOTE", "no fresh level of NIFTY (main: did not answer)")
     with pytest.raises(Missed) as first:
-        decide_missed(run, problem, owner="one", now=now)
+        decide_missed(run, problem.cause, problem.message, owner="one", now=now)
     with pytest.raises(Missed) as second:
-        decide_entry(run, owner="two", max_age=max_age, now=now)
+        decide_legs(run, owner="two", max_age=max_age, now=now)
     for missed in (first.value, second.value):
         assert (missed.cause, missed.message) == ("NO_QUOTE", problem.message)
     other = a_run(house)
-    legs = decide_entry(other, owner="two", max_age=max_age, now=clock.now())
-    assert decide_missed(other, problem, owner="one", now=clock.now()) == legs
+    legs = decide_legs(other, owner="two", max_age=max_age, now=clock.now())
+    assert (
+        decide_missed(other, problem.cause, problem.message, owner="one", now=clock.now()) == legs
+    )
     assert RunDecision.objects.filter(kind="ENTRY").count() == 2
 
 

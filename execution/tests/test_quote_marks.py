@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from brokers.base import Side
 from brokers.tests.factories import make_contract
 from execution.engine.database import loader
-from execution.engine.database.decisions import NoQuote, decide_trigger, resolve_legs
+from execution.engine.database.decisions import decide_trigger
+from execution.engine.entries.leg_resolution import NoQuote, resolve_legs
 from execution.models import LegWatch, Run, RunDecision
 from execution.plan import ResolvedLeg
 from execution.pricing import LAST, MID, Mark, mark

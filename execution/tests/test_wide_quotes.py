@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from brokers.base import Side
-from execution.engine.database.decisions import NoQuote, resolve_legs
+from execution.engine.entries.leg_resolution import NoQuote, resolve_legs
 from execution.models import Execution, OrderIntent, Run
 from execution.plan import plan_entry
 from execution.tests.house import House, runs_closed, wait_until

@@ -15,16 +15,11 @@ import structlog
 
 from brokers.registry import get_adapter
 from execution.engine.database import loader
-from execution.engine.database.decisions import (
-    Missed,
-    NoQuote,
-    close_finished_run,
-    decide_entry,
-    decide_missed,
-)
+from execution.engine.database.decisions import Missed, close_finished_run, decide_missed
 from execution.engine.database.entry_writer import EntryPlan, commit_entries, miss_armed
 from execution.engine.entries.burst import AFTERMATH, COLLECT, Burst
 from execution.engine.entries.entry_queue import EntryQueue
+from execution.engine.entries.leg_resolution import NoQuote, decide_legs
 from execution.engine.entries.rotation import rotated
 from execution.engine.memory.doubts import Doubts
 from execution.engine.memory.ownership import Ownership
@@ -295,7 +290,7 @@ class EntryFlows:
             while not run.resolved:
                 try:
                     run.resolved = await self._feeds.run(
-                        decide_entry,
+                        decide_legs,
                         run,
                         owner=self._ownership.owner,
                         max_age=self._timing.quote_age_entry,
@@ -308,7 +303,8 @@ class EntryFlows:
                     run.resolved = await self._db.run(
                         decide_missed,
                         run,
-                        error,
+                        error.cause,
+                        error.message,
                         owner=self._ownership.owner,
                         now=clock.now(),
                     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
 
 from execution.engine.database import loader
-from execution.engine.database.decisions import decide_trigger, prices_of
+from execution.engine.database.decisions import decide_trigger
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
 from execution.engine.runtime.condition_log import About, ConditionLog
@@ -20,7 +20,7 @@ from execution.pricing import mark
 from execution.risk import trigger
 from execution.state import LiveRun
 from execution.timing import Timing
-from marketplace.ports import QUOTES, Need
+from marketplace.ports import QUOTES, Need, Quote
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
@@ -95,7 +95,7 @@ class RiskMonitor:
         else:
             self._unquoted.end()
         for run in held:
-            for leg_key, quote in prices_of(run, fresh).items():
+            for leg_key, quote in _by_leg(run, fresh).items():
                 watch = run.watches.get(leg_key)
                 worth = mark(quote, oldest=oldest, tick=run.resolved[leg_key].tick_size)
                 if watch is None:
@@ -153,3 +153,9 @@ class RiskMonitor:
 
 def _about(run: LiveRun, leg_key: str) -> About:
     return ("run", run.public_id), ("leg", leg_key)
+
+
+def _by_leg(run: LiveRun, quotes: Mapping[int, Quote]) -> dict[str, Quote]:
+    """The quotes of a run's resolved legs, by leg key."""
+    legs = run.resolved.items()
+    return {key: quotes[leg.contract_id] for key, leg in legs if leg.contract_id in quotes}

@@ -10,11 +10,13 @@ import pytest
 
 from brokers.base import Capabilities
 from brokers.registry import get_adapter
+from execution.alarms import LEFT_LATE
 from execution.engine.books.visibility import KEPT, Visibility
 from execution.engine.database import book_lags
 from execution.engine.runtime.database_pool import DatabasePool
 from execution.engine.runtime.quiet_window import QuietWindow
-from execution.models import BookLag
+from execution.models import Alarm, BookLag
+from execution.tests.factories import make_accounts
 from quantleap.core import clock
 
 ZEBU, KITE = get_adapter("zebu"), get_adapter("zerodha")
@@ -46,9 +48,14 @@ def test_what_an_adapter_declares_is_the_least(pool: DatabasePool) -> None:
     assert Visibility(pool, lambda _: 2.0).delay(ZEBU) == 2.0
 
 
+@pytest.fixture(autouse=True)
+def checked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("execution.engine.books.visibility.CHECKED_AFTER", 0.0)
+
+
 @pytest.fixture
 def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("execution.engine.books.visibility.note_lag", lambda *_, **__: None)
+    monkeypatch.setattr("execution.engine.books.visibility.note_lag", lambda *_, **__: True)
 
 
 @pytest.mark.usefixtures("no_database")
@@ -100,3 +107,27 @@ def test_another_executor_reads_what_was_measured(pool: DatabasePool) -> None:
 
     asyncio.run(asyncio.wait_for(main(), 10))
     assert other.delay(ZEBU) == 21.0
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("left_late", [False, True])
+def test_an_order_that_a_thawed_process_sent_measures_no_book(
+    pool: DatabasePool, left_late: bool
+) -> None:
+    """Seen: an executor thawed after 12 s and sent its order. For a week its broker's book counted
+    as that late, and after the next takeover nobody's order was sent again within the grace."""
+    (account,) = make_accounts(1)
+    tag = "QTAG" if left_late else "QANOTHER"
+    Alarm.objects.create(cause=LEFT_LATE, order_tag=tag, account=account)
+    desk = Visibility(pool, declared)
+    delays = []
+
+    async def main() -> None:
+        desk.seen_after(ZEBU, 14.0, "QTAG")
+        delays.append(desk.delay(ZEBU))
+        await asyncio.gather(*desk._tasks)
+        delays.append(desk.delay(ZEBU))
+
+    asyncio.run(main())
+    assert delays == [21.0, 10.0 if left_late else 21.0], "it counts until it is known"
+    assert BookLag.objects.exists() is not left_late

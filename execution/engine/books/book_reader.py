@@ -31,7 +31,7 @@ from execution.engine.wire.channel import Channel
 from execution.next_steps import STUCK_AFTER
 from execution.pacing import EXITS
 from execution.state import LiveIntent
-from execution.tags import parse_tag
+from execution.tags import make_tag, parse_tag
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
@@ -212,7 +212,8 @@ class BookReader:
             left = intent.hidden.get(attempt, 0.0)
             intent.hidden[attempt] = SEEN
             if left > 0:
-                self._visibility.seen_after(channel.adapter, started - left, intent.tag)
+                tag = make_tag(intent.code, attempt)
+                self._visibility.seen_after(channel.adapter, started - left, tag)
 
     def _note_duplicates(self, channel: Channel, intent: LiveIntent, matches: Found) -> bool:
         """Note other orders of this intent and cancel those that rest; return whether the surplus

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 from django.db import connection
 
-from execution.models import BookLag
+from execution.alarms import LEFT_LATE
+from execution.models import Alarm, BookLag
 
 
 def measured(since: dt.datetime) -> dict[str, tuple[float, dt.datetime]]:
@@ -18,8 +19,13 @@ def measured(since: dt.datetime) -> dict[str, tuple[float, dt.datetime]]:
 
 def note_lag(
     broker: str, seconds: float, tag: str, *, now: dt.datetime, kept: dt.timedelta
-) -> None:
-    """Store a delay (seconds) if it is the longest, or the stored one is older than ``kept``."""
+) -> bool:
+    """Store a delay (seconds) if it is the longest, or the stored one is older than ``kept``.
+
+    False, and nothing is stored, if the order ``tag`` is known to have left late itself.
+    """
+    if Alarm.objects.filter(cause=LEFT_LATE, order_tag=tag).exists():
+        return False
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -31,3 +37,4 @@ def note_lag(
             """,
             [broker, Decimal(f"{seconds:.3f}"), tag, now, now - kept],
         )
+    return True

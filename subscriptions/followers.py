@@ -1,22 +1,16 @@
-"""Subscriptions whose entry a definition would refuse: for publishing and for subscribing."""
+"""Subscriptions whose entry a definition would refuse, before it is published."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Final, NamedTuple
 
-from django.conf import settings
-
-from brokers.registry import get_adapter
 from marketplace.definition import Definition
-from marketplace.selectors import lots_per_order
 from quantleap.core.errors import InvalidRequest
-from subscriptions.capacity import EntryPace, check_pace
 from subscriptions.errors import LotsZero, RatioChanged, TooManyOrders
 from subscriptions.models import Allocation, Subscription
-from subscriptions.sizing import check_multiplier
+from subscriptions.sizing_check import Sizing, check_sizing, order_limits
 
 #: Causes as in execution.descriptions, by the error that refuses a multiplier.
 _CAUSES: Final[Mapping[type[InvalidRequest], str]] = {
@@ -26,14 +20,6 @@ _CAUSES: Final[Mapping[type[InvalidRequest], str]] = {
 }
 
 
-class Sizing(NamedTuple):
-    """The settings of an allocation that decide its orders."""
-
-    lot_multiplier: Decimal
-    max_lots_per_order: int | None
-    broker: str
-
-
 class RefusedFollower(NamedTuple):
     """A live subscription that could not enter; ``words`` is the reason, for staff."""
 
@@ -41,31 +27,6 @@ class RefusedFollower(NamedTuple):
     public_id: str
     cause: str
     words: str
-
-
-def order_limits(definition: Definition, day: dt.date) -> dict[str, int]:
-    """Maximum lots per order on ``day``, by underlying; unknown limits are left out."""
-    return lots_per_order({strategy.underlying for strategy in definition.strategies}, day)
-
-
-def check_sizing(
-    definition: Definition,
-    sizing: Sizing,
-    limits: Mapping[str, int],
-    *,
-    hide_legs: bool = False,
-) -> None:
-    """Raise what an entry would raise: LotsZero, RatioChanged or TooManyOrders, all 400."""
-    check_multiplier(definition, sizing.lot_multiplier, hide_legs=hide_legs)
-    check_pace(
-        definition,
-        sizing.lot_multiplier,
-        sizing.max_lots_per_order,
-        pace=EntryPace(
-            get_adapter(sizing.broker).capabilities.windows, settings.QUANTLEAP_ENTRY_GRACE
-        ),
-        lots_per_order=limits,
-    )
 
 
 def refused_followers(

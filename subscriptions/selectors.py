@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Final, NamedTuple
 
 from django.db import connection
@@ -21,24 +20,18 @@ from subscriptions.models import Allocation, Subscription
 
 
 class ActiveAllocation(NamedTuple):
-    """One account that trades a template for one subscription; multiplier in lots, times UTC.
+    """One account that trades a template for one subscription: what arming has to know of it.
 
-    A named tuple because one arming creates ten thousand of them.
+    Everything else is read by the statement that inserts the execution. A named tuple because one
+    arming creates ten thousand of them.
     """
 
     allocation_id: int
     subscription_id: int
-    customer_id: int
-    partner_id: int | None
-    environment: str
     account_id: int
+    environment: str
     broker: str
     client_id: str
-    lot_multiplier: Decimal
-    priority: int
-    max_lots_per_order: int | None
-    account_status: str
-    token_expires_at: dt.datetime | None
 
 
 def active_allocations(template_id: int, environment: str) -> list[ActiveAllocation]:
@@ -52,24 +45,19 @@ def active_allocations(template_id: int, environment: str) -> list[ActiveAllocat
     subscribers, it picks a plan that takes seconds for ten thousand. With keys in an array it has
     nothing to estimate.
     """
-    customers = dict(
-        Subscription.objects.filter(
-            template_id=template_id, environment=environment, status=Subscription.Status.ACTIVE
-        ).values_list("id", "customer_id")
+    active = Subscription.objects.filter(
+        template_id=template_id, environment=environment, status=Subscription.Status.ACTIVE
     )
-    if not customers:
+    subscription_ids = list(active.values_list("id", flat=True))
+    if not subscription_ids:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(_ALLOCATIONS, [list(customers)])
-        return [
-            ActiveAllocation(row[0], row[1], customers[row[1]], *row[2:])
-            for row in cursor.fetchall()
-        ]
+        cursor.execute(_ALLOCATIONS, [subscription_ids])
+        return [ActiveAllocation(*row) for row in cursor.fetchall()]
 
 
 _ALLOCATIONS: Final = """
-SELECT a.id, a.subscription_id, a.partner_id, a.environment, a.account_id, b.broker, b.client_id,
-       a.lot_multiplier, a.priority, a.max_lots_per_order, b.status, b.token_expires_at
+SELECT a.id, a.subscription_id, a.account_id, a.environment, b.broker, b.client_id
   FROM subscriptions_allocation a
   JOIN brokers_brokeraccount b ON b.id = a.account_id AND b.removal_requested_at IS NULL
  WHERE a.subscription_id = ANY(%s::bigint[]) AND a.status = 'ACTIVE'

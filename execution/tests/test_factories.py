@@ -16,6 +16,7 @@ from execution.tests.factories import (
     subscribe_accounts,
 )
 from marketplace.tests.factories import TEST_NOW, make_short_straddle
+from subscriptions.models import Allocation
 from subscriptions.selectors import active_allocations
 
 
@@ -28,7 +29,8 @@ def test_bulk_made_subscribers_are_ready_to_trade() -> None:
     allocations = active_allocations(template.pk, "live")
     assert [row.account_id for row in allocations] == [account.pk for account in accounts]
     assert [row.broker for row in allocations] == ["zebu", "zerodha"] * 2
-    assert [row.lot_multiplier for row in allocations] == [1, 2, 1, 2]
+    multipliers = Allocation.objects.order_by("id").values_list("lot_multiplier", flat=True)
+    assert list(multipliers) == [1, 2, 1, 2]
     for account in accounts:
         account.refresh_from_db()
         assert credentials_of(account).api_key == API_KEY

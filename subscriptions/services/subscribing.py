@@ -35,12 +35,12 @@ from subscriptions.errors import (
     VersionChanged,
 )
 from subscriptions.fee_split import DISTRIBUTOR, Share, split_fee
-from subscriptions.followers import Sizing, check_sizing, order_limits
 from subscriptions.hold_state import open_holds, shown_of
 from subscriptions.lifecycle import LASTING, holder_words
 from subscriptions.models import Allocation, Hold, ShareLine, Subscription
 from subscriptions.ports import BILLING
 from subscriptions.selectors import definition_of, open_template
+from subscriptions.sizing_check import Sizing, check_sizing, order_limits
 
 ONE_LIVE: Final = "subscription_one_live_uniq"
 # Field names of the rooms below -> the names that our callers use.

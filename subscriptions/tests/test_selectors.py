@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -44,17 +43,10 @@ def test_what_discovery_tells() -> None:
         ActiveAllocation(
             allocation_id=follower.allocation.pk,
             subscription_id=follower.subscription.pk,
-            customer_id=follower.customer.pk,
-            partner_id=partner.pk,
-            environment="live",
             account_id=follower.account.pk,
+            environment="live",
             broker="zebu",
             client_id=follower.account.client_id,
-            lot_multiplier=Decimal("1.50"),
-            priority=1,
-            max_lots_per_order=4,
-            account_status="enabled",
-            token_expires_at=follower.account.token_expires_at,
         )
     ]
 
@@ -75,12 +67,13 @@ def test_discovery_leaves_out_who_shall_not_trade() -> None:
     assert active_allocations(template.pk, Environment.TEST) == []
 
 
-def test_an_account_that_is_not_ready_is_found_and_named() -> None:
+def test_an_account_that_is_not_ready_is_not_left_out() -> None:
+    """Its execution fails with a named cause."""
     template = make_template()
-    make_subscription(template, make_partner())
+    account = make_subscription(template, make_partner()).allocations.get().account
+    assert account.status == "needs_credentials"
     [allocation] = active_allocations(template.pk, Environment.LIVE)
-    assert allocation.account_status == "needs_credentials"
-    assert allocation.token_expires_at is None
+    assert allocation.account_id == account.pk
 
 
 @pytest.mark.parametrize("count", [1, 40])

@@ -21,15 +21,23 @@ from execution.alarms import (
     UNRESOLVED,
     Alarm,
 )
+from execution.causes import (
+    BROKER_DOWN,
+    CONTROL_UNREACHABLE,
+    EXIT_DUE,
+    EXIT_REQUESTED,
+    GRACE_OVER,
+    LEG_EXIT,
+    LEG_FAILED,
+    NOT_NEEDED,
+    SUPERSEDED,
+)
 from execution.hedges import leaving_together, needed_hedges
 from execution.state import LiveExecution, LiveIntent
 from execution.steps import ATTENTION_AFTER, ExitOrder, Situation, Steps
 from execution.tags import MAX_SENDS
 from execution.unreported import exit_tries, hangs, perhaps_open
 from execution.withdrawals import (
-    GRACE_OVER,
-    LEG_EXIT,
-    LEG_FAILED,
     cause_of_missing,
     first_failure,
     has_rested,
@@ -40,7 +48,6 @@ from execution.withdrawals import (
     withdraw,
 )
 
-CONTROL_UNREACHABLE: Final = "CONTROL_UNREACHABLE"
 PRICE_REFUSALS: Final = 2
 STUCK_AFTER: Final = 120.0
 
@@ -84,7 +91,7 @@ def _enter(
             late_unread = unread and cause == GRACE_OVER
             steps.miss.append((intent, CONTROL_UNREACHABLE if late_unread else cause))
         elif intent.state == lifecycle.PLANNED and intent.sends >= MAX_SENDS:
-            steps.miss.append((intent, intent.cause or "BROKER_DOWN"))
+            steps.miss.append((intent, intent.cause or BROKER_DOWN))
         elif intent.state in lifecycle.AT_BROKER and why and not situation.session_over:
             withdraw(intent, situation, steps)
     if stop or unread or not situation.entry_due:
@@ -111,9 +118,9 @@ def _why_not_enter(
     if situation.session_over:
         return SESSION_OVER
     if situation.exit_due or execution.run.run_exit:
-        return "EXIT_DUE"
+        return EXIT_DUE
     if execution.exit_reason:
-        return "EXIT_REQUESTED"
+        return EXIT_REQUESTED
     if situation.entries_blocked and situation.entries_blocked != CONTROL_UNREACHABLE:
         return situation.entries_blocked
     # A kill switch that cannot be read is not engaged: a started entry waits for the next read, as
@@ -329,7 +336,7 @@ def _tend_exit(
         # an executor died before the byte left, the customer closed the leg by hand, and the next
         # executor sent the same order again.
         over = SESSION_OVER if situation.session_over else ""
-        cause = "NOT_NEEDED" if needless else over or intent.cause or "SUPERSEDED"
+        cause = NOT_NEEDED if needless else over or intent.cause or SUPERSEDED
         steps.miss.append((intent, cause))
     elif situation.session_over:
         return

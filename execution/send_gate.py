@@ -13,9 +13,18 @@ from typing import Final
 
 from brokers.base import Side
 from execution import lifecycle
+from execution.causes import (
+    EXIT_DUE,
+    EXIT_REQUESTED,
+    LEG_EXIT,
+    LEG_FAILED,
+    NOT_NEEDED,
+    STALE,
+    SUPERSEDED,
+)
 from execution.state import LiveExecution, LiveIntent
 from execution.unreported import exit_tries
-from execution.withdrawals import LEG_EXIT, LEG_FAILED, first_failure, legs_not_entered
+from execution.withdrawals import first_failure, legs_not_entered
 
 #: Seconds for which a read of the account's positions is valid. The next read shows trades by hand
 #: in the broker's own app; an exit that waited longer needs a new read.
@@ -26,9 +35,9 @@ def why_not_enter(execution: LiveExecution, intent: LiveIntent) -> str:
     """'' if the entry ``intent`` may leave, else the cause: its execution is not to be completed,
     or its leg's exit has been decided."""
     if execution.exit_reason:
-        return "EXIT_REQUESTED"
+        return EXIT_REQUESTED
     if execution.run.run_exit:
-        return "EXIT_DUE"
+        return EXIT_DUE
     if first_failure(execution.of(lifecycle.ENTRY)) is not None:
         return LEG_FAILED
     return LEG_EXIT if intent.leg_key in legs_not_entered(execution) else ""
@@ -42,13 +51,13 @@ def why_not_leave(execution: LiveExecution, intent: LiveIntent, now_mono: float)
     positions have shown count as held while the entries that may have filled them are unreported.
     """
     if now_mono - intent.granted_mono > GRANT_SECONDS:
-        return "SUPERSEDED"
+        return SUPERSEDED
     leg_key, sign = intent.leg_key, -intent.side.sign
     known = sign * execution.open_quantity(leg_key)
     most = sign * (execution.traded_legs().get(leg_key, 0) + execution.coming().get(leg_key, 0))
     supposed = sum(i.supposed for i in exit_tries(execution, leg_key) if not i.is_final)
     held = max(known, min(known + supposed, most))
-    return "NOT_NEEDED" if intent.quantity + _under_way(execution, intent) > held else ""
+    return NOT_NEEDED if intent.quantity + _under_way(execution, intent) > held else ""
 
 
 def why_not_change(execution: LiveExecution, intent: LiveIntent, now_mono: float) -> str:
@@ -58,12 +67,12 @@ def why_not_change(execution: LiveExecution, intent: LiveIntent, now_mono: float
     what the leg holds. ``now_mono``: monotonic seconds.
     """
     if intent.state not in lifecycle.AT_BROKER:
-        return "STALE"
+        return STALE
     if now_mono - intent.granted_mono > GRANT_SECONDS:
-        return "SUPERSEDED"
+        return SUPERSEDED
     held = -intent.side.sign * execution.open_quantity(intent.leg_key)
     rest = intent.quantity - intent.filled_quantity
-    return "NOT_NEEDED" if rest + _under_way(execution, intent) > held else ""
+    return NOT_NEEDED if rest + _under_way(execution, intent) > held else ""
 
 
 def in_the_way(intent: LiveIntent, others: Iterable[LiveIntent]) -> list[LiveIntent]:

@@ -13,6 +13,7 @@ from brokers.models import BrokerAccount
 from brokers.ports import RemovalEffect
 from brokers.services.accounts import finish_removal
 from execution.alarm_lists import about
+from execution.causes import EXIT_REQUESTED, KILL_SWITCH
 from execution.errors import AlreadyEngaged, NotEngaged
 from execution.models import Alarm, Execution, KillSwitch
 from quantleap.core import audit
@@ -55,7 +56,7 @@ def request_exit(
     )
     if account_id is not None:
         held = held.filter(account_id=account_id)
-    asked: int = held.update(exit_requested_at=now, exit_reason=reason[:20] or "EXIT_REQUESTED")
+    asked: int = held.update(exit_requested_at=now, exit_reason=reason[:20] or EXIT_REQUESTED)
     return asked
 
 
@@ -125,7 +126,7 @@ def engage_kill_switch(
         if template_id is not None:
             armed = armed.filter(run__template_id=template_id)
         withdrawn = armed.update(
-            status=Execution.Status.WITHDRAWN, cause="KILL_SWITCH", closed_at=now
+            status=Execution.Status.WITHDRAWN, cause=KILL_SWITCH, closed_at=now
         )
         audit.record(
             actor=actor,

@@ -14,6 +14,7 @@ from execution import duplicates, lifecycle, price_changes
 from execution.absence_proof import AbsenceProof
 from execution.alarms import CHANGED_OUTSIDE, PRICE_BAND
 from execution.backoff import EXIT_REST_SECONDS, exit_backoff, price_backoff
+from execution.causes import BROKER_DOWN
 from execution.next_steps import STUCK_AFTER
 from execution.state import LiveIntent
 from execution.tags import MAX_SENDS
@@ -225,7 +226,7 @@ def apply_absence(
         return False
     # The proof is only as good as what we know of the broker: keep watching for a while.
     duplicates.watch(intent, visibility_delay, now_mono)
-    refuse(intent, "BROKER_DOWN", retryable=True, at=at, now_mono=now_mono, jitter=jitter)
+    refuse(intent, BROKER_DOWN, retryable=True, at=at, now_mono=now_mono, jitter=jitter)
     return True
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from execution import lifecycle, price_changes
 from execution.alarms import EXIT_UNFILLED, Alarm
 from execution.backoff import CANCEL_AGAIN, cancel_backoff
+from execution.causes import GRACE_OVER, LEG_EXIT, LEG_FAILED
 from execution.hedges import leaving_together
 from execution.state import LiveExecution, LiveIntent
 from execution.steps import ATTENTION_AFTER, Situation, Steps
@@ -20,12 +21,6 @@ from execution.unreported import exit_tries, is_silent
 #: Seconds for which an exit waits for the cancel of its own leg's resting entry: the two would
 #: trade with each other. No longer, because the broker may never cancel it.
 CANCEL_PATIENCE: Final = 2.0
-#: Cause of an entry that could not leave before its grace was over.
-GRACE_OVER: Final = "GRACE_OVER"
-#: Cause of an entry that was not completed because its leg's exit was decided: not a failure.
-LEG_EXIT: Final = "LEG_EXIT"
-#: Cause of an entry that was not sent, or was withdrawn, because another leg failed.
-LEG_FAILED: Final = "LEG_FAILED"
 
 
 # -- entries -------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ import pytest
 
 from brokers.pace import ALL_CALLS, Pacer, Window
 from execution import lifecycle
+from execution.causes import EARLY
 from execution.engine.runtime.kill_switch_watch import Control
-from execution.engine.wire.channel import EARLY, Channel
+from execution.engine.wire.channel import Channel
 from execution.state import LiveRun
 from execution.tests import wire
 from execution.tests.inmemory import live_intent, live_run

@@ -8,7 +8,8 @@ import datetime as dt
 import pytest
 
 from execution import lifecycle
-from execution.engine.wire.channel import EARLY, Channel
+from execution.causes import EARLY
+from execution.engine.wire.channel import Channel
 from execution.state import LiveIntent
 from execution.tests.wire import Told, broker, channel, reply, sending
 from quantleap.core import clock

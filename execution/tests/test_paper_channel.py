@@ -20,8 +20,8 @@ from brokers.base import (
 from brokers.real_account import RealAccount
 from brokers.transport_sync import Limits
 from execution import lifecycle
+from execution.causes import EARLY
 from execution.engine.runtime.call_slots import CONNECTS, CallSlots
-from execution.engine.wire.channel import EARLY
 from execution.engine.wire.connection import Deadlines, serialise
 from execution.engine.wire.paper_channel import PaperChannel, paper_instrument
 from execution.state import LiveIntent

@@ -12,8 +12,8 @@ import pytest
 from brokers.base import Side
 from execution import lifecycle
 from execution.alarms import SELF_TRADE
+from execution.causes import WAITS
 from execution.engine.orders.self_trades import HELD_AT_MOST, PATIENCE
-from execution.engine.wire.channel import WAITS
 from execution.send_gate import GRANT_SECONDS
 from execution.state import LiveExecution, LiveIntent
 from execution.tests import wire

@@ -14,9 +14,10 @@ from random import Random
 
 from brokers.base import BrokerInstrument, OrderReport, Outcome, SendResult
 from execution import duplicates, lifecycle, price_changes, transitions
+from execution.causes import CONTROL_UNREACHABLE
 from execution.exit_grants import mark_granted, note_outside, to_close, with_outside
 from execution.exit_limits import Grant
-from execution.next_steps import CONTROL_UNREACHABLE, next_steps
+from execution.next_steps import next_steps
 from execution.plan import slices
 from execution.price_changes import Change
 from execution.send_gate import why_not_change, why_not_enter, why_not_leave

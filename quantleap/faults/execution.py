@@ -15,6 +15,7 @@ from brokers.pace import Pacer
 from brokers.real_account import RealAccount
 from brokers.selectors import TradingAccount
 from execution import duplicates, lifecycle
+from execution.causes import EARLY
 from execution.duplicates import Found
 from execution.engine.books.book_reader import BookReader
 from execution.engine.database import entry_writer
@@ -26,7 +27,7 @@ from execution.engine.exits.exit_orders import ExitOrders
 from execution.engine.memory.actors import Actor, Actors
 from execution.engine.orders.accounts import Accounts
 from execution.engine.orders.sender import OrderSender
-from execution.engine.wire.channel import EARLY, Channel, Shot
+from execution.engine.wire.channel import Channel, Shot
 from execution.plan import PlannedOrder
 from execution.state import LiveExecution, LiveIntent, LiveRun
 from execution.steps import ExitOrder

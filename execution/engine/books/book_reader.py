@@ -16,6 +16,7 @@ import structlog
 from brokers.base import BookRead, OrderReport, PositionRead
 from brokers.pace import Call, Urgency
 from execution import alarms, duplicates, lifecycle, transitions
+from execution.causes import SESSION_EXPIRED
 from execution.duplicates import Found
 from execution.engine.books.order_updates import UpdateStreams
 from execution.engine.books.visibility import Visibility
@@ -90,7 +91,7 @@ class BookReader:
         if book.ok:
             actor.read_mono = started
             self._apply(channel, book.orders, started)
-        elif book.cause == "SESSION_EXPIRED":
+        elif book.cause == SESSION_EXPIRED:
             self._sessions.forget_channel(channel)
         elif book.cause == "RATE_LIMIT":
             channel.throttled(response, Call.READ, book.message)
@@ -122,7 +123,7 @@ class BookReader:
             position_read = await self._calls.parse(
                 channel.adapter.parse_positions, response, actor
             )
-            if position_read.cause != "SESSION_EXPIRED":
+            if position_read.cause != SESSION_EXPIRED:
                 return position_read
             self._sessions.forget_channel(channel)
         return None

@@ -9,6 +9,7 @@ from typing import Any, Final
 import structlog
 
 from execution import duplicates, lifecycle, transitions
+from execution.causes import BROKER_DOWN
 from execution.engine.books.book_reader import BookReader
 from execution.engine.memory.actors import Actor
 from execution.engine.memory.reading_list import ReadingList
@@ -116,7 +117,7 @@ class BookPoller:
                 transitions.become_unknown(intent, now)
                 self._work.changed(intent)
             elif self._is_stranded(intent):
-                self._sender.on_not_sent(intent, "BROKER_DOWN")
+                self._sender.on_not_sent(intent, BROKER_DOWN)
             if intent.state in lifecycle.MAY_REST:
                 actor = self._day.actors.at(intent.account_id)
                 if actor is not None:

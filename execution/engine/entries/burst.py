@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from execution import lifecycle
+from execution.causes import SESSION_EXPIRED
 from execution.engine.database.entry_writer import EntryPlan
 from execution.engine.entries.rotation import rotated
 from execution.engine.memory.sessions import Sessions
@@ -79,7 +80,7 @@ class Burst:
         leaving them SENDING for ever."""
         cause = self._sessions.problems.get(plan.execution.account_id, "")
         for intent in plan.intents:
-            self._sender.on_not_sent(intent, cause or "SESSION_EXPIRED")
+            self._sender.on_not_sent(intent, cause or SESSION_EXPIRED)
 
     async def wait_for(
         self, run: LiveRun, deadline: float, channels: Sequence[Channel]

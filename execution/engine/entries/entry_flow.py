@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from brokers.registry import get_adapter
+from execution.causes import GRACE_OVER
 from execution.engine.database import loader
 from execution.engine.database.decisions import Missed, close_finished_run, decide_missed
 from execution.engine.database.entry_writer import EntryPlan, commit_entries, miss_armed
@@ -37,7 +38,6 @@ from execution.plan import PlanError, PlannedOrder, plan_entry
 from execution.planned_intents import ENTRY, PriceOrigin, planned_intent
 from execution.state import LiveExecution, LiveIntent, LiveRun
 from execution.timing import Timing
-from execution.withdrawals import GRACE_OVER
 from quantleap.core import clock
 from subscriptions.capacity import EntryPace
 

@@ -22,6 +22,7 @@ from brokers.pace import Call
 from brokers.real_account import RealAccount
 from execution import lifecycle, price_changes
 from execution.alarms import SELF_TRADE, SESSION_OVER
+from execution.causes import FENCED, SESSION_EXPIRED, STALE
 from execution.engine.database.writer import Batch
 from execution.engine.exits.exit_writer import ExitWriter
 from execution.engine.exits.price_sources import Heard, PriceSources, Quotes
@@ -200,7 +201,7 @@ class ChangeRequests:
         actor = self._day.actors.of(execution.real, execution.account_id)
         channel = actor.changer(intent.account_id)
         if channel is None or name is None:
-            price_changes.note_kept(intent, number, "SESSION_EXPIRED", clock.now())
+            price_changes.note_kept(intent, number, SESSION_EXPIRED, clock.now())
             return
         await channel.paced(Call.CHANGE, EXITS)
         reason = self._why_not(intent, change.price, clock.monotonic())
@@ -219,9 +220,9 @@ class ChangeRequests:
         """'' if this order may get another price now, else why not; called at the last moment."""
         execution = self._day.executions.get(intent.execution_id)
         if execution is None:
-            return "STALE"
+            return STALE
         if not self._ownership.owns_at(intent.shard, now_mono):
-            return "FENCED"
+            return FENCED
         if clock.timestamp() >= execution.run.closes_unix:
             return SESSION_OVER
         reason = why_not_change(execution, intent, now_mono)
@@ -235,7 +236,7 @@ class ChangeRequests:
         result = channel.adapter.parse_change(response)
         if result.cause == "RATE_LIMIT":
             channel.throttled(response, Call.CHANGE, result.message)
-        elif result.cause == "SESSION_EXPIRED":
+        elif result.cause == SESSION_EXPIRED:
             self._sessions.forget_channel(channel)
         return result
 

@@ -93,7 +93,7 @@ class Sessions:
         if channel is None:
             return
         self._dead[account_id] = (channel.session.access_token, clock.monotonic() + DEAD_FOR)
-        self.problems[account_id] = "SESSION_EXPIRED"
+        self.problems[account_id] = SESSION_EXPIRED
         self._look_again.pop(account_id, None)
         self.retire(account_id)
         log.info("session_refused", account=account_id)

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from execution.causes import EXIT_REQUESTED
 from execution.engine.database import loader
 from execution.engine.database.decisions import decide_trigger
 from execution.engine.memory.trading_day import TradingDay
@@ -147,7 +148,7 @@ class RiskMonitor:
         for execution_id, reason in asked.items():
             execution = self._day.executions.get(execution_id)
             if execution is not None and not execution.exit_reason:
-                execution.exit_reason = reason or "EXIT_REQUESTED"
+                execution.exit_reason = reason or EXIT_REQUESTED
                 self._work.touch([execution])
 
 

@@ -21,6 +21,7 @@ from brokers.real_account import RealAccount
 from brokers.registry import get_adapter
 from brokers.routes import Route
 from brokers.selectors import TradingAccount, trading_accounts
+from execution.causes import SESSION_EXPIRED
 from execution.engine.database.past_calls import past_calls
 from execution.engine.memory.sessions import Sessions
 from execution.engine.runtime.database_pool import DatabasePool
@@ -35,8 +36,8 @@ log = structlog.get_logger(__name__)
 
 # Codes of brokers.selectors.readiness, as causes of ours.
 _PROBLEMS: Final = {
-    "no_login_today": "SESSION_EXPIRED",
-    "session_expired": "SESSION_EXPIRED",
+    "no_login_today": SESSION_EXPIRED,
+    "session_expired": SESSION_EXPIRED,
     "needs_credentials": "NO_CREDENTIALS",
     "credentials_unreadable": "NO_CREDENTIALS",
     "disabled": "ACCOUNT_DISABLED",
@@ -176,9 +177,9 @@ class Accounts:
         if account is None:
             return "REMOVED"
         if account.problem or account.session is None:
-            return _PROBLEMS.get(account.problem, "SESSION_EXPIRED")
+            return _PROBLEMS.get(account.problem, SESSION_EXPIRED)
         if self._sessions.is_dead(account.account_id, account.session):
-            return "SESSION_EXPIRED"
+            return SESSION_EXPIRED
         if not is_enabled(account.broker):
             return "BROKER_NOT_ENABLED"
         return "" if _route(account) is not None else "EGRESS"

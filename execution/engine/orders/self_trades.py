@@ -20,10 +20,10 @@ import structlog
 from execution import lifecycle
 from execution.alarms import SELF_TRADE
 from execution.backoff import cancel_backoff
+from execution.causes import WAITS
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
 from execution.engine.orders.cancels import Cancels
-from execution.engine.wire.channel import WAITS
 from execution.send_gate import in_the_way
 from execution.state import LiveExecution, LiveIntent
 

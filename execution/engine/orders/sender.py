@@ -14,6 +14,15 @@ from brokers.pace import Call
 from brokers.registry import get_adapter
 from execution import lifecycle, transitions
 from execution.alarms import SELF_TRADE, SESSION_OVER
+from execution.causes import (
+    BROKER_DOWN,
+    CONTROL_UNREACHABLE,
+    EARLY,
+    FENCED,
+    GRACE_OVER,
+    SESSION_EXPIRED,
+    STALE,
+)
 from execution.engine.memory.ownership import Ownership
 from execution.engine.memory.reading_list import ReadingList
 from execution.engine.memory.sessions import Sessions
@@ -23,14 +32,12 @@ from execution.engine.orders.contract_names import ContractNames
 from execution.engine.orders.self_trades import SelfTrades
 from execution.engine.runtime import facts
 from execution.engine.runtime.kill_switch_watch import KillSwitchWatch
-from execution.engine.wire.channel import EARLY
 from execution.engine.wire.connection import Answer, serialise
-from execution.next_steps import CONTROL_UNREACHABLE
 from execution.send_gate import why_not_enter, why_not_leave
 from execution.state import LiveExecution, LiveIntent, LiveRun
 from execution.tags import MAX_SENDS, make_tag
 from execution.throttling import next_try
-from execution.withdrawals import GRACE_OVER, cause_of_missing
+from execution.withdrawals import cause_of_missing
 from quantleap.core import clock
 
 
@@ -100,10 +107,10 @@ class OrderSender:
         The last guard of I5 (never more than planned or held) and I7 (no entry outside its window).
         """
         if not self._ownership.owns_at(intent.shard, now_mono):
-            return "FENCED"
+            return FENCED
         execution = self._day.executions.get(intent.execution_id)
         if execution is None or intent.state != lifecycle.SENDING or intent.sends > MAX_SENDS:
-            return "STALE"
+            return STALE
         run = execution.run
         if intent.purpose != lifecycle.ENTRY:
             if clock.timestamp() >= run.closes_unix:
@@ -119,7 +126,7 @@ class OrderSender:
         """:meth:`why_not_send` for an entry that passed it, with nothing awaited since: only clock,
         lease and kill switch may have changed."""
         if not self._ownership.still_owns_at(intent.shard, now_mono):
-            return "FENCED"
+            return FENCED
         return self._why_not_now(run, now_mono)
 
     def _why_not_now(self, run: LiveRun, now_mono: float) -> str:
@@ -162,20 +169,20 @@ class OrderSender:
 
         This is the proof that I3 (no second send without proof) requires.
         """
-        if reason == "STALE" or intent.state != lifecycle.SENDING:
+        if reason == STALE or intent.state != lifecycle.SENDING:
             return
-        if reason == "FENCED":
+        if reason == FENCED:
             token = self._ownership.tokens.get(intent.shard)
             if token is not None:
                 self._fenced[intent.code] = (intent, token)
             return  # perhaps another executor's: the row stays SENDING until we know
         now, now_mono = clock.now(), clock.monotonic()
-        if reason in ("BROKER_DOWN", EARLY, CONTROL_UNREACHABLE):
+        if reason in (BROKER_DOWN, EARLY, CONTROL_UNREACHABLE):
             jitter = self._random.random()
-            cause = reason if reason == CONTROL_UNREACHABLE else "BROKER_DOWN"
+            cause = reason if reason == CONTROL_UNREACHABLE else BROKER_DOWN
             transitions.not_sent(intent, cause, message, at=now, now_mono=now_mono, jitter=jitter)
         else:
-            intent.cause = cause_of_missing(intent, reason) or "SESSION_EXPIRED"
+            intent.cause = cause_of_missing(intent, reason) or SESSION_EXPIRED
             transitions.finish(intent, lifecycle.MISSED, now, now_mono)
         self._work.changed(intent)
 
@@ -215,7 +222,7 @@ class OrderSender:
             jitter=self._random.random(),
             wait=self._held_still(intent, result, answer.at),
         )
-        if intent.cause == "SESSION_EXPIRED":
+        if intent.cause == SESSION_EXPIRED:
             self._sessions.forget(intent.account_id)
         self._work.changed(intent)
         self._reading.soon(intent.account_id)

@@ -14,6 +14,7 @@ import psycopg
 import structlog
 from django.db import connection as django_connection
 
+from execution.causes import CONTROL_UNREACHABLE, KILL_SWITCH
 from execution.models import KillSwitch
 from quantleap.core import clock
 from quantleap.core.postgres.link import Link, be_patient
@@ -37,8 +38,8 @@ class Control:
     def blocked(self, template_id: int, now_mono: float, max_age: float) -> str:
         """'' if an entry of the template may leave, else the cause."""
         if self.platform or template_id in self.templates:
-            return "KILL_SWITCH"
-        return "CONTROL_UNREACHABLE" if now_mono - self.read_mono > max_age else ""
+            return KILL_SWITCH
+        return CONTROL_UNREACHABLE if now_mono - self.read_mono > max_age else ""
 
 
 class KillSwitchWatch:

@@ -22,6 +22,7 @@ from brokers.real_account import RealAccount
 from brokers.routes import Route
 from brokers.transport_sync import Limits
 from execution import lifecycle
+from execution.causes import BROKER_DOWN, EARLY, WAITS
 from execution.engine.runtime.call_slots import CallSlots
 from execution.engine.wire.connection import Answer, Connection, Deadlines, TooLate
 from execution.engine.wire.sockets import NotConnected, Target
@@ -31,10 +32,6 @@ from execution.throttling import RETRY_AFTER, TOO_MANY, asked_wait
 from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
-#: Result of ``why_not_send`` for an entry before its second.
-EARLY: Final = "EARLY"
-#: Result of ``why_not_send`` while another order of ours is in the order's way.
-WAITS: Final = "WAITS"
 #: Seconds until an order that waits for another one is checked again.
 ASK_AGAIN: Final = 0.02
 
@@ -173,7 +170,7 @@ class Channel:
     def _refuse_all(self, fault: str) -> None:
         self._take_up()
         while queue := self._exits or self._entries:
-            self._on_not_sent(queue.popleft(), "BROKER_DOWN", fault)
+            self._on_not_sent(queue.popleft(), BROKER_DOWN, fault)
 
     def throttled(self, response: HttpResponse, call: Call, message: str = "") -> None:
         """Pause after the broker refused a ``call`` with "too many requests"."""

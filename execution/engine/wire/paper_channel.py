@@ -31,8 +31,9 @@ from brokers.registry import get_adapter
 from brokers.routes import Route
 from brokers.transport_sync import Limits
 from execution import lifecycle
+from execution.causes import EARLY
 from execution.engine.runtime.call_slots import CallSlots
-from execution.engine.wire.channel import EARLY, Channel, Shot
+from execution.engine.wire.channel import Channel, Shot
 from execution.engine.wire.connection import Answer, Deadlines
 from execution.state import LiveIntent, LiveRun
 from execution.tags import make_tag

@@ -15,6 +15,7 @@ from brokers.base import BookState, BrokerInstrument, Session
 from brokers.real_account import RealAccount
 from brokers.selectors import TradingAccount
 from execution import lifecycle
+from execution.causes import EARLY
 from execution.engine.database import leases, loader
 from execution.engine.database.entry_writer import EntryPlan, commit_entries
 from execution.engine.entries.burst import STEP_LIMIT
@@ -22,7 +23,6 @@ from execution.engine.entries.entry_flow import EntryFlows
 from execution.engine.memory.actors import Actors
 from execution.engine.orders.sender import OrderSender
 from execution.engine.runtime.kill_switch_watch import Control
-from execution.engine.wire.channel import EARLY
 from execution.models import Execution, OrderIntent
 from execution.next_steps import next_steps
 from execution.state import LiveExecution, LiveIntent, LiveRun

@@ -19,6 +19,7 @@ from django.db import connection, transaction
 from django.db.models import Min
 
 from brokers.real_account import RealAccount
+from execution import lifecycle
 from execution.causes import KILL_SWITCH
 from execution.models import KillSwitch, Run
 from execution.models.runs import new_execution_id
@@ -201,7 +202,7 @@ def add_executions(run: Run, *, environment: str, now: dt.datetime, shards: int)
                 run.id,
                 run.trade_date,
                 run.id,
-                "WITHDRAWN" if blocked else "ARMED",
+                lifecycle.WITHDRAWN if blocked else lifecycle.ARMED,
                 KILL_SWITCH if blocked else "",
                 now,
             ],

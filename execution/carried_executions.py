@@ -11,7 +11,7 @@ import datetime as dt
 
 from django.db import transaction
 
-from execution import events
+from execution import events, lifecycle
 from execution.alarms import SESSION_OVER
 from execution.models import Alarm, Execution, OrderIntent
 from execution.services import settle_all
@@ -57,9 +57,11 @@ def end_carried(*, execution_id: int, note: str, actor: Actor, now: dt.datetime)
             raise InvalidTransition("This execution is over")
         intents = OrderIntent.objects.filter(execution_id=execution_id)
         intents.filter(state__in=OrderIntent.SENT).update(
-            state="ESCALATED", cause="UNRESOLVED", final_at=now
+            state=lifecycle.ESCALATED, cause="UNRESOLVED", final_at=now
         )
-        intents.filter(state="PLANNED").update(state="MISSED", cause=SESSION_OVER, final_at=now)
+        intents.filter(state=lifecycle.PLANNED).update(
+            state=lifecycle.MISSED, cause=SESSION_OVER, final_at=now
+        )
         if Alarm.objects.filter(Alarm.OPEN, execution_id=execution_id).exists():
             settle_all(execution_id=execution_id, note=note, actor=actor, now=now)
         execution.cause = execution.cause or SESSION_OVER

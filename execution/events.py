@@ -31,17 +31,17 @@ def of_status(
     execution: LiveExecution, change: StatusChange, now: dt.datetime
 ) -> Iterator[OutboxEvent]:
     """Yield events of a status change (entered, closed, failed, missed) and of rejected orders."""
-    if change.status == "OPEN":
+    if change.status == lifecycle.OPEN:
         whole = all(intent.state == lifecycle.FILLED for intent in execution.of(lifecycle.ENTRY))
         kind = "execution.completed" if whole else "execution.partial"
         yield _event(execution, kind, change, now, phase="ENTRY")
-    elif change.status == "CLOSED":
+    elif change.status == lifecycle.CLOSED:
         yield _event(execution, "execution.completed", change, now, phase="EXIT")
-    elif change.status == "FAILED":
+    elif change.status == lifecycle.FAILED:
         yield _event(execution, "execution.failed", change, now, phase="ENTRY")
-    elif change.status == "MISSED":
+    elif change.status == lifecycle.MISSED:
         yield _event(execution, "execution.missed", change, now, phase="ENTRY")
-    if change.status in ("OPEN", "FAILED"):
+    if change.status in (lifecycle.OPEN, lifecycle.FAILED):
         for intent in execution.intents:
             if intent.state == lifecycle.REJECTED:
                 yield _rejected(execution, intent, now)
@@ -62,7 +62,7 @@ def of_ending(execution: Execution, now: dt.datetime) -> OutboxEvent:
             "template_id": execution.run.template.public_id,
             "trade_date": execution.run.trade_date.isoformat(),
             "phase": "EXIT",
-            "status": "CLOSED",
+            "status": lifecycle.CLOSED,
             "error": explain(execution.cause),
             "cause": execution.cause,
             "leg": None,

@@ -6,27 +6,28 @@ import datetime as dt
 from decimal import Decimal
 from typing import Final
 
+from execution import lifecycle
 from execution.descriptions import explain
 from execution.price_changes import ASKED, DONE, KEPT, REFUSED, TAKEN, UNKNOWN, Change
 from quantleap.core import clock
 from quantleap.core.money import grouped
 
 STATUS_COLOURS: Final = {
-    "ARMED": "info",
-    "COMMITTED": "info",
-    "ENTERED": "info",
-    "OPEN": "info",
-    "EXITING": "warning",
-    "CLOSED": "success",
-    "FILLED": "success",
-    "ACCEPTED": "info",
-    "PARTIAL": "warning",
-    "SENDING": "warning",
-    "UNKNOWN": "warning",
-    "FAILED": "danger",
-    "REJECTED": "danger",
-    "ESCALATED": "danger",
-    "MISSED": "danger",
+    lifecycle.ARMED: "info",
+    lifecycle.COMMITTED: "info",
+    lifecycle.ENTERED: "info",
+    lifecycle.OPEN: "info",
+    lifecycle.EXITING: "warning",
+    lifecycle.CLOSED: "success",
+    lifecycle.FILLED: "success",
+    lifecycle.ACCEPTED: "info",
+    lifecycle.PARTIAL: "warning",
+    lifecycle.SENDING: "warning",
+    lifecycle.UNKNOWN: "warning",
+    lifecycle.FAILED: "danger",
+    lifecycle.REJECTED: "danger",
+    lifecycle.ESCALATED: "danger",
+    lifecycle.MISSED: "danger",
 }
 #: Colours of a run's tone (execution.run_state). A list shows no label for a missing tone.
 TONE_COLOURS: Final = {

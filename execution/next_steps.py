@@ -64,7 +64,7 @@ def next_steps(execution: LiveExecution, situation: Situation) -> Steps:
     entries = list(execution.of(lifecycle.ENTRY))
     failed = first_failure(entries)
     entered = True
-    if execution.status == "COMMITTED":
+    if execution.status == lifecycle.COMMITTED:
         _enter(execution, situation, entries, failed, steps)
         entered = _entry_over(execution, entries, failed, steps)
     _leave(execution, situation, failed, entered, steps)
@@ -151,14 +151,14 @@ def _entry_over(
             steps.alarms.append(Alarm(UNRESOLVED, intent.leg_key, intent.message, intent.tag))
     if failed is None:
         # An order that turned up late does not complete an execution that is being unwound.
-        steps.status = "" if duplicates.is_unwinding(execution) else "OPEN"
+        steps.status = "" if duplicates.is_unwinding(execution) else lifecycle.OPEN
         return True
     steps.cause = failed.cause or failed.state
     steps.message = failed.message
     policy = execution.run.strategy.leg_failure
     if policy == "UNWIND_FILLED" or not execution.open_legs():
         return True
-    steps.status = "OPEN"
+    steps.status = lifecycle.OPEN
     steps.alarms.append(Alarm(PARTLY_ENTERED, failed.leg_key, failed.message, failed.tag))
     return True
 
@@ -216,8 +216,8 @@ def _leave(
             offers = price_changes.quotes(exit_tries(execution, leg_key))
             if max(order.attempt_group, offers) >= ATTENTION_AFTER:
                 steps.alarms.append(Alarm(EXIT_UNFILLED, leg_key))
-    if exiting and execution.status == "OPEN" and set(open_legs) <= set(exiting):
-        steps.status = "EXITING"
+    if exiting and execution.status == lifecycle.OPEN and set(open_legs) <= set(exiting):
+        steps.status = lifecycle.EXITING
 
 
 def _is_awaited(
@@ -406,19 +406,19 @@ def _finish(
     if not situation.session_over and duplicates.may_appear(execution):
         return
     entered = any(intent.filled_quantity for intent in execution.of(lifecycle.ENTRY))
-    if failed is not None and execution.status == "COMMITTED":
+    if failed is not None and execution.status == lifecycle.COMMITTED:
         only_missed = not entered and all(
             intent.state == lifecycle.MISSED for intent in execution.of(lifecycle.ENTRY)
         )
-        steps.status = "MISSED" if only_missed else "FAILED"
+        steps.status = lifecycle.MISSED if only_missed else lifecycle.FAILED
         steps.cause = failed.cause or failed.state
         steps.message = failed.message
         return
-    if execution.status == "COMMITTED" and duplicates.is_unwinding(execution):
-        steps.status, steps.cause = "FAILED", LEG_FAILED
+    if execution.status == lifecycle.COMMITTED and duplicates.is_unwinding(execution):
+        steps.status, steps.cause = lifecycle.FAILED, LEG_FAILED
         return
     legs = {leg.key for leg in execution.run.strategy.legs}
-    if steps.status == "OPEN" and legs - set(exiting):
+    if steps.status == lifecycle.OPEN and legs - set(exiting):
         return
     if legs <= set(exiting) or entered:
-        steps.status = "CLOSED"
+        steps.status = lifecycle.CLOSED

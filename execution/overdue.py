@@ -75,19 +75,19 @@ def waited(intent: LiveIntent, now: dt.datetime) -> float:
 
 def _positions(execution: LiveExecution, now: dt.datetime, now_mono: float) -> Iterator[Alarm]:
     run = execution.run
-    entering = execution.status == "COMMITTED"
+    entering = execution.status == lifecycle.COMMITTED
     if entering and (now - run.grace_until).total_seconds() >= PROMISES[ENTERING_LONG]:
         yield Alarm(ENTERING_LONG)
     past = (now - run.exit_at).total_seconds()
     leaving = run.leg_exits if past < 0 else {}
-    if past < PROMISES[PAST_EXIT] and execution.status != "EXITING" and not leaving:
+    if past < PROMISES[PAST_EXIT] and execution.status != lifecycle.EXITING and not leaving:
         execution.waits.clear()
         return
     held = execution.open_legs()
     if held and past >= PROMISES[PAST_EXIT]:
         yield Alarm(PAST_EXIT, words=_units(execution, held))
     since = _remember(execution, [leg for leg in held if leg in leaving], now_mono)
-    if execution.status == "EXITING" and now_mono - since[""] >= PROMISES[EXITING_LONG]:
+    if execution.status == lifecycle.EXITING and now_mono - since[""] >= PROMISES[EXITING_LONG]:
         yield Alarm(EXITING_LONG)
     for leg, began in since.items():
         if leg and now_mono - began >= PROMISES[LEG_STAYS]:
@@ -96,7 +96,7 @@ def _positions(execution: LiveExecution, now: dt.datetime, now_mono: float) -> I
 
 def _remember(execution: LiveExecution, legs: Iterable[str], now_mono: float) -> dict[str, float]:
     """Since when each leg should have exited; '': since when the whole execution is exiting."""
-    waiting = [*legs, *([""] if execution.status == "EXITING" else [])]
+    waiting = [*legs, *([""] if execution.status == lifecycle.EXITING else [])]
     execution.waits = {leg: execution.waits.get(leg, now_mono) for leg in waiting}
     return execution.waits
 

@@ -242,8 +242,8 @@ def strategy_of(run: Run) -> StrategySpec | None:
 # -- lists ---------------------------------------------------------------------------------------
 _URGENCY: Final = Case(
     When(needs_attention=True, then=Value(0)),
-    When(status="FAILED", then=Value(1)),
-    When(status="MISSED", then=Value(2)),
+    When(status=lifecycle.FAILED, then=Value(1)),
+    When(status=lifecycle.MISSED, then=Value(2)),
     default=Value(3),
     output_field=IntegerField(),
 )
@@ -316,7 +316,7 @@ def _counted(rows: Sequence[Mapping[str, Any]], subscribed: bool, alarmed: int) 
         statuses[row["status"]] += row["count"]
         if row["cause"] and row["status"] in lifecycle.LOST:
             causes[row["cause"]] += row["count"]
-        elif row["cause"] and row["status"] == "WITHDRAWN":
+        elif row["cause"] and row["status"] == lifecycle.WITHDRAWN:
             withdrawn[row["cause"]] += row["count"]
     earned = [row["pnl"] for row in rows if row["pnl"] is not None]
     return RunCounts(

@@ -64,7 +64,7 @@ class RunCounts:
     @property
     def entered(self) -> int:
         """Executions that hold or held a position."""
-        return self.held + self.of("CLOSED")
+        return self.held + self.of(lifecycle.CLOSED)
 
     @property
     def live(self) -> int:
@@ -120,7 +120,7 @@ def run_state(
         return RunState("Stuck", "bad", counts.cause, stuck)
     word, tone = _word(times, counts, now)
     lost = counts.failed
-    due = counts.total - counts.of("WITHDRAWN")
+    due = counts.total - counts.of(lifecycle.WITHDRAWN)
     if lost and 2 * lost >= due:
         alarm = f"{lost} of {due} subscribers did not enter."
         return RunState(word, "bad", counts.cause, alarm)
@@ -132,9 +132,9 @@ def run_state(
 def _without_executions(
     status: str, cause: str, times: RunTimes, subscribed: bool, now: dt.datetime
 ) -> RunState:
-    if status == "MISSED" and not subscribed:
+    if status == lifecycle.MISSED and not subscribed:
         return RunState("Missed, no subscribers", "", cause)
-    if status == "MISSED":
+    if status == lifecycle.MISSED:
         return RunState("Missed", "bad", cause, "The run could not be entered.")
     if now < times.entry_at:
         return RunState("Armed", "info", cause)
@@ -143,9 +143,9 @@ def _without_executions(
 
 def _stuck(times: RunTimes, counts: RunCounts, now: dt.datetime) -> str:
     """Why a person has to look at a run that makes no progress; '' if it does."""
-    if (armed := counts.of("ARMED")) and now > times.grace_until + FORGOTTEN_AFTER:
+    if (armed := counts.of(lifecycle.ARMED)) and now > times.grace_until + FORGOTTEN_AFTER:
         return f"{armed} of {counts.total} are still waiting although the entry is over."
-    if (undecided := counts.of("COMMITTED")) and now > times.grace_until + UNDECIDED_AFTER:
+    if (undecided := counts.of(lifecycle.COMMITTED)) and now > times.grace_until + UNDECIDED_AFTER:
         return f"{undecided} of {counts.total} are still entering."
     if (held := counts.held) and now > times.exit_at + EXIT_WITHIN:
         return f"{held} of {counts.total} still hold a position after the exit time."
@@ -153,14 +153,14 @@ def _stuck(times: RunTimes, counts: RunCounts, now: dt.datetime) -> str:
 
 
 def _word(times: RunTimes, counts: RunCounts, now: dt.datetime) -> tuple[str, str]:
-    if counts.of("WITHDRAWN") == counts.total:
+    if counts.of(lifecycle.WITHDRAWN) == counts.total:
         return "Withdrawn", "warn"
-    if counts.of("ARMED", "COMMITTED"):
+    if counts.of(lifecycle.ARMED, lifecycle.COMMITTED):
         return ("Armed" if now < times.entry_at else "Entering"), "info"
-    if counts.of("OPEN"):
+    if counts.of(lifecycle.OPEN):
         return "Entered", "good"
-    if counts.of("EXITING"):
+    if counts.of(lifecycle.EXITING):
         return "Exiting", "info"
-    if counts.of("CLOSED"):
+    if counts.of(lifecycle.CLOSED):
         return "Closed", "good"
-    return ("Failed" if counts.of("FAILED") else "Missed"), "bad"
+    return ("Failed" if counts.of(lifecycle.FAILED) else "Missed"), "bad"

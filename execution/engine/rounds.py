@@ -291,7 +291,7 @@ class Rounds:
         if cause_alarm is not None and not steps.cause:
             steps.cause, steps.message = cause_alarm.cause, cause_alarm.words
         if steps.status or cause_alarm is not None:
-            over = steps.status in ("CLOSED", "FAILED")
+            over = steps.status in (lifecycle.CLOSED, lifecycle.FAILED)
             pnl = execution.profit() if over else None
             batch.statuses.append(
                 StatusChange(execution, steps.status, steps.cause, steps.message, pnl)

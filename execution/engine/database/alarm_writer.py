@@ -36,7 +36,7 @@ _CONFLICT: Final = (
     f"(execution_id, run_id, account_id, cause, leg_key) WHERE {AlarmRow.OPEN_SQL} DO NOTHING"
 )
 #: Causes whose alarms end with the execution, by the execution's final status.
-_ENDED: Final[Mapping[str, frozenset[str]]] = {"CLOSED": CLOCK | ENDED_BY_CLOSING}
+_ENDED: Final[Mapping[str, frozenset[str]]] = {lifecycle.CLOSED: CLOCK | ENDED_BY_CLOSING}
 
 
 @dataclass(frozen=True, slots=True)

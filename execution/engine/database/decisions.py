@@ -12,6 +12,7 @@ from typing import Final
 from django.db import connection, transaction
 
 from brokers.base import Side
+from execution import lifecycle
 from execution.descriptions import NotPriced
 from execution.engine.database import loader
 from execution.hedges import standing_hedges
@@ -178,12 +179,12 @@ def close_finished_run(run_id: int, now: dt.datetime) -> str:
     Conditional updates; any executor may call it at any time. Returns the new status, '' if none.
     """
     executions = Execution.objects.filter(run_id=run_id)
-    if executions.filter(status="ARMED").exists():
+    if executions.filter(status=lifecycle.ARMED).exists():
         return ""
     if executions.filter(status__in=Execution.WORKING).exists():
-        changed = Run.objects.filter(pk=run_id, status="ARMED", grace_until__lt=now)
-        return "ENTERED" if changed.update(status="ENTERED") else ""
+        changed = Run.objects.filter(pk=run_id, status=lifecycle.ARMED, grace_until__lt=now)
+        return lifecycle.ENTERED if changed.update(status=lifecycle.ENTERED) else ""
     traded = OrderIntent.objects.filter(run_id=run_id, sends__gt=0).exists()
-    status = "CLOSED" if traded or not executions.exists() else "MISSED"
+    status = lifecycle.CLOSED if traded or not executions.exists() else lifecycle.MISSED
     over = Run.objects.filter(pk=run_id, grace_until__lt=now).exclude(status__in=Run.OVER)
     return status if over.update(status=status, closed_at=now) else ""

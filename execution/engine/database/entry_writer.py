@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from django.db import connection, transaction
 
+from execution import lifecycle
 from execution.alarms import UNWRITABLE
 from execution.engine.database import leases
 from execution.engine.database.bisection import write_apart
@@ -28,7 +29,7 @@ class EntryPlan:
     intents: list[LiveIntent] = field(default_factory=list)
     cause: str = ""
     message: str = ""
-    status: str = "FAILED"
+    status: str = lifecycle.FAILED
 
 
 def commit_entries(
@@ -55,7 +56,7 @@ def commit_entries(
             Refused("entry", plan.execution.id, "", message) for plan, message in apart.culprits
         ]
         for plan, message in apart.culprits:
-            plan.intents, plan.status = [], "FAILED"
+            plan.intents, plan.status = [], lifecycle.FAILED
             plan.cause, plan.message = UNWRITABLE, message
         failed = write_apart([plan for plan, _ in apart.culprits], attempt)
         apart.results += failed.results
@@ -147,7 +148,7 @@ def _miss_armed(
         )
         armed = {row[0] for row in cursor.fetchall()}
         changes = [
-            StatusChange(execution, "MISSED", cause, words)
+            StatusChange(execution, lifecycle.MISSED, cause, words)
             for execution in executions
             if execution.shard in shards and execution.id in armed
         ]

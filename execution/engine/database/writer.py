@@ -243,7 +243,7 @@ def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datet
         write_changed(cursor, results)
         written.asking = ask(cursor, [row for row in batch.asking if row[0].shard in shards])
         sending = [
-            (i.code, "SENDING", i.sends + 1, tag, now)
+            (i.code, lifecycle.SENDING, i.sends + 1, tag, now)
             for i, tag in batch.sending
             if i.shard in shards
         ]
@@ -288,7 +288,7 @@ def write_statuses(
             change.message[:300],
             None if change.closed_outside is None else Jsonb(dict(change.closed_outside)),
             change.pnl,
-            now if change.status == "OPEN" else None,
+            now if change.status == lifecycle.OPEN else None,
             now if change.status in lifecycle.TERMINAL else None,
         )
         for change in changes

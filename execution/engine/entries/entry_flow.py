@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from brokers.registry import get_adapter
+from execution import lifecycle
 from execution.causes import GRACE_OVER
 from execution.engine.database import loader
 from execution.engine.database.decisions import Missed, close_finished_run, decide_missed
@@ -106,19 +107,19 @@ class EntryFlows:
         """Start flows that are due, miss executions that are too late, close runs that are over."""
         now = clock.now()
         for run in list(self._day.runs.values()):
-            if run.status == "ARMED" and self._ownership.clock_is_off:
+            if run.status == lifecycle.ARMED and self._ownership.clock_is_off:
                 continue  # our clock must not decide when it enters or is too late
             until = (run.entry_at - now).total_seconds()
             flow = self._flows.get(run.id)
             if flow is not None and not flow.done():
                 continue
-            if run.status == "ARMED" and clock.monotonic() < self._again.get(run.id, 0.0):
+            if run.status == lifecycle.ARMED and clock.monotonic() < self._again.get(run.id, 0.0):
                 continue
-            if run.status == "ARMED" and now > run.grace_until:
+            if run.status == lifecycle.ARMED and now > run.grace_until:
                 await self._miss_rest(run)
-            elif run.status == "ARMED" and until <= self._timing.connect_lead:
+            elif run.status == lifecycle.ARMED and until <= self._timing.connect_lead:
                 self._flows[run.id] = asyncio.create_task(self._flow(run))
-            elif run.status == "ENTERED":
+            elif run.status == lifecycle.ENTERED:
                 await self._db.run(close_finished_run, run.id, now)
 
     async def fired(self) -> None:
@@ -147,7 +148,7 @@ class EntryFlows:
             loader.load_executions,
             {run.id: run},
             list(self._ownership.tokens),
-            statuses=("ARMED",),
+            statuses=(lifecycle.ARMED,),
         )
 
     async def _still_armed(
@@ -163,7 +164,7 @@ class EntryFlows:
             loader.load_executions,
             {run.id: run},
             list(self._ownership.tokens),
-            statuses=("ARMED",),
+            statuses=(lifecycle.ARMED,),
             known=[execution.id for execution in remaining],
         )
         return remaining + joined
@@ -223,7 +224,7 @@ class EntryFlows:
         finally:
             # Not committed: the next flow enters them, or they are too late.
             self._queue.forget(
-                plan.execution.id for plan in plans if plan.execution.status == "ARMED"
+                plan.execution.id for plan in plans if plan.execution.status == lifecycle.ARMED
             )
 
     async def _commit_and_fire(
@@ -407,7 +408,7 @@ class EntryFlows:
         self._queue.forget(entering - granted)
         committed = [plan for plan in plans if plan.execution.id in granted]
         for plan in committed:
-            plan.execution.status = "COMMITTED"
+            plan.execution.status = lifecycle.COMMITTED
             plan.execution.intents = plan.intents
         adopted = {
             execution.id for execution in self._day.adopt(plan.execution for plan in committed)

@@ -123,7 +123,7 @@ class EntryQueue:
     def look(self, execution: LiveExecution) -> None:
         """Free the place of an execution whose entry needs no more follow-up."""
         if execution.id in self._line.under_way and (
-            execution.status != "COMMITTED"
+            execution.status != lifecycle.COMMITTED
             or admission.is_followed_up(list(execution.of(lifecycle.ENTRY)))
         ):
             self._line.done(execution.id)

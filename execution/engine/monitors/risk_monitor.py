@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from execution import lifecycle
 from execution.causes import EXIT_REQUESTED
 from execution.engine.database import loader
 from execution.engine.database.decisions import decide_trigger
@@ -127,7 +128,7 @@ class RiskMonitor:
     def _near(self, run: LiveRun, now: dt.datetime) -> bool:
         """Whether ``run`` enters soon: it will need the strikes around the index level then."""
         lead = dt.timedelta(seconds=self._timing.connect_lead)
-        return run.status == "ARMED" and not run.resolved and run.entry_at - lead <= now
+        return run.status == lifecycle.ARMED and not run.resolved and run.entry_at - lead <= now
 
     def holds(self, run: LiveRun) -> bool:
         """Whether stops and targets of ``run`` are evaluated: it is held and not exiting."""
@@ -136,7 +137,8 @@ class RiskMonitor:
             and not run.run_exit
             and clock.now() >= run.entry_at
             and any(
-                execution.status in ("COMMITTED", "OPEN") for execution in self._day.of_run(run.id)
+                execution.status in (lifecycle.COMMITTED, lifecycle.OPEN)
+                for execution in self._day.of_run(run.id)
             )
         )
 

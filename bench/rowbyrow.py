@@ -121,7 +121,7 @@ def _issue(segment: BillingSegment, of: Period, facts: Facts) -> None:
     invoice.snapshot = _snapshot(invoice, partner)
     invoice.save(force_insert=True)
     _post(invoice, facts.now)
-    _tell(invoice, facts.now)
+    _emit(invoice, facts.now)
 
 
 def _post(invoice: Invoice, now: dt.datetime) -> None:
@@ -143,7 +143,7 @@ def _post(invoice: Invoice, now: dt.datetime) -> None:
     )
 
 
-def _tell(invoice: Invoice, now: dt.datetime) -> None:
+def _emit(invoice: Invoice, now: dt.datetime) -> None:
     amounts = ("taxable", "cgst", "sgst", "igst")
     dates = ("period_start", "period_end", "issued_on", "due_on")
     outbox.emit(

@@ -297,7 +297,7 @@ class Sink:
         elif self._updates and raw.startswith(b"GET /?") and b"Upgrade: websocket" in raw:
             self._listen(number, peer, raw)
         else:
-            self._write(number, self._tell(raw))
+            self._write(number, self._order_answer(raw))
 
     def _fill(self, number: int, answer: bytes, arrival: Arrival) -> None:
         """Answer an order, which counts as filled then, and notify listeners."""
@@ -354,7 +354,7 @@ class Sink:
         except OSError:
             self._drop(number)
 
-    def _tell(self, raw: bytes) -> bytes:
+    def _order_answer(self, raw: bytes) -> bytes:
         """Answer all requests except for placing an order."""
         head = raw.partition(_HEAD_END)[0]
         method, target = head.split(b" ", 2)[:2]

@@ -203,7 +203,7 @@ async def collect(
         asked = {key: name for key, name in names.get(feed.broker, {}).items() if key in missing}
         if not asked:
             continue
-        pending.add(asyncio.create_task(line.ask(asked, Urgency(need), question.until)))
+        pending.add(asyncio.create_task(line.fetch(asked, Urgency(need), question.until)))
         if line.waits(Urgency(need)) <= FIRST_SECONDS or feed is feeds[-1]:
             _, pending = await asyncio.wait(pending, timeout=FIRST_SECONDS)
     while pending and question.missing() and (left := question.until - clock.monotonic()) > 0:
@@ -305,7 +305,7 @@ class FeedQuotes:
         self._levels: dict[str, Decimal] = {}
         self._reported: dict[int, float] = {}
 
-    def ask(
+    def read(
         self,
         underlyings: Collection[str],
         contract_ids: Collection[int],
@@ -344,13 +344,13 @@ class FeedQuotes:
 
     def spot(self, underlyings: Collection[str], *, now: dt.datetime) -> Mapping[str, Quote]:
         """Index levels by underlying symbol, for a page; what no feed knows is omitted."""
-        return self.ask(underlyings, (), now=now).spots
+        return self.read(underlyings, (), now=now).spots
 
     def quotes(
         self, contract_ids: Collection[int], *, now: dt.datetime, need: Need = Need.PAGE
     ) -> Mapping[int, Quote]:
         """Quotes by contract id; what no feed knows is omitted."""
-        return self.ask((), contract_ids, now=now, need=need).quotes
+        return self.read((), contract_ids, now=now, need=need).quotes
 
     def _ages(self, now: dt.datetime, need: Need) -> Ages:
         entry = _seconds(settings.QUANTLEAP_QUOTE_MAX_AGE_ENTRY)

@@ -135,7 +135,7 @@ class Line:
         return self.pacer.next_slot(now, Call.QUOTE, urgency) - now
 
     # -- asking ------------------------------------------------------------------------------
-    async def ask(self, names: Names, urgency: Urgency, until: float) -> None:
+    async def fetch(self, names: Names, urgency: Urgency, until: float) -> None:
         """Return once all ``names`` were answered, recently or now, with or without a price."""
         if self.stream is not None and urgency < Urgency.LAST:
             await self._ask_stream(self.stream, names)

@@ -61,7 +61,7 @@ MAY_REST: Final = (UNKNOWN, *AT_BROKER)
 #: Orders that may be at the broker: its book, not ours, has their outcome.
 SENT: Final = (*UNCERTAIN, *AT_BROKER)
 #: Orders that may have traded more than has been reported.
-UNTOLD: Final = (*SENT, ESCALATED)
+UNREPORTED: Final = (*SENT, ESCALATED)
 #: Orders that are over.
 FINAL: Final = (FILLED, REJECTED, CANCELLED, MISSED, ESCALATED)
 #: Rare states of orders: the usual path is planned, sending, accepted, filled.

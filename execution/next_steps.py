@@ -283,8 +283,8 @@ def _name_what_stays(execution: LiveExecution, steps: Steps) -> None:
     The position is carried into the next day or squared off by the broker; a person finds out
     which.
     """
-    untold = any(intent.untold and not intent.is_final for intent in execution.intents)
-    if untold or execution.open_legs():
+    unreported = any(intent.unreported and not intent.is_final for intent in execution.intents)
+    if unreported or execution.open_legs():
         steps.alarms.append(Alarm(SESSION_OVER))
 
 

@@ -126,10 +126,10 @@ class LiveIntent:
         return max(prices) if self.side is Side.BUY else min(prices)
 
     @property
-    def untold(self) -> int:
+    def unreported(self) -> int:
         """Signed units that this order may have traded, or may still trade, beyond its fills."""
         rest = self.quantity - self.filled_quantity
-        if self.state in lifecycle.UNTOLD or self.out_of_sight:
+        if self.state in lifecycle.UNREPORTED or self.out_of_sight:
             return rest * self.side.sign
         return self.adrift * self.side.sign
 
@@ -263,8 +263,12 @@ class LiveExecution:
         """
         totals: dict[str, int] = {}
         for intent in self.intents:
-            if intent.purpose == lifecycle.ENTRY and intent.untold and not self.is_cleared(intent):
-                totals[intent.leg_key] = totals.get(intent.leg_key, 0) + intent.untold
+            if (
+                intent.purpose == lifecycle.ENTRY
+                and intent.unreported
+                and not self.is_cleared(intent)
+            ):
+                totals[intent.leg_key] = totals.get(intent.leg_key, 0) + intent.unreported
         return totals
 
     def is_cleared(self, intent: LiveIntent) -> bool:
@@ -282,8 +286,8 @@ class LiveExecution:
     def profit(self) -> Decimal | None:
         """Rupees gained, once flat. None if somebody else closed a part or an entry's fill was
         never reported: the price is unknown, and an unknown profit is better than a wrong one."""
-        untold = self.closed_outside or any(self.traded_legs().values())
-        return None if untold else self.realised_pnl()
+        unpriced = self.closed_outside or any(self.traded_legs().values())
+        return None if unpriced else self.realised_pnl()
 
     def realised_pnl(self) -> Decimal:
         """Rupees gained over all fills; meaningful once flat."""

@@ -28,8 +28,12 @@ def perhaps_open(
     """
     silent: dict[str, int] = {}
     for intent in execution.of(lifecycle.ENTRY):
-        if intent.leg_key in exiting and intent.untold and is_silent(execution, intent, now_mono):
-            silent[intent.leg_key] = silent.get(intent.leg_key, 0) + intent.untold
+        if (
+            intent.leg_key in exiting
+            and intent.unreported
+            and is_silent(execution, intent, now_mono)
+        ):
+            silent[intent.leg_key] = silent.get(intent.leg_key, 0) + intent.unreported
     if not silent:
         return silent
     traded, known = execution.traded_legs(), execution.open_legs()

@@ -108,7 +108,7 @@ def tracked_leg(
         for intent in execution.intents
         if intent.leg_key == leg_key and intent.code not in without
     ]
-    untold = [intent.untold for intent in orders if not execution.is_cleared(intent)]
+    unreported = [intent.unreported for intent in orders if not execution.is_cleared(intent)]
     lost = [lost_units(intent, now) for intent in orders]
     held = execution.open_quantity(leg_key)
     side = next(leg.side for leg in execution.run.strategy.legs if leg.key == leg_key)
@@ -116,8 +116,8 @@ def tracked_leg(
         key=key,
         quantity=held,
         sign=Side(side).sign,
-        buying=sum(units for units in untold if units > 0),
-        selling=-sum(units for units in untold if units < 0),
+        buying=sum(units for units in unreported if units > 0),
+        selling=-sum(units for units in unreported if units < 0),
         over=execution.traded_legs().get(leg_key, 0) - held,
         lost_buying=sum(units for units in lost if units > 0),
         lost_selling=-sum(units for units in lost if units < 0),

@@ -61,7 +61,7 @@ class Market:
 class QuoteSource(Protocol):
     """The platform's feed. Omits what it does not know; never raises for a missing quote."""
 
-    def ask(
+    def read(
         self,
         underlyings: Collection[str],
         contract_ids: Collection[int],
@@ -170,7 +170,7 @@ class DayRuns(Protocol):
 class _NoQuotes:
     """Default until brokers registers: no quotes."""
 
-    def ask(
+    def read(
         self,
         underlyings: Collection[str],
         contract_ids: Collection[int],

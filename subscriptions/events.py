@@ -32,7 +32,7 @@ def payload(subscription: Subscription) -> dict[str, Any]:
     }
 
 
-def tell(
+def record(
     what: str, subscription: Subscription, *, actor: Actor, now: dt.datetime, **data: Any
 ) -> None:
     """Write the audit entry and the outbox event of one step, in the caller's transaction.
@@ -58,10 +58,10 @@ def tell(
     )
 
 
-def tell_many(
+def record_many(
     what: str, subscriptions: list[Subscription], *, actor: Actor, now: dt.datetime
 ) -> None:
-    """Do what :func:`tell` does for many, with two inserts per thousand instead of two for each."""
+    """:func:`record` for many, with two inserts per thousand instead of two for each."""
     AuditEntry.objects.bulk_create(
         [
             AuditEntry(

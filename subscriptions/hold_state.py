@@ -169,8 +169,8 @@ def settle(
         keys = [subscription.pk for subscription in paused]
         affected = ENTRY_GATE.get().withdraw_armed(keys, reason=PAUSED, now=now)
     if tell:
-        events.tell_many(events.PAUSED, [*paused, *renamed], actor=actor, now=now)
-        events.tell_many(events.RESUMED, resumed, actor=actor, now=now)
+        events.record_many(events.PAUSED, [*paused, *renamed], actor=actor, now=now)
+        events.record_many(events.RESUMED, resumed, actor=actor, now=now)
     return [*paused, *resumed, *renamed], affected
 
 

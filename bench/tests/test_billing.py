@@ -62,7 +62,7 @@ def test_a_loop_that_taxes_otherwise_is_seen(
 def test_a_loop_that_tells_nobody_is_seen(
     world: portfolio.World, today: dt.date, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rowbyrow, "_tell", lambda *_: None)
+    monkeypatch.setattr(rowbyrow, "_emit", lambda *_: None)
     assert billing.compare(world, DUE, today) == DUE
 
 

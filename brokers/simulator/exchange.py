@@ -91,7 +91,7 @@ class Exchange:
         self.manner = Manner()
         #: Called with every order as it changes: the streams of connected clients.
         self.listeners: list[Callable[[Order], None]] = []
-        self.book.changed = self._tell
+        self.book.changed = self._report
         self.refused: list[dict[str, Any]] = []
         self.loop: asyncio.AbstractEventLoop | None = None
         self.gate = Gate(settings.limits)
@@ -255,7 +255,7 @@ class Exchange:
     def reset(self, *, sessions: bool = False) -> None:
         """Empty books, no faults, initial market, funds and manner; logins too if asked."""
         self.book = Book(self.settings.default_funds, self.book.last_sequence)
-        self.book.changed = self._tell
+        self.book.changed = self._report
         self.market.reset()
         self.faults.clear()
         self.manner = Manner()
@@ -265,7 +265,7 @@ class Exchange:
             self.sessions.clear()
 
     # -- inside ------------------------------------------------------------------------------
-    def _tell(self, order: Order) -> None:
+    def _report(self, order: Order) -> None:
         """Report a change to the streams, unless the book hides the order."""
         if order.visible_at <= self.now():
             for listener in self.listeners:

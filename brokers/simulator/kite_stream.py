@@ -67,7 +67,7 @@ class KiteStream:
             self._open.add(socket)
             tasks = [
                 asyncio.create_task(self._tick(socket, modes)),
-                asyncio.create_task(self._tell(socket, news)),
+                asyncio.create_task(self._send_updates(socket, news)),
             ]
             async for message in socket:
                 if self.exchange.manner.updates == "dead":
@@ -109,7 +109,7 @@ class KiteStream:
             case "mode" if isinstance(value, list) and len(value) == 2 and value[0] in MODES:
                 modes |= {token: value[0] for token in _tokens(value[1]) if token in modes}
 
-    async def _tell(
+    async def _send_updates(
         self, socket: web.WebSocketResponse, news: asyncio.Queue[dict[str, Any]]
     ) -> None:
         with contextlib.suppress(ConnectionError, RuntimeError):

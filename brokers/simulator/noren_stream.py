@@ -63,7 +63,7 @@ class NorenStream:
                     tasks.append(asyncio.create_task(self._tick(socket, last)))
                 elif said.get("t") == "o" and len(tasks) == 1:
                     news = self._news.listen(client_id)
-                    tasks.append(asyncio.create_task(self._tell(socket, client_id, news)))
+                    tasks.append(asyncio.create_task(self._send_updates(socket, client_id, news)))
                     await socket.send_json({"t": "ok"})
                 else:
                     await self._handle(socket, said, last)
@@ -73,7 +73,7 @@ class NorenStream:
                 task.cancel()
         return socket
 
-    async def _tell(
+    async def _send_updates(
         self, socket: web.WebSocketResponse, client_id: str, news: asyncio.Queue[Row]
     ) -> None:
         try:

@@ -37,7 +37,7 @@ def heard_until(contracts: list[int], younger: dt.timedelta) -> dict[int, Quote]
     feeds, until = FeedQuotes(), time.monotonic() + 20
     first: dt.datetime | None = None
     while time.monotonic() < until:
-        quotes = feeds.ask((), contracts, now=clock.now(), need=Need.RISK).quotes
+        quotes = feeds.read((), contracts, now=clock.now(), need=Need.RISK).quotes
         if len(quotes) == len(contracts):
             oldest = min(quote.at for quote in quotes.values())
             first = first or oldest

@@ -175,7 +175,7 @@ def test_a_quote_that_is_too_old_or_from_the_future_is_no_quote(
     settings.QUANTLEAP_QUOTE_MAX_AGE_RISK = 300.0
     make_feed(now=NOW)
     serve("zerodha", lambda request: kite({"NSE:NIFTY 50": kite_row("24405.1", NOW - age)}))
-    market = FeedQuotes().ask(["NIFTY"], (), now=NOW)
+    market = FeedQuotes().read(["NIFTY"], (), now=NOW)
     assert bool(market.spots) is known
     assert known or market.trouble.startswith("feed: its last price is of 25 Aug 09:")
 
@@ -214,7 +214,7 @@ def test_a_slow_primary_does_not_delay_the_spare(
 
     kites = serve("zerodha", hang, raw=True)
     serve("zebu", lambda request: noren("24405", NOW + dt.timedelta(seconds=FIRST_SECONDS)))
-    market = FeedQuotes().ask(["NIFTY"], (), now=NOW, need=Need.TRADE)
+    market = FeedQuotes().read(["NIFTY"], (), now=NOW, need=Need.TRADE)
     assert market.spots["NIFTY"].source == "spare"
     assert market.at >= NOW + dt.timedelta(seconds=FIRST_SECONDS)  # the age is that of the answer
     assert len(kites) == 1
@@ -233,7 +233,7 @@ def test_a_feed_without_a_living_session_is_not_asked(settings: LazySettings) ->
         "zerodha": {"api": "https://api.example", "login": "", "instruments": ""}
     }
     assert load_feeds(NOW) == []  # a live broker that is not enabled
-    market = FeedQuotes().ask(["NIFTY"], (), now=NOW)
+    market = FeedQuotes().read(["NIFTY"], (), now=NOW)
     assert (market.spots, market.trouble) == ({}, "no feed account is logged in")
     assert "token-feed" not in repr(load_feeds(NOW)) + repr(feed)
 
@@ -253,9 +253,9 @@ def test_level_and_legs_share_a_call_that_is_not_repeated(serve: Any) -> None:
         lambda request: kite({key: kite_row("82.05") for key in asked_for(request)}),
     )
     feeds = FeedQuotes()
-    market = feeds.ask(["NIFTY"], [call.pk, put.pk], now=NOW, need=Need.TRADE)
+    market = feeds.read(["NIFTY"], [call.pk, put.pk], now=NOW, need=Need.TRADE)
     assert (set(market.spots), set(market.quotes)) == ({"NIFTY"}, {call.pk, put.pk})
-    again = feeds.ask(["NIFTY"], [call.pk], now=NOW, need=Need.RISK)
+    again = feeds.read(["NIFTY"], [call.pk], now=NOW, need=Need.RISK)
     assert (set(again.spots), set(again.quotes)) == ({"NIFTY"}, {call.pk})
     calls = [request for request in seen if b"Upgrade: websocket" not in request]
     assert [asked_for(request) for request in calls] == [
@@ -279,7 +279,7 @@ def test_strategies_of_the_same_second_share_a_call(serve: Any) -> None:
         from django.db import connection
 
         start.wait(20)
-        market = feeds.ask(["NIFTY"], [contract_id], now=NOW, need=Need.TRADE)
+        market = feeds.read(["NIFTY"], [contract_id], now=NOW, need=Need.TRADE)
         answers.append({*market.quotes} if market.spots else set())
         connection.close()
 
@@ -311,7 +311,7 @@ def test_a_limit_named_in_a_refusal_is_obeyed(serve: Any) -> None:
         loopback.reply(json.dumps(noren("24406", at)).encode())(connection, request)
 
     seen = serve("zebu", answer, raw=True)
-    market = FeedQuotes().ask(["NIFTY"], (), now=NOW, need=Need.PAGE)
+    market = FeedQuotes().read(["NIFTY"], (), now=NOW, need=Need.PAGE)
     assert market.spots["NIFTY"].last == Decimal(24406)
     assert len([request for request in seen if b"GetQuotes" in request]) == 2
     (line,) = [line for line in feed_loop().lines.values() if line.feed.name == "noren"][-1:]
@@ -347,11 +347,11 @@ def test_a_wrong_feed_clock_is_named(serve: Any, behind: dt.timedelta, words: st
     serve("zebu", loopback.reply(b"<html>", "502 Bad Gateway"), raw=True)
     feeds = FeedQuotes()
     for name in ("NIFTY", "BANKNIFTY", "FINNIFTY", "MIDCPNIFTY"):
-        market = feeds.ask([name], (), now=now)
+        market = feeds.read([name], (), now=now)
     assert market.spots == {}
     assert market.trouble.startswith(f"main: {words}; spare: ")
     serve("zebu", lambda request: noren("24406", clock.now()))
-    assert feeds.ask(["SENSEX"], (), now=clock.now()).spots["SENSEX"].source == "spare"
+    assert feeds.read(["SENSEX"], (), now=clock.now()).spots["SENSEX"].source == "spare"
 
 
 # -- feed accounts ---------------------------------------------------------------------------

@@ -291,7 +291,7 @@ def test_a_kite_feed_asked_once_a_second_is_told_five_times(
     quotes = heard_until(contracts, dt.timedelta(seconds=2))
     assert len(quotes) == 160
     assert all(quote.bid and quote.ask and quote.traded_at for quote in quotes.values())
-    market = FeedQuotes().ask(["NIFTY"], contracts, now=clock.now(), need=Need.TRADE)
+    market = FeedQuotes().read(["NIFTY"], contracts, now=clock.now(), need=Need.TRADE)
     assert market.trouble == ""
     assert market.spots["NIFTY"].traded_at == market.spots["NIFTY"].at
     line = line_of(running)

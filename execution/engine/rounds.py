@@ -116,7 +116,7 @@ class Rounds:
                 self._work.touch(self._day.of_run(run.id))
         held = self._day.executions
         due = (*self._agenda.due(now_mono), *self._next_of_sweep(now_mono))
-        self._work.ask(number for number in due if number in held)
+        self._work.touch_ids(number for number in due if number in held)
         if self._queue.is_due(now_mono):
             self._work.wake()
 
@@ -229,9 +229,9 @@ class Rounds:
             written = await self._write(batch, now)
             self._refused(written, now_mono)
             behind = _behind(batch)
-            self._tell((i for i in batch.results if i.code not in behind), written)
+            self._log_written((i for i in batch.results if i.code not in behind), written)
             self._granted(batch, written, now)
-            self._tell((i for i in batch.results if i.code in behind), written)
+            self._log_written((i for i in batch.results if i.code in behind), written)
         self._changes.open(changes)
         for execution, intent in cancels:
             self._cancels.begin(execution, intent)
@@ -251,7 +251,7 @@ class Rounds:
             self._work.alarms.give_back(batch)  # an alarm must not be lost with the connection
             raise
 
-    def _tell(self, intents: Iterable[LiveIntent], written: Written) -> None:
+    def _log_written(self, intents: Iterable[LiveIntent], written: Written) -> None:
         """Log what has now been written."""
         for intent in intents:
             if intent.shard in written.shards:
@@ -284,7 +284,7 @@ class Rounds:
             intent.cause = cause
             transitions.finish(intent, lifecycle.MISSED, now, now_mono)
             dirty[intent.code] = intent
-            self._work.ask([execution.id])
+            self._work.touch_ids([execution.id])
         batch.sending.extend((i, make_tag(i.code, i.sends + 1)) for i in steps.send)
         if now_mono < self._refused_until.get(execution.id, 0.0):
             return
@@ -351,7 +351,7 @@ class Rounds:
                 tokens=dict(self._ownership.tokens),
                 now=clock.now(),
             )
-            self._tell(batch.results, written)
+            self._log_written(batch.results, written)
 
 
 def _behind(batch: Batch) -> set[str]:

@@ -164,7 +164,7 @@ class Story:
 
     def _to(self, day: dt.date) -> None:
         self._passes(instant(day, self.random.choice(MORNINGS)))
-        self._tell("a new day")
+        self._log_step("a new day")
 
     def _passes(self, now: dt.datetime) -> None:
         """To another day; beat comes by, or is late."""
@@ -175,21 +175,21 @@ class Story:
     def _beat(self) -> None:
         """Beat carries out what the plans of suspended partners say of days that are over."""
         house, world = self.house, self.world
-        self._tell("beat")
+        self._log_step("beat")
         world.carry_out(house.now)
         for partner in house.suspended:
             house.carry_out(partner)
         world.note_holds(house.standing())
         self._look()
 
-    def _tell(self, what: str) -> None:
+    def _log_step(self, what: str) -> None:
         self.told.append(f"{self.house.now:%a %d %b %H:%M:%S} {what}")
 
     # -- one call, on both sides -------------------------------------------------------------------
     def _do(self, what: str, rule: str, model: Act, service: Act) -> int | None:
         """The model's answer and the service's are one. The key of what was made, if any was."""
         self.house.passes(self.house.now + TICK)
-        self._tell(what)
+        self._log_step(what)
         expected, _ = _answer(model)
         answer, key = _answer(service)
         self.told[-1] += f": {answer}"
@@ -433,7 +433,7 @@ class Story:
         self._enter()
 
     def _arm(self) -> None:
-        self._tell("arming")
+        self._log_step("arming")
         self.house.arm()
         self.world.arm(self.house.now)
         self._look()
@@ -442,11 +442,11 @@ class Story:
         house, world = self.house, self.world
         house.passes(instant(house.today, ENTRY) - dt.timedelta(seconds=1))
         who = judge_entry(house, world)
-        self._tell(f"the entry: {who}")
+        self._log_step(f"the entry: {who}")
 
     def _bill(self) -> None:
         house, world = self.house, self.world
-        self._tell("the billing run")
+        self._log_step("the billing run")
         world.run(house.now)
         house.run()
         self._look()

@@ -222,7 +222,11 @@ def test_beside_a_given_up_exit_that_rests_another_was_sent() -> None:
     later = at(now_mono=NOW + 15, exit_due=True)
     (again,) = next_steps(execution, later).exits
     read(closing, (MAX_SENDS, order("A", OPEN, 5)))
-    assert (closing.state, closing.adrift, closing.untold) == (lifecycle.MISSED, LOT - 5, LOT - 5)
+    assert (closing.state, closing.adrift, closing.unreported) == (
+        lifecycle.MISSED,
+        LOT - 5,
+        LOT - 5,
+    )
     assert not next_steps(execution, later).exits, "it may still fill"
     second = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=lifecycle.EXIT)
     second.state, second.granted_mono, second.quantity = (
@@ -358,7 +362,7 @@ def test_the_first_send_of_an_entry_may_have_filled_unseen() -> None:
     absent(entry)
     assert (entry.state, lost_units(entry, NOW + 10)) == (lifecycle.PLANNED, -LOT)
     entry.state, entry.sends = lifecycle.ACCEPTED, 2
-    assert (lost_units(entry, NOW + 10), entry.untold) == (-LOT, -LOT)
+    assert (lost_units(entry, NOW + 10), entry.unreported) == (-LOT, -LOT)
     entry.surplus_quantity = LOT
     assert lost_units(entry, NOW + 10) == 0, "found"
 

@@ -267,9 +267,9 @@ legs_in_doubt = st.lists(
 )
 
 
-def doubtful(key: int, sign: int, held: int, untold: int, entry: bool) -> Tracked:
-    """A leg with one untold order: an entry, or an exit of at most what it holds."""
-    units = untold if entry else min(untold, held)
+def doubtful(key: int, sign: int, held: int, unreported: int, entry: bool) -> Tracked:
+    """A leg with one unreported order: an entry, or an exit of at most what it holds."""
+    units = unreported if entry else min(unreported, held)
     buys = (sign > 0) == entry
     return Tracked(
         key, sign * held, sign, buying=units if buys else 0, selling=0 if buys else units

@@ -59,7 +59,7 @@ def seconds_of_prices(contracts: list[int]) -> Iterator[int]:
     feeds, seen = FeedQuotes(), set[dt.datetime]()
     began = clock.now()
     while clock.now() - began < dt.timedelta(seconds=4 * DAY) and len(seen) < DAY:
-        quotes = feeds.ask((), contracts, now=clock.now(), need=Need.RISK).quotes
+        quotes = feeds.read((), contracts, now=clock.now(), need=Need.RISK).quotes
         fresh = [quote for quote in quotes.values() if quote.at >= clock.now() - OLDEST]
         newest = max((quote.at for quote in fresh), default=began)
         if newest not in seen:

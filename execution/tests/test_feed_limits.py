@@ -59,7 +59,7 @@ def test_ten_strategies_of_one_second_are_decided(house: House) -> None:
     feed = FeedAccount.objects.get()
     assert PLATFORM_QUOTES.spot(["NIFTY"], now=clock.now())
     until = time.monotonic() + 10
-    while PLATFORM_QUOTES.ask(["BANKNIFTY"], (), now=clock.now()).trouble:
+    while PLATFORM_QUOTES.read(["BANKNIFTY"], (), now=clock.now()).trouble:
         assert time.monotonic() < until
     house.control.ask("POST", "/limits", kite_quotes_per_second=1)  # counts anew
     assert decided([condor(1 + n % 3) for n in range(10)]) == [4] * 10
@@ -121,7 +121,7 @@ def times_heard(contracts: set[int], seconds: int) -> Iterator[dict[int, Quote]]
     first: dict[int, dt.datetime] = {}
     while time.monotonic() < until:
         now = clock.now()
-        quotes = dict(feeds.ask((), contracts, now=now, need=Need.RISK).quotes)
+        quotes = dict(feeds.read((), contracts, now=now, need=Need.RISK).quotes)
         yield quotes
         for key, quote in quotes.items():
             first.setdefault(key, quote.at)
@@ -250,7 +250,7 @@ def test_an_exit_that_is_asked_for_leaves_while_the_feed_hangs(
 def test_a_price_of_the_websocket_is_a_price(house: House, noren: FeedAccount) -> None:
     """Level, book and time as the call gives them."""
     (contract,) = list(held_contracts())[:1]
-    market = PLATFORM_QUOTES.ask(["NIFTY"], [contract], now=clock.now(), need=Need.RISK)
+    market = PLATFORM_QUOTES.read(["NIFTY"], [contract], now=clock.now(), need=Need.RISK)
     level, quote = market.spots["NIFTY"], market.quotes[contract]
     assert abs(level.last - Decimal(25_000)) < 2_000
     assert quote.bid is not None

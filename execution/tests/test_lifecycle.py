@@ -18,7 +18,7 @@ def test_an_execution_is_armed_working_or_over() -> None:
 def test_an_order_is_planned_sent_or_over() -> None:
     parts = ((lifecycle.PLANNED,), lifecycle.SENT, lifecycle.FINAL)
     assert sorted(state for part in parts for state in part) == sorted(OrderIntent.State.values)
-    assert set(lifecycle.MAY_REST) < set(lifecycle.SENT) < set(lifecycle.UNTOLD)
+    assert set(lifecycle.MAY_REST) < set(lifecycle.SENT) < set(lifecycle.UNREPORTED)
 
 
 def test_a_run_that_is_over_is_nobodys_work() -> None:

@@ -104,7 +104,7 @@ def test_the_same_place_in_the_plan_is_taken_once(run: object, tokens: dict[int,
 def asked(row: OrderIntent, *prices: int) -> Batch:
     """Changes of one order, of which the last is to be sent."""
     changes = tuple(Change(Decimal(10), Decimal(price), T, "FEED") for price in prices)
-    return Batch(asking=[(held(row), changes)])
+    return Batch(changing=[(held(row), changes)])
 
 
 def test_a_change_is_granted_by_its_number(run: object, tokens: dict[int, int]) -> None:
@@ -112,7 +112,7 @@ def test_a_change_is_granted_by_its_number(run: object, tokens: dict[int, int]) 
     row = stored(run, state="ACCEPTED", sends=1)
 
     def grant(*prices: int) -> set[str]:
-        return set(write(asked(row, *prices), owner=OWNER, tokens=tokens, now=T).asking)
+        return set(write(asked(row, *prices), owner=OWNER, tokens=tokens, now=T).changing)
 
     assert grant(11) == {CODE}
     assert grant(11) == {CODE}, "the answer to that commit was lost, and nothing was sent"
@@ -131,7 +131,7 @@ def test_only_what_is_at_the_broker_is_changed(
     run: object, tokens: dict[int, int], state: str
 ) -> None:
     row = stored(run, state=state, sends=1, filled_quantity=65 if state == "FILLED" else 0)
-    assert not write(asked(row, 11), owner=OWNER, tokens=tokens, now=T).asking
+    assert not write(asked(row, 11), owner=OWNER, tokens=tokens, now=T).changing
     row.refresh_from_db()
     assert row.changes == []
 
@@ -139,7 +139,7 @@ def test_only_what_is_at_the_broker_is_changed(
 def test_whoever_lost_the_shard_changes_nothing(run: object, tokens: dict[int, int]) -> None:
     row = stored(run, state="ACCEPTED", sends=1)
     stale = {shard: token - 1 for shard, token in tokens.items()}
-    assert not write(asked(row, 11), owner=OWNER, tokens=stale, now=T).asking
+    assert not write(asked(row, 11), owner=OWNER, tokens=stale, now=T).changing
 
 
 def test_what_became_of_a_change_is_kept_of_a_final_order_too(

@@ -192,11 +192,11 @@ def publish(*, template_id: int, actor: Actor, note: str, now: dt.datetime) -> T
     template.updated_at = now
     template.save(update_fields=["current_version", "state", "updated_at"])
     TemplateStats.objects.get_or_create(template=template)
-    _tell(template, "template.published", actor, now, version=version.number, note=note)
+    _record(template, "template.published", actor, now, version=version.number, note=note)
     return version
 
 
-def _tell(template: Template, what: str, actor: Actor, now: dt.datetime, **data: object) -> None:
+def _record(template: Template, what: str, actor: Actor, now: dt.datetime, **data: object) -> None:
     """Write the audit entry and outbox event of one step of a template's lifecycle."""
     audit.record(
         actor=actor,
@@ -282,7 +282,7 @@ def withdraw(*, template_id: int, actor: Actor, now: dt.datetime) -> Withdrawal:
     if template is None:
         return Withdrawal(changed=False, cancelled=0)
     cancelled = SUBSCRIBERS.get().cancel_for_withdrawal(template_id, actor=actor, now=now)
-    _tell(template, "template.withdrawn", actor, now, subscriptions_cancelled=cancelled)
+    _record(template, "template.withdrawn", actor, now, subscriptions_cancelled=cancelled)
     return Withdrawal(changed=True, cancelled=cancelled)
 
 

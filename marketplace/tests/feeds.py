@@ -22,7 +22,7 @@ class ToldFeed:
         """No quotes."""
         return {}
 
-    def ask(
+    def read(
         self,
         underlyings: Collection[str],
         contract_ids: Collection[int],

@@ -317,13 +317,13 @@ def blocked_sessions() -> int:
 @pytest.fixture
 def paused(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pause]:
     pause = Pause()
-    tell = template_lifecycle._tell
+    record = template_lifecycle._record
 
-    def slow_tell(*args: Any, **kwargs: Any) -> None:
-        tell(*args, **kwargs)
+    def slow_record(*args: Any, **kwargs: Any) -> None:
+        record(*args, **kwargs)
         pause.wait()
 
-    monkeypatch.setattr(template_lifecycle, "_tell", slow_tell)
+    monkeypatch.setattr(template_lifecycle, "_record", slow_record)
     yield pause
     pause.release.set()
 

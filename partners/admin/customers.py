@@ -23,7 +23,7 @@ from partners.customers import (
     check_address,
 )
 from partners.emails.changes import change_email, change_external_id
-from partners.emails.confirmations import VALID_FOR, ask_again
+from partners.emails.confirmations import VALID_FOR, send_again
 from partners.gst_states import in_force, name_of
 from partners.models import Customer
 from partners.ports import BELONGINGS
@@ -242,7 +242,7 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         self, request: HttpRequest, customer: Customer, data: dict[str, Any]
     ) -> str:
         """Mail a confirmation link to the address."""
-        ask_again(customer_id=customer.pk, actor=Actor.staff(request.user), now=clock.now())
+        send_again(customer_id=customer.pk, actor=Actor.staff(request.user), now=clock.now())
         return f"{customer.email} gets a link within a minute."
 
     def what_another_id_does(self, request: HttpRequest, customer: Customer) -> Sequence[str]:

@@ -9,7 +9,7 @@ from typing import Final
 from django.db import IntegrityError, transaction
 
 from partners.customers import REASON_LENGTH
-from partners.emails.confirmations import ask, tell
+from partners.emails.confirmations import emit_event, send_confirmation
 from partners.emails.models import CustomerMail, EmailChange
 from partners.errors import EmailTaken, ExternalIdTaken
 from partners.identity import EMAIL_UNIQUE, EXTERNAL_ID_UNIQUE, record_external_id
@@ -81,7 +81,7 @@ def _change(customer_id: int, address: str, reason: str, actor: Actor, now: dt.d
     )
     customer.email, customer.email_confirmed_at = address, None
     customer.save(update_fields=["email", "email_confirmed_at"])
-    ask(customer, now)
+    send_confirmation(customer, now)
     _tell_the_old_one(change, now)
     audit.record(
         actor=actor,
@@ -93,7 +93,7 @@ def _change(customer_id: int, address: str, reason: str, actor: Actor, now: dt.d
         # the addresses belong to the customer; the row of the change has them
         data={"change": change.pk, "reason": reason},
     )
-    tell(CHANGED, customer, now)
+    emit_event(CHANGED, customer, now)
     return Changed(customer, True)
 
 

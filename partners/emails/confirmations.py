@@ -56,7 +56,7 @@ class Look:
 
 
 # -- asking ----------------------------------------------------------------------------------------
-def ask(customer: Customer, now: dt.datetime) -> None:
+def send_confirmation(customer: Customer, now: dt.datetime) -> None:
     """Mail a link to the customer's address, in the caller's transaction.
 
     Mails nothing in the test environment, because no test mail may reach a stranger.
@@ -85,7 +85,7 @@ def ask(customer: Customer, now: dt.datetime) -> None:
     )
 
 
-def ask_again(*, customer_id: int, actor: Actor, now: dt.datetime) -> None:
+def send_again(*, customer_id: int, actor: Actor, now: dt.datetime) -> None:
     """Mail another link; earlier ones stay valid for their time.
 
     NotFound; InvalidTransition if the address is confirmed, or nothing is mailed at all (test).
@@ -98,7 +98,7 @@ def ask_again(*, customer_id: int, actor: Actor, now: dt.datetime) -> None:
             raise InvalidTransition("This address is confirmed already.")
         if customer.environment == Environment.TEST:
             raise InvalidTransition("Nothing is mailed in the test environment.")
-        ask(customer, now)
+        send_confirmation(customer, now)
         _record(customer, "customer.email_confirmation_asked", actor)
 
 
@@ -153,11 +153,11 @@ def confirm(*, token: str, now: dt.datetime) -> Look:
         confirmation.save(update_fields=["confirmed_at"])
         customer.save(update_fields=["email_confirmed_at"])
         _record(customer, CONFIRMED, Actor(ActorKind.USER, customer.public_id))
-        tell(CONFIRMED, customer, now)
+        emit_event(CONFIRMED, customer, now)
     return Look(Standing.DONE, confirmation)
 
 
-def tell(what: str, customer: Customer, now: dt.datetime) -> None:
+def emit_event(what: str, customer: Customer, now: dt.datetime) -> None:
     """Emit an event with the current customer, in the caller's transaction."""
     outbox.emit(
         what,

@@ -166,7 +166,7 @@ def test_the_test_environment_mails_nobody() -> None:
     assert change(customer)
     assert not CustomerMail.objects.exists()
     with pytest.raises(InvalidTransition, match="test environment"):
-        confirmations.ask_again(customer_id=customer.pk, actor=SYSTEM, now=NOW)
+        confirmations.send_again(customer_id=customer.pk, actor=SYSTEM, now=NOW)
 
 
 def test_a_direct_customer_is_written_to_in_our_own_name() -> None:

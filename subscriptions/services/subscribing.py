@@ -140,7 +140,7 @@ def subscribe(
         _refuse_held(subscription, choices)
         adjust_subscriber_count(template_id=template.pk, delta=1)
         first = choices[0]
-        events.tell(
+        events.record(
             events.CREATED,
             subscription,
             actor=actor,

@@ -230,7 +230,7 @@ def _change(
         # The reason for resuming stays visible until the next pause.
         Subscription.objects.filter(pk=subscription.pk).update(status_note=note)
         subscription.status_note = note
-    events.tell(events.RESUMED if active else events.PAUSED, subscription, actor=actor, now=now)
+    events.record(events.RESUMED if active else events.PAUSED, subscription, actor=actor, now=now)
     return affected and subscription.status != status_before
 
 
@@ -252,7 +252,7 @@ def _cancel(
     BILLING.get().stop([subscription.pk], on=ist_date(now))
     affected = ENTRY_GATE.get().withdraw_armed([subscription.pk], reason=CANCELLED, now=now)
     adjust_subscriber_count(template_id=subscription.template_id, delta=-1)
-    events.tell(events.CANCELLED, subscription, actor=actor, now=now)
+    events.record(events.CANCELLED, subscription, actor=actor, now=now)
     return affected
 
 
@@ -326,7 +326,7 @@ def cancel_many(
     Hold.objects.filter(subscription_id__in=ids, lifted_at__isnull=True).exclude(
         holder__in=LASTING
     ).update(lifted_at=now, lifted_by=str(actor))
-    events.tell_many(events.CANCELLED, list(subscriptions), actor=actor, now=now)
+    events.record_many(events.CANCELLED, list(subscriptions), actor=actor, now=now)
 
 
 def unlink_account(account_id: int, *, now: dt.datetime) -> None:

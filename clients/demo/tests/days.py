@@ -76,10 +76,10 @@ class PerfectDay:
         sub = f"sub_{outcome.customer.number}_{outcome.plan.key}"
         status = outcome.cause if outcome.status == "WITHDRAWN" else "ACTIVE"
         self.evidence.subscriptions[key] = Subscription(sub, status)
-        self._tell("subscription.created", sub)
+        self._deliver("subscription.created", sub)
         if outcome.cause in (PAUSED, CANCELLED):
             self.evidence.next_entry_affected[key] = True
-            self._tell(f"subscription.{status.lower()}", sub)
+            self._deliver(f"subscription.{status.lower()}", sub)
         entries = [
             self._order(outcome, planned.leg, planned.lots, planned.ending)
             for planned in outcome.orders
@@ -89,13 +89,13 @@ class PerfectDay:
             sub, outcome.status, outcome.cause, tuple(entries + exits)
         )
         if outcome.status == "CLOSED":
-            self._tell("execution.completed", sub, phase="ENTRY")
-            self._tell("execution.completed", sub, phase="EXIT")
+            self._deliver("execution.completed", sub, phase="ENTRY")
+            self._deliver("execution.completed", sub, phase="EXIT")
         if outcome.status == "FAILED":
-            self._tell("execution.failed", sub, phase="ENTRY")
+            self._deliver("execution.failed", sub, phase="ENTRY")
         for order in entries:
             if order.state == "REJECTED":
-                self._tell("order.rejected", sub, tag=order.tag)
+                self._deliver("order.rejected", sub, tag=order.tag)
 
     def _play_twice(self) -> None:
         """Two partners' runs in one account: eight orders a second, entries and exits."""
@@ -170,13 +170,13 @@ class PerfectDay:
         month = self.evidence.month = perfect_month(self.story)
         for invoice in month.invoices:
             sub = invoice.subscription_id
-            self._tell("invoice.issued", sub, invoice_id=invoice.id)
+            self._deliver("invoice.issued", sub, invoice_id=invoice.id)
             if invoice.status == "PAID":
-                self._tell("invoice.paid", sub, invoice_id=invoice.id)
+                self._deliver("invoice.paid", sub, invoice_id=invoice.id)
         for row in month.commissions:
-            self._tell("commission.accrued", "", commission_id=row.id, invoice_id=row.invoice_id)
+            self._deliver("commission.accrued", "", commission_id=row.id, invoice_id=row.invoice_id)
 
-    def _tell(self, kind: str, sub: str, **data: str) -> None:
+    def _deliver(self, kind: str, sub: str, **data: str) -> None:
         number = f"evt_{next(self._numbers)}"
         self.webhooks.append(Webhook(number, kind, {"subscription_id": sub, **data}))
 

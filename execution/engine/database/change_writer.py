@@ -13,10 +13,10 @@ from execution.price_changes import Change, to_json
 from execution.state import LiveIntent
 
 #: An order with all its requested changes, including the one to be sent.
-Asking = tuple[LiveIntent, tuple[Change, ...]]
+RequestedChanges = tuple[LiveIntent, tuple[Change, ...]]
 _AT_BROKER: Final = sql_batch.names(lifecycle.AT_BROKER)
 _TABLE: Final = "execution_orderintent"
-_ASKING_COLUMNS: Final[Mapping[str, str]] = {"code": "text", "changes": "jsonb"}
+_REQUESTED_COLUMNS: Final[Mapping[str, str]] = {"code": "text", "changes": "jsonb"}
 _CHANGED_COLUMNS: Final[Mapping[str, str]] = {
     "code": "text",
     "price": "numeric",
@@ -24,7 +24,7 @@ _CHANGED_COLUMNS: Final[Mapping[str, str]] = {
 }
 
 
-def ask(cursor: Any, asking: Sequence[Asking]) -> frozenset[str]:
+def write_requested(cursor: Any, changing: Sequence[RequestedChanges]) -> frozenset[str]:
     """Write changes; return the codes of the orders that may be changed.
 
     I2 (written before it is sent) holds for a change as for an order.
@@ -34,8 +34,8 @@ def ask(cursor: Any, asking: Sequence[Asking]) -> frozenset[str]:
             cursor,
             _TABLE,
             "code",
-            _ASKING_COLUMNS,
-            [(intent.code, Jsonb(to_json(changes))) for intent, changes in asking],
+            _REQUESTED_COLUMNS,
+            [(intent.code, Jsonb(to_json(changes))) for intent, changes in changing],
             # The next number; or the same one, after a commit of ours whose answer was lost: then
             # nothing was sent (leases.hold: no other executor can have written it).
             where=f"t.state IN ({_AT_BROKER}) AND jsonb_array_length(u.changes)"

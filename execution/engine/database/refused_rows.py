@@ -23,8 +23,8 @@ REFUSED_AGAIN: Final = 5.0
 class Refused:
     """One item that the database refused.
 
-    ``what`` is its kind (result, sending, asking, insert, status, cleared, raised, entry), ``code``
-    that of its intent if it has one, ``message`` the database's message.
+    ``what`` is its kind: result, sending, changing, insert, status, cleared, raised or entry.
+    ``code`` is that of its intent, if it has one; ``message`` is the database's.
     """
 
     what: str

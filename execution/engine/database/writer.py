@@ -25,7 +25,7 @@ from execution.engine.database.alarm_writer import (
     log_alarms,
 )
 from execution.engine.database.bisection import write_apart
-from execution.engine.database.change_writer import Asking, ask, write_changed
+from execution.engine.database.change_writer import RequestedChanges, write_changed, write_requested
 from execution.engine.database.refused_rows import Refused, ask_for_a_person
 from execution.engine.runtime import facts
 from execution.state import LiveExecution, LiveIntent
@@ -113,7 +113,7 @@ class Batch:
     results: list[LiveIntent] = field(default_factory=list)
     sending: list[tuple[LiveIntent, str]] = field(default_factory=list)
     #: Changes of resting orders, each with all that were requested so far.
-    asking: list[Asking] = field(default_factory=list)
+    changing: list[RequestedChanges] = field(default_factory=list)
     inserts: list[tuple[LiveExecution, LiveIntent]] = field(default_factory=list)
     cleared: list[Cleared] = field(default_factory=list)
     raised: list[Raised] = field(default_factory=list)
@@ -127,7 +127,7 @@ class Batch:
         return [
             *(("result", intent.execution_id, intent) for intent in self.results),
             *(("sending", intent.execution_id, (intent, tag)) for intent, tag in self.sending),
-            *(("asking", intent.execution_id, (intent, all_)) for intent, all_ in self.asking),
+            *(("changing", intent.execution_id, (intent, all_)) for intent, all_ in self.changing),
             *(("insert", execution.id, (execution, i)) for execution, i in self.inserts),
             *(("cleared", c.about.execution_id or 0, c) for c in self.cleared),
             *(("raised", r.about.execution_id or 0, r) for r in self.raised),
@@ -137,15 +137,15 @@ class Batch:
     @classmethod
     def of(cls, items: Sequence[Item]) -> Batch:
         """The batch with these items."""
-        kinds = ("result", "sending", "asking", "insert", "cleared", "raised", "status")
+        kinds = ("result", "sending", "changing", "insert", "cleared", "raised", "status")
         by_kind: dict[str, list[Any]] = {kind: [] for kind in kinds}
         for kind, _, what in items:
             by_kind[kind].append(what)
         return cls(*(by_kind[kind] for kind in kinds))
 
 
-#: The kind (result, sending, asking, insert, cleared, raised, status), the execution's id (0: none)
-#: and the item itself.
+#: The kind (result, sending, changing, insert, cleared, raised, status), the execution's id (0 for
+#: none) and the item itself.
 Item = tuple[str, int, Any]
 
 
@@ -158,7 +158,7 @@ class Written:
 
     shards: frozenset[int]
     sending: frozenset[str] = frozenset()
-    asking: frozenset[str] = frozenset()
+    changing: frozenset[str] = frozenset()
     inserted: frozenset[str] = frozenset()
     statuses: frozenset[int] = frozenset()
     raised: tuple[Raised, ...] = ()
@@ -207,7 +207,7 @@ def write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.dateti
     return Written(
         frozenset().union(*(part.shards for part in parts)),
         frozenset().union(*(part.sending for part in parts)),
-        frozenset().union(*(part.asking for part in parts)),
+        frozenset().union(*(part.changing for part in parts)),
         frozenset().union(*(part.inserted for part in parts)),
         frozenset().union(*(part.statuses for part in parts)),
         tuple(r for part in parts for r in part.raised),
@@ -241,7 +241,9 @@ def _write(batch: Batch, *, owner: str, tokens: Mapping[int, int], now: dt.datet
             " OR t.surplus_quantity < u.surplus_quantity",
         )
         write_changed(cursor, results)
-        written.asking = ask(cursor, [row for row in batch.asking if row[0].shard in shards])
+        written.changing = write_requested(
+            cursor, [row for row in batch.changing if row[0].shard in shards]
+        )
         sending = [
             (i.code, lifecycle.SENDING, i.sends + 1, tag, now)
             for i, tag in batch.sending

@@ -74,7 +74,7 @@ def resolve_legs(run: LiveRun, *, now: dt.datetime, max_age: float) -> dict[str,
     strikes; a second one follows only if the index has moved beyond them.
     """
     source, underlying = QUOTES.get(), run.strategy.underlying
-    market = source.ask([underlying], _candidates(run), now=now, need=Need.TRADE)
+    market = source.read([underlying], _candidates(run), now=now, need=Need.TRADE)
     oldest = market.at - dt.timedelta(seconds=max_age)
     spot = market.spots.get(underlying)
     if spot is None or spot.at < oldest:
@@ -83,7 +83,7 @@ def resolve_legs(run: LiveRun, *, now: dt.datetime, max_age: float) -> dict[str,
     quotes = dict(market.quotes)
     rest = {info.id for info in contracts.values()} - quotes.keys()
     if rest:
-        market = source.ask((), rest, now=market.at, need=Need.TRADE)
+        market = source.read((), rest, now=market.at, need=Need.TRADE)
         oldest = market.at - dt.timedelta(seconds=max_age)
         quotes |= market.quotes
     resolved = {}

@@ -174,11 +174,13 @@ class ChangeRequests:
     async def _write(self, changes: Sequence[tuple[LiveExecution, LiveIntent, Change]]) -> None:
         if not changes:
             return
-        batch = Batch(asking=[(intent, (*intent.changes, change)) for _, intent, change in changes])
+        batch = Batch(
+            changing=[(intent, (*intent.changes, change)) for _, intent, change in changes]
+        )
         written = await self._writer.write(batch)
         now_mono = clock.monotonic()
         for execution, intent, change in changes:
-            if intent.code in written.asking and intent.state in lifecycle.AT_BROKER:
+            if intent.code in written.changing and intent.state in lifecycle.AT_BROKER:
                 price_changes.note_asked(intent, change, now_mono)
                 facts.change_asked(execution, intent, change)
                 self._spawn(self._send(execution, intent, len(intent.changes) - 1))

@@ -27,9 +27,9 @@ class WorkList:
     # -- noticing ----------------------------------------------------------------------------
     def touch(self, executions: Iterable[LiveExecution]) -> None:
         """Schedule these executions for the next round."""
-        self.ask(execution.id for execution in executions)
+        self.touch_ids(execution.id for execution in executions)
 
-    def ask(self, numbers: Iterable[int]) -> None:
+    def touch_ids(self, numbers: Iterable[int]) -> None:
         """:meth:`touch` by the executions' ids."""
         self.touched.update(dict.fromkeys(numbers))
         if self.touched:

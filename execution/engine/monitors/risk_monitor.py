@@ -89,7 +89,9 @@ class RiskMonitor:
             self._unquoted.end()
         if not contracts and not coming:
             return
-        market = await self._feeds.run(QUOTES.get().ask, coming, contracts, now=now, need=Need.RISK)
+        market = await self._feeds.run(
+            QUOTES.get().read, coming, contracts, now=now, need=Need.RISK
+        )
         oldest = market.at - dt.timedelta(seconds=self._timing.quote_age_risk)
         fresh = {key: quote for key, quote in market.quotes.items() if quote.at >= oldest}
         if missing := contracts - fresh.keys():

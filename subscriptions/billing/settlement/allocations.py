@@ -127,7 +127,7 @@ def record(
         )
         for invoice in invoices:
             _allocate(receipt, invoice, amounts[invoice.pk], actor, now)
-        _tell(receipt, [(invoice.number, amounts[invoice.pk]) for invoice in invoices], actor)
+        _record(receipt, [(invoice.number, amounts[invoice.pk]) for invoice in invoices], actor)
     return Received(receipt, created=True)
 
 
@@ -215,7 +215,7 @@ def _allocate(
     )
 
 
-def _tell(receipt: Receipt, paid: Sequence[tuple[str, Decimal]], actor: Actor) -> None:
+def _record(receipt: Receipt, paid: Sequence[tuple[str, Decimal]], actor: Actor) -> None:
     audit.record(
         actor=actor,
         action="receipt.recorded",

@@ -270,7 +270,7 @@ def settle(
     invoice.paid += applied
     save_standing(invoice)
     commissions.accrue(invoice, payment, now=now)
-    _tell(invoice, payment, status_before != invoice.status, actor, now)
+    _record(invoice, payment, status_before != invoice.status, actor, now)
     return payment
 
 
@@ -319,7 +319,7 @@ def _write(
     return payment
 
 
-def _tell(
+def _record(
     invoice: Invoice, payment: Payment, status_changed: bool, actor: Actor, now: dt.datetime
 ) -> None:
     audit.record(

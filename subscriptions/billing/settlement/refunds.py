@@ -172,7 +172,7 @@ def _issue(
     given_back = _give_back(invoice, note, method=method, reference=reference, actor=actor, now=now)
     save_standing(invoice)
     commissions.claw_back(invoice, note, accruals, now=now)
-    _tell(invoice, note, given_back, actor, now)
+    _record(invoice, note, given_back, actor, now)
     return Credited(note, given_back, created=True)
 
 
@@ -429,7 +429,7 @@ def refund_row(
     return row
 
 
-def _tell(
+def _record(
     invoice: Invoice, note: CreditNote, given_back: Refund | None, actor: Actor, now: dt.datetime
 ) -> None:
     data = {"credit_note": note.number, "amount": str(note.total), "reason": note.reason}

@@ -111,7 +111,7 @@ def reverse(
             _undo(work, payment)
         _undo_uses(work)
         _settle_invoices(work, actor)
-        _tell(work, actor)
+        _record(work, actor)
     return Reversed(work.reversal, created=True)
 
 
@@ -322,7 +322,7 @@ def _take_kept_credit(work: _Work, invoice: Invoice, actor: Actor) -> None:
 
 
 # -- audit and events ------------------------------------------------------------------------------
-def _tell(work: _Work, actor: Actor) -> None:
+def _record(work: _Work, actor: Actor) -> None:
     reversal, receipt = work.reversal, work.reversal.receipt
     audit.record(
         actor=actor,

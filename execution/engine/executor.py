@@ -36,11 +36,11 @@ from execution.engine.exits.exit_writer import ExitWriter
 from execution.engine.exits.price_sources import PriceSources
 from execution.engine.exits.witness_reads import WitnessReads
 from execution.engine.memory.actors import Actors
+from execution.engine.memory.channels import Channels
 from execution.engine.memory.doubts import Doubts
 from execution.engine.memory.fence import Fence
 from execution.engine.memory.ownership import Ownership
 from execution.engine.memory.reading_list import ReadingList
-from execution.engine.memory.sessions import Sessions
 from execution.engine.memory.streams import Streams
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
@@ -112,7 +112,7 @@ class Executor:
         self.doubts = Doubts()
         self.streams = Streams()
         self.reading = ReadingList(self.actors, self.streams)
-        self.sessions = Sessions(self.day, self.work)
+        self.channels = Channels(self.day, self.work)
 
     def _make_orders(self) -> None:
         self.names = ContractNames(self.db)
@@ -122,7 +122,7 @@ class Executor:
         self.sender = OrderSender(
             day=self.day,
             ownership=self.ownership,
-            sessions=self.sessions,
+            channels=self.channels,
             names=self.names,
             self_trades=self.self_trades,
             control=self.control,
@@ -133,7 +133,7 @@ class Executor:
         )
         self.late_sends = LateSends(self.day, self.ownership, self.db)
         factory = ChannelFactory(self.timing, self.feeds, self.sender, self.late_sends)
-        self.accounts = Accounts(self.db, self.quiet, self.sessions, factory)
+        self.accounts = Accounts(self.db, self.quiet, self.channels, factory)
 
     def _make_books(self) -> None:
         self.queue = EntryQueue(self.day, self.streams, self.work)
@@ -150,7 +150,7 @@ class Executor:
         self.reader = BookReader(
             day=self.day,
             ownership=self.ownership,
-            sessions=self.sessions,
+            channels=self.channels,
             calls=self.calls,
             cancels=self.cancels,
             updates=self.updates,
@@ -162,7 +162,7 @@ class Executor:
         self.poller = BookPoller(
             day=self.day,
             quiet=self.quiet,
-            sessions=self.sessions,
+            channels=self.channels,
             accounts=self.accounts,
             sender=self.sender,
             reader=self.reader,
@@ -179,7 +179,7 @@ class Executor:
         writer = ExitWriter(self.db, self.ownership)
         self.exits = ExitOrders(
             day=self.day,
-            sessions=self.sessions,
+            channels=self.channels,
             accounts=self.accounts,
             names=self.names,
             sender=self.sender,
@@ -192,7 +192,7 @@ class Executor:
         self.changes = ChangeRequests(
             day=self.day,
             ownership=self.ownership,
-            sessions=self.sessions,
+            channels=self.channels,
             names=self.names,
             calls=self.calls,
             self_trades=self.self_trades,
@@ -205,7 +205,7 @@ class Executor:
         )
 
     def _make_entries(self) -> None:
-        burst = Burst(self.day, self.quiet, self.sessions, self.sender, self.self_trades)
+        burst = Burst(self.day, self.quiet, self.channels, self.sender, self.self_trades)
         self.entry = EntryFlows(
             day=self.day,
             ownership=self.ownership,
@@ -213,7 +213,7 @@ class Executor:
             db=self.db,
             feeds=self.feeds,
             quiet=self.quiet,
-            sessions=self.sessions,
+            channels=self.channels,
             accounts=self.accounts,
             names=self.names,
             sender=self.sender,
@@ -246,7 +246,7 @@ class Executor:
             day=self.day,
             ownership=self.ownership,
             db=self.db,
-            sessions=self.sessions,
+            channels=self.channels,
             accounts=self.accounts,
             names=self.names,
             visibility=self.visibility,

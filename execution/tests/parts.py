@@ -21,11 +21,11 @@ from execution.engine.exits.exit_writer import ExitWriter
 from execution.engine.exits.price_sources import PriceSources
 from execution.engine.exits.witness_reads import WitnessReads
 from execution.engine.memory.actors import Actor, Actors
+from execution.engine.memory.channels import Channels
 from execution.engine.memory.doubts import Doubts
 from execution.engine.memory.fence import Fence
 from execution.engine.memory.ownership import Ownership
 from execution.engine.memory.reading_list import ReadingList
-from execution.engine.memory.sessions import Sessions
 from execution.engine.memory.streams import Streams
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
@@ -78,7 +78,7 @@ class Parts:
 
     def open(self, channel: Channel) -> None:
         """A session of an account, without a word to anybody."""
-        self.sessions.channels[channel.account_id] = channel
+        self.channels.by_account[channel.account_id] = channel
         self.actor_of(channel).channels[channel.account_id] = channel
 
     def actor_of(self, channel: Channel) -> Actor:
@@ -131,8 +131,8 @@ class Parts:
         return ReadingList(self.actors, self.streams)
 
     @cached_property
-    def sessions(self) -> Sessions:
-        return Sessions(self.day, self.work)
+    def channels(self) -> Channels:
+        return Channels(self.day, self.work)
 
     # -- orders ------------------------------------------------------------------------------
     @cached_property
@@ -156,7 +156,7 @@ class Parts:
         return OrderSender(
             day=self.day,
             ownership=self.ownership,
-            sessions=self.sessions,
+            channels=self.channels,
             names=self.names,
             self_trades=self.self_trades,
             control=self.control,
@@ -173,7 +173,7 @@ class Parts:
 
     @cached_property
     def accounts(self) -> Accounts:
-        return Accounts(self.db, self.quiet, self.sessions, self.factory)
+        return Accounts(self.db, self.quiet, self.channels, self.factory)
 
     # -- books -------------------------------------------------------------------------------
     @cached_property
@@ -197,7 +197,7 @@ class Parts:
         return BookReader(
             day=self.day,
             ownership=self.ownership,
-            sessions=self.sessions,
+            channels=self.channels,
             calls=self.calls,
             cancels=self.cancels,
             updates=self.updates,
@@ -212,7 +212,7 @@ class Parts:
         return BookPoller(
             day=self.day,
             quiet=self.quiet,
-            sessions=self.sessions,
+            channels=self.channels,
             accounts=self.accounts,
             sender=self.sender,
             reader=self.reader,
@@ -239,7 +239,7 @@ class Parts:
     def exits(self) -> ExitOrders:
         return ExitOrders(
             day=self.day,
-            sessions=self.sessions,
+            channels=self.channels,
             accounts=self.accounts,
             names=self.names,
             sender=self.sender,
@@ -255,7 +255,7 @@ class Parts:
         return ChangeRequests(
             day=self.day,
             ownership=self.ownership,
-            sessions=self.sessions,
+            channels=self.channels,
             names=self.names,
             calls=self.calls,
             self_trades=self.self_trades,
@@ -274,7 +274,7 @@ class Parts:
 
     @cached_property
     def burst(self) -> Burst:
-        return Burst(self.day, self.quiet, self.sessions, self.sender, self.self_trades)
+        return Burst(self.day, self.quiet, self.channels, self.sender, self.self_trades)
 
     @cached_property
     def entry(self) -> EntryFlows:
@@ -285,7 +285,7 @@ class Parts:
             db=self.db,
             feeds=self.feeds,
             quiet=self.quiet,
-            sessions=self.sessions,
+            channels=self.channels,
             accounts=self.accounts,
             names=self.names,
             sender=self.sender,

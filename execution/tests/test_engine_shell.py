@@ -195,7 +195,7 @@ def test_account_changes_between_two_entries_were_overlooked(
     wait_until(lambda: entered.count() == 2, 40)
     assert set(entered.values_list("account_id", flat=True)) == {moved.pk, same.pk}
     assert not OrderIntent.objects.filter(execution__run__template=second, account=off).exists()
-    channels = host.executor.sessions.channels
+    channels = host.executor.channels.by_account
     ways = {
         key: (channels[key].route.source, channels[key].session.algo_id)
         for key in (moved.pk, same.pk)

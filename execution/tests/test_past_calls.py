@@ -72,7 +72,7 @@ def free_from(executor: Executor, account: BrokerAccount, of_lane: int) -> float
         account_id=account.pk, broker=account.broker, client_id=account.client_id, status="OPEN"
     )
     asyncio.run(executor.accounts.open_for([execution]))
-    return executor.sessions.channels[account.pk].pacer.free_from(of_lane)
+    return executor.channels.by_account[account.pk].pacer.free_from(of_lane)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_calls_are_counted_once_however_often_a_session_changes(executor: Execut
     before = clock.monotonic()
     for token in ("second", "third"):
         assert free_from(executor, orders.account, EXIT) <= before
-        executor.sessions.forget(orders.account.pk)
+        executor.channels.forget(orders.account.pk)
         log_in([orders.account], lambda *_: token, clock.now())  # noqa: B023 - called at once
     assert free_from(executor, orders.account, EXIT) <= before
 

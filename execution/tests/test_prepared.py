@@ -23,7 +23,7 @@ class Desk:
         self.made: list[str] = []
         self.log_in("first")
         self.desk = Parts(
-            sessions=SimpleNamespace(channels=self.channels),
+            channels=SimpleNamespace(by_account=self.channels),
             names=SimpleNamespace(of=lambda *_: NAME),
         ).sender
 

@@ -199,7 +199,7 @@ def two_rows(urls: Sequence[str]) -> tuple[Parts, Actor]:
     """Parts with one real account, for which two rows of ours stand."""
     told, parts = wire.Told(), Parts()
     for number, url in enumerate(urls, start=1):
-        parts.sessions.keep(wire.channel(url, told, account_id=number))
+        parts.channels.keep(wire.channel(url, told, account_id=number))
     actor = parts.actors.at(1)
     assert actor is not None
     return parts, actor
@@ -217,7 +217,7 @@ def test_a_dead_sessions_book_is_read_with_the_other() -> None:
             second_read = await parts.reader.orders(actor)
             await parts.calls.close()
             assert second_read is not None
-            return len(first_read or ()), set(parts.sessions.channels), len(asked)
+            return len(first_read or ()), set(parts.channels.by_account), len(asked)
 
     orders, left, asked = asyncio.run(main())
     assert (orders, left) == (book(500)[1], {2})

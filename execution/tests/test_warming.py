@@ -23,7 +23,7 @@ from execution.tests.parts import Parts
 def make_accounts(*channels: tuple[int, Channel]) -> Accounts:
     """The accounts of an executor that has only these channels."""
     parts = Parts()
-    parts.sessions.channels.update(channels)
+    parts.channels.by_account.update(channels)
     return parts.accounts
 
 
@@ -177,10 +177,10 @@ def test_rows_of_one_real_account_share_a_pace_not_a_way(settings: Any) -> None:
             way = parts.accounts._way(account)
             assert way is not None
             pacer = parts.accounts._pacer(account, 0)
-            parts.sessions.keep(
+            parts.channels.keep(
                 parts.factory.broker(account, session=session, way=way, shard=0, pacer=pacer)
             )
-        channels = [parts.sessions.channels[number] for number in (1, 2, 3)]
+        channels = [parts.channels.by_account[number] for number in (1, 2, 3)]
         actors = [parts.actors.at(number) for number in (1, 2, 3)]
         return channels, [actors[0] is actors[1], actors[0] is actors[2]]
 
@@ -212,11 +212,11 @@ def test_a_stop_closes_what_a_lost_session_left(settings: Any) -> None:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         parts = Parts()
         channel = wire.channel(url, wire.Told())
-        parts.sessions.keep(channel)
+        parts.channels.keep(channel)
         channel.submit(wire.sending(channel))
         async with asyncio.timeout(20):
             await silent.wait()
-        parts.sessions.retire(channel.account_id)
+        parts.channels.retire(channel.account_id)
         during = channel.is_connected
         parts.accounts.close()
         async with asyncio.timeout(20):

@@ -121,7 +121,7 @@ def disable_endpoint(*, endpoint_id: int, reason: str, actor: Actor, now: dt.dat
     """Stop sending to an endpoint. Waiting deliveries and all later ones are held.
 
     False if it was already disabled. The event ``webhook_endpoint.disabled`` goes to the partner's
-    other endpoints, and mails go to those who can do something about it (``partners.webhooks.mails``).
+    other endpoints, and mails go to those who can do something about it (``mails.py``).
     """
     with transaction.atomic():
         if not _set_status(endpoint_id, WebhookEndpoint.Status.DISABLED, reason, actor, now):

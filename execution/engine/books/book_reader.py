@@ -21,9 +21,9 @@ from execution.duplicates import Found
 from execution.engine.books.order_updates import UpdateStreams
 from execution.engine.books.visibility import Visibility
 from execution.engine.memory.actors import Actor
+from execution.engine.memory.channels import Channels
 from execution.engine.memory.ownership import Ownership
 from execution.engine.memory.reading_list import ReadingList
-from execution.engine.memory.sessions import Sessions
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
 from execution.engine.orders.broker_calls import BrokerCalls
@@ -53,7 +53,7 @@ class BookReader:
         *,
         day: TradingDay,
         ownership: Ownership,
-        sessions: Sessions,
+        channels: Channels,
         calls: BrokerCalls,
         cancels: Cancels,
         updates: UpdateStreams,
@@ -64,7 +64,7 @@ class BookReader:
     ) -> None:
         self._day = day
         self._ownership = ownership
-        self._sessions = sessions
+        self._channels = channels
         self._calls = calls
         self._cancels = cancels
         self._updates = updates
@@ -92,7 +92,7 @@ class BookReader:
             actor.read_mono = started
             self._apply(channel, book.orders, started)
         elif book.cause == SESSION_EXPIRED:
-            self._sessions.forget_channel(channel)
+            self._channels.forget_channel(channel)
         elif book.cause == "RATE_LIMIT":
             channel.throttled(response, Call.READ, book.message)
         return book
@@ -125,7 +125,7 @@ class BookReader:
             )
             if position_read.cause != SESSION_EXPIRED:
                 return position_read
-            self._sessions.forget_channel(channel)
+            self._channels.forget_channel(channel)
         return None
 
     # -- applying a book ---------------------------------------------------------------------

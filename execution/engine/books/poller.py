@@ -12,8 +12,8 @@ from execution import duplicates, lifecycle, transitions
 from execution.causes import BROKER_DOWN
 from execution.engine.books.book_reader import BookReader
 from execution.engine.memory.actors import Actor
+from execution.engine.memory.channels import Channels
 from execution.engine.memory.reading_list import ReadingList
-from execution.engine.memory.sessions import Sessions
 from execution.engine.memory.streams import Streams
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
@@ -47,7 +47,7 @@ class BookPoller:
         *,
         day: TradingDay,
         quiet: QuietWindow,
-        sessions: Sessions,
+        channels: Channels,
         accounts: Accounts,
         sender: OrderSender,
         reader: BookReader,
@@ -59,7 +59,7 @@ class BookPoller:
         """``answer_timeout``: seconds to wait for the answer to an order."""
         self._day = day
         self._quiet = quiet
-        self._sessions = sessions
+        self._channels = channels
         self._accounts = accounts
         self._sender = sender
         self._reader = reader
@@ -130,7 +130,7 @@ class BookPoller:
             return False
         if (clock.now() - intent.due_at).total_seconds() < STRANDED_AFTER:
             return False
-        channel = self._sessions.channels.get(intent.account_id)
+        channel = self._channels.by_account.get(intent.account_id)
         waits = channel is not None and channel.holds(intent)
         return not waits and not self._sender.is_fenced(intent)
 

@@ -14,7 +14,7 @@ from execution import lifecycle
 from execution.causes import SESSION_EXPIRED
 from execution.engine.database.entry_writer import EntryPlan
 from execution.engine.entries.rotation import rotated
-from execution.engine.memory.sessions import Sessions
+from execution.engine.memory.channels import Channels
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.orders.self_trades import SelfTrades
 from execution.engine.orders.sender import OrderSender
@@ -43,13 +43,13 @@ class Burst:
         self,
         day: TradingDay,
         quiet: QuietWindow,
-        sessions: Sessions,
+        channels: Channels,
         sender: OrderSender,
         self_trades: SelfTrades,
     ) -> None:
         self._day = day
         self._quiet = quiet
-        self._sessions = sessions
+        self._channels = channels
         self._sender = sender
         self._self_trades = self_trades
 
@@ -62,7 +62,7 @@ class Burst:
     def load(self, committed: Sequence[EntryPlan]) -> list[Channel]:
         """Load the first group of every account that starts at T into its channel; return the
         channels in today's rotation. Executions in the entry queue have nothing to send yet."""
-        channels = self._sessions.channels
+        channels = self._channels.by_account
         loaded: dict[int, Channel] = {}
         for plan in rotated(committed):
             channel = channels.get(plan.execution.account_id)
@@ -78,7 +78,7 @@ class Burst:
     def _cannot_send(self, plan: EntryPlan) -> None:
         """The session was lost between planning and commit: end its orders with a cause, instead of
         leaving them SENDING for ever."""
-        cause = self._sessions.problems.get(plan.execution.account_id, "")
+        cause = self._channels.problems.get(plan.execution.account_id, "")
         for intent in plan.intents:
             self._sender.on_not_sent(intent, cause or SESSION_EXPIRED)
 

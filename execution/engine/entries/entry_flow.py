@@ -23,9 +23,9 @@ from execution.engine.entries.burst import AFTERMATH, COLLECT, Burst
 from execution.engine.entries.entry_queue import EntryQueue
 from execution.engine.entries.leg_resolution import NoQuote, decide_legs
 from execution.engine.entries.rotation import rotated
+from execution.engine.memory.channels import Channels
 from execution.engine.memory.doubts import Doubts
 from execution.engine.memory.ownership import Ownership
-from execution.engine.memory.sessions import Sessions
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
 from execution.engine.orders.accounts import Accounts
@@ -77,7 +77,7 @@ class EntryFlows:
         db: DatabasePool,
         feeds: DatabasePool,
         quiet: QuietWindow,
-        sessions: Sessions,
+        channels: Channels,
         accounts: Accounts,
         names: ContractNames,
         sender: OrderSender,
@@ -92,7 +92,7 @@ class EntryFlows:
         self._db = db
         self._feeds = feeds
         self._quiet = quiet
-        self._sessions = sessions
+        self._channels = channels
         self._accounts = accounts
         self._names = names
         self._sender = sender
@@ -345,7 +345,7 @@ class EntryFlows:
 
     def _plan_one(self, execution: LiveExecution, now: dt.datetime) -> EntryPlan:
         plan = EntryPlan(execution)
-        problem = self._sessions.problems.get(execution.account_id, "")
+        problem = self._channels.problems.get(execution.account_id, "")
         try:
             orders = plan_entry(
                 execution.run.strategy,

@@ -27,10 +27,10 @@ from execution.engine.database.writer import Batch
 from execution.engine.exits.exit_writer import ExitWriter
 from execution.engine.exits.price_sources import Heard, PriceSources, Quotes
 from execution.engine.exits.witness_reads import WitnessReads
+from execution.engine.memory.channels import Channels
 from execution.engine.memory.doubts import Doubts
 from execution.engine.memory.ownership import Ownership
 from execution.engine.memory.reading_list import ReadingList
-from execution.engine.memory.sessions import Sessions
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
 from execution.engine.orders.broker_calls import BrokerCalls
@@ -60,7 +60,7 @@ class ChangeRequests:
         *,
         day: TradingDay,
         ownership: Ownership,
-        sessions: Sessions,
+        channels: Channels,
         names: ContractNames,
         calls: BrokerCalls,
         self_trades: SelfTrades,
@@ -73,7 +73,7 @@ class ChangeRequests:
     ) -> None:
         self._day = day
         self._ownership = ownership
-        self._sessions = sessions
+        self._channels = channels
         self._names = names
         self._calls = calls
         self._self_trades = self_trades
@@ -239,7 +239,7 @@ class ChangeRequests:
         if result.cause == "RATE_LIMIT":
             channel.throttled(response, Call.CHANGE, result.message)
         elif result.cause == SESSION_EXPIRED:
-            self._sessions.forget_channel(channel)
+            self._channels.forget_channel(channel)
         return result
 
 

@@ -24,8 +24,8 @@ from execution.engine.exits.exit_writer import ExitWriter
 from execution.engine.exits.price_sources import Heard, PriceSources, Quotes
 from execution.engine.exits.witness_reads import WitnessReads
 from execution.engine.memory.actors import Actor
+from execution.engine.memory.channels import Channels
 from execution.engine.memory.doubts import Doubts
-from execution.engine.memory.sessions import Sessions
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
 from execution.engine.orders.accounts import Accounts
@@ -58,7 +58,7 @@ class ExitOrders:
         self,
         *,
         day: TradingDay,
-        sessions: Sessions,
+        channels: Channels,
         accounts: Accounts,
         names: ContractNames,
         sender: OrderSender,
@@ -69,7 +69,7 @@ class ExitOrders:
         doubts: Doubts,
     ) -> None:
         self._day = day
-        self._sessions = sessions
+        self._channels = channels
         self._accounts = accounts
         self._names = names
         self._sender = sender
@@ -153,7 +153,7 @@ class ExitOrders:
     def _reachable(self, exits: Sequence[Exit]) -> list[Exit]:
         """Exits whose account has a channel. The others wait for a login, with an alarm: nothing
         is written that could not be sent."""
-        channels = self._sessions.channels
+        channels = self._channels.by_account
         reachable: list[Exit] = []
         unreachable: list[Exit] = []
         for execution, order in exits:
@@ -162,7 +162,7 @@ class ExitOrders:
         if unreachable:
             until = clock.monotonic() + AGAIN_AFTER
             self._unseen_until.update({(e.id, order.leg_key): until for e, order in unreachable})
-            self._sessions.raise_alarms([execution for execution, _ in unreachable])
+            self._channels.raise_alarms([execution for execution, _ in unreachable])
             self._let_go(unreachable)
         return reachable
 

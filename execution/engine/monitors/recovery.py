@@ -17,10 +17,10 @@ from brokers.registry import get_adapter
 from execution import duplicates, lifecycle
 from execution.engine.books.visibility import Visibility
 from execution.engine.database import loader
+from execution.engine.memory.channels import Channels
 from execution.engine.memory.doubts import Doubts
 from execution.engine.memory.ownership import Ownership
 from execution.engine.memory.reading_list import ReadingList
-from execution.engine.memory.sessions import Sessions
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
 from execution.engine.orders.accounts import Accounts
@@ -42,7 +42,7 @@ class Recovery:
         day: TradingDay,
         ownership: Ownership,
         db: DatabasePool,
-        sessions: Sessions,
+        channels: Channels,
         accounts: Accounts,
         names: ContractNames,
         visibility: Visibility,
@@ -53,7 +53,7 @@ class Recovery:
         self._day = day
         self._ownership = ownership
         self._db = db
-        self._sessions = sessions
+        self._channels = channels
         self._accounts = accounts
         self._names = names
         self._visibility = visibility
@@ -89,7 +89,7 @@ class Recovery:
         loaded = self._day.adopt(e for e in loaded if e.shard in self._ownership.tokens)
         self._watch(loaded, now)
         self._work.touch(loaded)
-        self._sessions.raise_alarms(loaded)
+        self._channels.raise_alarms(loaded)
         # A shard that was lost and claimed again during the read is loaded again.
         self._fresh -= {shard for shard, token in shards.items() if self._token(shard) == token}
         if loaded:

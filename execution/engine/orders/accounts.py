@@ -23,7 +23,7 @@ from brokers.routes import Route
 from brokers.selectors import TradingAccount, trading_accounts
 from execution.causes import SESSION_EXPIRED
 from execution.engine.database.past_calls import past_calls
-from execution.engine.memory.sessions import Sessions
+from execution.engine.memory.channels import Channels
 from execution.engine.runtime.database_pool import DatabasePool
 from execution.engine.runtime.quiet_window import QuietWindow
 from execution.engine.wire.channel import CONNECTIONS_PER_ACCOUNT, Channel
@@ -51,11 +51,11 @@ class Accounts:
     """Opens the sessions of accounts and warms up their connections."""
 
     def __init__(
-        self, db: DatabasePool, quiet: QuietWindow, sessions: Sessions, factory: ChannelFactory
+        self, db: DatabasePool, quiet: QuietWindow, channels: Channels, factory: ChannelFactory
     ) -> None:
         self._db = db
         self._quiet = quiet
-        self._sessions = sessions
+        self._channels = channels
         self._factory = factory
         self._ways: dict[int, Route] = {}
         #: By shard: if a shard comes back, counting restarts with what others have sent meanwhile.
@@ -73,11 +73,11 @@ class Accounts:
         shards = {
             execution.account_id: execution.shard
             for execution in executions
-            if self._sessions.is_to_be_looked_for(execution.account_id, now)
+            if self._channels.is_to_be_looked_for(execution.account_id, now)
         }
         if shards:
             await self._read(shards)
-            self._sessions.raise_alarms(executions)
+            self._channels.raise_alarms(executions)
 
     async def refresh(self, executions: Iterable[LiveExecution]) -> None:
         """Read the accounts of ``executions`` again: their current sessions, switches and egress.
@@ -100,11 +100,11 @@ class Accounts:
         for execution in executions:
             if not keeps_own_book(execution.broker):
                 continue
-            channel = self._sessions.channels.get(execution.account_id)
+            channel = self._channels.by_account.get(execution.account_id)
             if channel is None:
                 channel = self._factory.paper(execution)
-                self._sessions.problems[execution.account_id] = ""
-                self._sessions.keep(channel)
+                self._channels.problems[execution.account_id] = ""
+                self._channels.keep(channel)
             channel.restore(execution.intents)
 
     async def _read(self, shards: Mapping[int, int]) -> None:
@@ -112,20 +112,20 @@ class Accounts:
         await self._recall(accounts.values(), shards)
         for account_id, shard in shards.items():
             account = accounts.get(account_id)
-            self._sessions.problems[account_id] = self._problem(account)
+            self._channels.problems[account_id] = self._problem(account)
             # A disabled account, or one that is being removed, enters nothing; an open position
             # can still be exited.
             session = account.session if account is not None else None
-            if account is None or session is None or self._sessions.is_dead(account_id, session):
-                self._sessions.look_later(account_id)
-                self._sessions.retire(account_id)
+            if account is None or session is None or self._channels.is_dead(account_id, session):
+                self._channels.look_later(account_id)
+                self._channels.retire(account_id)
                 continue
             way = self._way(account)
             if way is None:
-                self._sessions.look_later(account_id)
+                self._channels.look_later(account_id)
             elif not self._is_current(account_id, session, way):
-                self._sessions.retire(account_id)
-                self._sessions.keep(
+                self._channels.retire(account_id)
+                self._channels.keep(
                     self._factory.broker(
                         account,
                         session=session,
@@ -170,7 +170,7 @@ class Accounts:
     def _is_current(self, account_id: int, session: Session, way: Route) -> bool:
         """Whether the account's channel matches its current session and route. Its sockets are
         watched, so it is replaced only if one of the two has changed."""
-        channel = self._sessions.channels.get(account_id)
+        channel = self._channels.by_account.get(account_id)
         return channel is not None and channel.session == session and channel.route == way
 
     def _problem(self, account: TradingAccount | None) -> str:
@@ -178,7 +178,7 @@ class Accounts:
             return "REMOVED"
         if account.problem or account.session is None:
             return _PROBLEMS.get(account.problem, SESSION_EXPIRED)
-        if self._sessions.is_dead(account.account_id, account.session):
+        if self._channels.is_dead(account.account_id, account.session):
             return SESSION_EXPIRED
         if not is_enabled(account.broker):
             return "BROKER_NOT_ENABLED"
@@ -195,7 +195,7 @@ class Accounts:
         Every account gets its first connection before any gets a second one.
         """
         for account_id in account_ids:
-            channel = self._sessions.channels.get(account_id)
+            channel = self._channels.by_account.get(account_id)
             if channel is None or channel in self._warming:
                 continue
             task = self._warming[channel] = asyncio.create_task(self._warm(channel))
@@ -212,14 +212,14 @@ class Accounts:
 
     def drop_shard(self, shard: int) -> None:
         """Close the channels of a shard that is no longer ours, and forget its call counts."""
-        self._sessions.drop_shard(shard)
+        self._channels.drop_shard(shard)
         self._pacers.pop(shard, None)
 
     def close(self) -> None:
         """Close every channel and stop warming up."""
         for task in self._warming.values():
             task.cancel()
-        self._sessions.close()
+        self._channels.close()
 
 
 def _route(account: TradingAccount) -> Route | None:

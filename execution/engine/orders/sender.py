@@ -23,9 +23,9 @@ from execution.causes import (
     SESSION_EXPIRED,
     STALE,
 )
+from execution.engine.memory.channels import Channels
 from execution.engine.memory.ownership import Ownership
 from execution.engine.memory.reading_list import ReadingList
-from execution.engine.memory.sessions import Sessions
 from execution.engine.memory.trading_day import TradingDay
 from execution.engine.memory.work_list import WorkList
 from execution.engine.orders.contract_names import ContractNames
@@ -49,7 +49,7 @@ class OrderSender:
         *,
         day: TradingDay,
         ownership: Ownership,
-        sessions: Sessions,
+        channels: Channels,
         names: ContractNames,
         self_trades: SelfTrades,
         control: KillSwitchWatch,
@@ -61,7 +61,7 @@ class OrderSender:
         """``control_age``: seconds for which a reading of the kill switches is valid."""
         self._day = day
         self._ownership = ownership
-        self._sessions = sessions
+        self._channels = channels
         self._names = names
         self._self_trades = self_trades
         self._control = control
@@ -77,8 +77,8 @@ class OrderSender:
         execution = self._day.executions.get(intent.execution_id)
         if execution is None:
             return
-        if not self.prepare(execution, intent) or not self._sessions.submit(execution, intent):
-            self.on_not_sent(intent, self._sessions.problems.get(intent.account_id, ""))
+        if not self.prepare(execution, intent) or not self._channels.submit(execution, intent):
+            self.on_not_sent(intent, self._channels.problems.get(intent.account_id, ""))
 
     def prepare(self, execution: LiveExecution, intent: LiveIntent) -> bool:
         """Serialise the intent's next send; False if its account has no channel or the contract no
@@ -86,7 +86,7 @@ class OrderSender:
 
         An entry that was serialised before T for the same channel and tag is kept.
         """
-        channel = self._sessions.channels.get(execution.account_id)
+        channel = self._channels.by_account.get(execution.account_id)
         name = self._names.of(execution.broker, intent.contract_id)
         if channel is None or name is None:
             return False
@@ -205,7 +205,7 @@ class OrderSender:
 
     def on_answer(self, intent: LiveIntent, answer: Answer) -> None:
         """Classify the broker's answer or a broken connection, write it, and read the book soon."""
-        channel = self._sessions.channels.get(intent.account_id)
+        channel = self._channels.by_account.get(intent.account_id)
         execution = self._day.executions.get(intent.execution_id)
         if answer.response is None or execution is None:
             result = SendResult(Outcome.UNKNOWN, message=answer.error)
@@ -223,13 +223,13 @@ class OrderSender:
             wait=self._held_still(intent, result, answer.at),
         )
         if intent.cause == SESSION_EXPIRED:
-            self._sessions.forget(intent.account_id)
+            self._channels.forget(intent.account_id)
         self._work.changed(intent)
         self._reading.soon(intent.account_id)
 
     def _held_still(self, intent: LiveIntent, result: SendResult, at: float) -> float:
         """Seconds for which a throttling broker holds this order back."""
-        channel = self._sessions.channels.get(intent.account_id)
+        channel = self._channels.by_account.get(intent.account_id)
         if channel is None or result.cause != "RATE_LIMIT":
             return 0.0
         execution = self._day.executions.get(intent.execution_id)

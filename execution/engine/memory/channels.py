@@ -1,4 +1,4 @@
-"""Sessions for sending orders: a channel for each account row, or the reason why there is none."""
+"""The channel of each account row, for sending its orders, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LOOK_AGAIN: Final = 3.0
 DEAD_FOR: Final = 60.0
 
 
-class Sessions:
+class Channels:
     """Channels by account, opened by :class:`~execution.engine.orders.accounts.Accounts`."""
 
     def __init__(self, day: TradingDay, work: WorkList) -> None:
         self._day = day
         self._work = work
-        self.channels: dict[int, Channel] = {}
+        self.by_account: dict[int, Channel] = {}
         #: Why an account enters nothing; '' if it may enter. It may still have a channel.
         self.problems: dict[int, str] = {}
         self._look_again: dict[int, float] = {}
@@ -38,7 +38,7 @@ class Sessions:
     # -- reading ---------------------------------------------------------------------------------
     def submit(self, execution: LiveExecution, intent: LiveIntent) -> bool:
         """Pass a committed order to its account's channel; False if there is none."""
-        channel = self.channels.get(execution.account_id)
+        channel = self.by_account.get(execution.account_id)
         if channel is None:
             return False
         channel.submit(intent)
@@ -46,7 +46,9 @@ class Sessions:
 
     def is_to_be_looked_for(self, account_id: int, now_mono: float) -> bool:
         """Whether an account has no channel and no failed check a moment ago."""
-        return account_id not in self.channels and now_mono >= self._look_again.get(account_id, 0.0)
+        return account_id not in self.by_account and now_mono >= self._look_again.get(
+            account_id, 0.0
+        )
 
     def is_dead(self, account_id: int, session: Session) -> bool:
         """Whether the broker has refused this same session recently."""
@@ -61,7 +63,7 @@ class Sessions:
             cause = problem if problem in UNREACHABLE else SESSION_EXPIRED
             if (
                 problem
-                and execution.account_id not in self.channels
+                and execution.account_id not in self.by_account
                 and execution.has_something_open()
             ):
                 self._work.alarm(execution.id, cause)
@@ -69,7 +71,7 @@ class Sessions:
     # -- opening ---------------------------------------------------------------------------------
     def keep(self, channel: Channel) -> None:
         """Use this channel for its account's orders from now on."""
-        self.channels[channel.account_id] = channel
+        self.by_account[channel.account_id] = channel
         actor = self._day.actors.of(channel.real, channel.account_id)
         actor.channels[channel.account_id] = channel
         for execution in self._day.of_account(channel.account_id):
@@ -89,7 +91,7 @@ class Sessions:
         is found within :data:`LOOK_AGAIN` seconds. Observed: 20,823 reads with a dead token;
         exits 4 s late and an alarm for customers who had logged in again at noon.
         """
-        channel = self.channels.get(account_id)
+        channel = self.by_account.get(account_id)
         if channel is None:
             return
         self._dead[account_id] = (channel.session.access_token, clock.monotonic() + DEAD_FOR)
@@ -100,7 +102,7 @@ class Sessions:
 
     def forget_channel(self, channel: Channel) -> None:
         """Forget the channel's session, unless another one has replaced it meanwhile."""
-        if self.channels.get(channel.account_id) is channel:
+        if self.by_account.get(channel.account_id) is channel:
             self.forget(channel.account_id)
 
     def retire(self, account_id: int) -> None:
@@ -111,7 +113,7 @@ class Sessions:
             self._retired = [c for c in (*self._retired, channel) if c.is_connected]
 
     def _let_go(self, account_id: int) -> Channel | None:
-        channel = self.channels.pop(account_id, None)
+        channel = self.by_account.pop(account_id, None)
         actor = self._day.actors.at(account_id)
         if actor is not None:
             actor.channels.pop(account_id, None)
@@ -119,14 +121,14 @@ class Sessions:
 
     def drop_shard(self, shard: int) -> None:
         """Close the channels of a shard that is no longer ours."""
-        for channel in [c for c in self.channels.values() if c.shard == shard]:
+        for channel in [c for c in self.by_account.values() if c.shard == shard]:
             self._let_go(channel.account_id)
             channel.close()
             self.problems.pop(channel.account_id, None)
 
     def close(self) -> None:
         """Close every channel, including retired ones."""
-        for channel in list(self.channels.values()):
+        for channel in list(self.by_account.values()):
             self._let_go(channel.account_id)
             channel.close()
         for channel in self._retired:

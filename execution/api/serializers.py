@@ -74,7 +74,7 @@ class Order(serializers.Serializer[Any]):
         max_digits=9,
         decimal_places=3,
         allow_null=True,
-        help_text="Seconds that it was old then; null: nobody says.",
+        help_text="Its age in seconds then; null: unknown.",
     )
     state = serializers.ChoiceField(choices=OrderIntent.State.choices)
     cause = serializers.CharField(allow_null=True, help_text="As an execution's failure.")

@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
             field=models.DecimalField(
                 blank=True,
                 decimal_places=3,
-                help_text="Seconds that it was old when the order was priced; empty: nobody says.",
+                help_text="Its age in seconds when the order was priced; empty: unknown.",
                 max_digits=9,
                 null=True,
             ),
@@ -49,7 +49,7 @@ class Migration(migrations.Migration):
                 ],
                 db_default="",
                 default="",
-                help_text="Who said the reference price.",
+                help_text="Which source gave the reference price.",
                 max_length=8,
             ),
         ),

@@ -77,14 +77,14 @@ class OrderIntent(TenantOwned):
         blank=True,
         default="",
         db_default="",
-        help_text="Who said the reference price.",
+        help_text="Which source gave the reference price.",
     )
     price_age = models.DecimalField(
         max_digits=9,
         decimal_places=3,
         null=True,
         blank=True,
-        help_text="Seconds that it was old when the order was priced; empty: nobody says.",
+        help_text="Its age in seconds when the order was priced; empty: unknown.",
     )
     reason = models.CharField(max_length=20, blank=True, help_text="Why an exit: STOP, TARGET …")
     state = models.CharField(max_length=9, choices=State.choices)

@@ -127,14 +127,14 @@ def test_an_egress_no_order_can_take_is_the_accounts_problem(
 
     async def main() -> tuple[str, str]:
         accounts = Parts().accounts
-        way = accounts._way(account)
-        return accounts._problem(account), "none" if way is None else way.source
+        route = accounts._route(account)
+        return accounts._problem(account), "none" if route is None else route.source
 
     assert asyncio.run(main()) == (problem, "none" if problem else egress)
 
 
-def test_what_is_open_is_closed_by_the_last_known_way(settings: Any) -> None:
-    """It is the last way that the broker knew. An egress that orders cannot take, or a broker that
+def test_what_is_open_is_closed_by_the_last_known_route(settings: Any) -> None:
+    """It is the last route that the broker knew. An egress that orders cannot take, or a broker that
     was switched off: no entry leaves, and exits do. The old channel was kept by chance, with the
     old session."""
     api = "https://broker.example"
@@ -149,8 +149,8 @@ def test_what_is_open_is_closed_by_the_last_known_way(settings: Any) -> None:
         seen = []
         for account, enabled in ((good, True), (bad, True), (good, False), (other, True)):
             settings.QUANTLEAP_LIVE_BROKERS = ["zerodha"] if enabled else []
-            way = accounts._way(account)
-            seen.append((accounts._problem(account), way.source if way else "none"))
+            route = accounts._route(account)
+            seen.append((accounts._problem(account), route.source if route else "none"))
         return seen
 
     assert asyncio.run(main()) == [
@@ -161,8 +161,8 @@ def test_what_is_open_is_closed_by_the_last_known_way(settings: Any) -> None:
     ]
 
 
-def test_rows_of_one_real_account_share_a_pace_not_a_way(settings: Any) -> None:
-    """Each leaves by its own way. One person at two partners: the broker counts their calls
+def test_rows_of_one_real_account_share_a_pace_not_a_route(settings: Any) -> None:
+    """Each leaves by its own route. One person at two partners: the broker counts their calls
     together."""
     api = "http://127.0.0.1:9"
     settings.QUANTLEAP_BROKERS = {"zerodha": {"api": api, "login": api, "instruments": api}}
@@ -174,11 +174,11 @@ def test_rows_of_one_real_account_share_a_pace_not_a_way(settings: Any) -> None:
     async def main() -> tuple[list[Channel], list[bool]]:
         parts = Parts()
         for account in (here, there, elsewhere):
-            way = parts.accounts._way(account)
-            assert way is not None
+            route = parts.accounts._route(account)
+            assert route is not None
             pacer = parts.accounts._pacer(account, 0)
             parts.channels.keep(
-                parts.factory.broker(account, session=session, way=way, shard=0, pacer=pacer)
+                parts.factory.broker(account, session=session, route=route, shard=0, pacer=pacer)
             )
         channels = [parts.channels.by_account[number] for number in (1, 2, 3)]
         actors = [parts.actors.at(number) for number in (1, 2, 3)]

@@ -98,7 +98,7 @@ KEPT: Final = frozenset(
         "billing.LedgerTransaction",
         "billing.LedgerEntry",
         "billing.AccountBalance",
-        "billing.LedgerProof",
+        "billing.LedgerCheck",
         "billing.Receipt",
         "billing.Payment",
         "billing.Reversal",

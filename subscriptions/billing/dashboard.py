@@ -13,7 +13,7 @@ from quantleap.core import clock
 from quantleap.core.console import Panel, Tile
 from quantleap.core.counts import counted
 from subscriptions.billing.invoicing.runs import SILENCE
-from subscriptions.billing.models import BillingRun, LedgerProof
+from subscriptions.billing.models import BillingRun, LedgerCheck
 from subscriptions.billing.selectors import withheld_segments
 
 #: The daily run and check are at 04:30 and 05:10 IST; after a day and a half they count as missing.
@@ -26,7 +26,7 @@ def tiles(request: HttpRequest, now: dt.datetime) -> Sequence[Tile | Panel]:
     tiles: dict[str, Callable[[dt.datetime], Tile | None]] = {
         "billing.view_billingrun": _run_tile,
         "billing.view_billingsegment": _withheld_tile,
-        "billing.view_ledgerproof": _proof_tile,
+        "billing.view_ledgercheck": _check_tile,
     }
     shown = (tile(now) for right, tile in tiles.items() if user.has_perm(right))
     return [tile for tile in shown if tile is not None]
@@ -70,17 +70,17 @@ def _withheld_tile(now: dt.datetime) -> Tile | None:
     )
 
 
-def _proof_tile(now: dt.datetime) -> Tile:
-    proof = LedgerProof.objects.order_by("-id").first()
-    link = reverse("admin:billing_ledgerproof_changelist")
-    if proof is None:
+def _check_tile(now: dt.datetime) -> Tile:
+    check = LedgerCheck.objects.order_by("-id").first()
+    link = reverse("admin:billing_ledgercheck_changelist")
+    if check is None:
         return Tile("Ledger checks", "None yet", "the first is at 05:10 IST", link)
-    at = clock.to_ist(proof.checked_at)
-    late = proof.checked_at < now - _LATE
+    at = clock.to_ist(check.checked_at)
+    late = check.checked_at < now - _LATE
     return Tile(
         "Ledger checks",
-        "Passed" if proof.ok else "Failed",
+        "Passed" if check.ok else "Failed",
         f"checked {at.day} {at:%b, %H:%M} IST" + (": the newest is missing" if late else ""),
         link,
-        "good" if proof.ok and not late else "bad",
+        "good" if check.ok and not late else "bad",
     )

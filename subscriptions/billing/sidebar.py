@@ -19,7 +19,7 @@ MONEY: Final = Section(
         Link("Commission", "percent", "billing.Commission"),
         Link("Balances", "account_balance_wallet", "billing.LedgerAccount"),
         Link("Postings", "menu_book", "billing.LedgerTransaction"),
-        Link("Ledger checks", "verified", "billing.LedgerProof"),
+        Link("Ledger checks", "verified", "billing.LedgerCheck"),
         Link("Billing runs", "event_repeat", "billing.BillingRun"),
         Link("Due next", "hourglass_top", "billing.BillingSegment"),
         Link("Tax rates", "percent", "billing.TaxRate"),

@@ -57,7 +57,7 @@ class Accounts:
         self._quiet = quiet
         self._channels = channels
         self._factory = factory
-        self._ways: dict[int, Route] = {}
+        self._routes: dict[int, Route] = {}
         #: By shard: if a shard comes back, counting restarts with what others have sent meanwhile.
         self._pacers: dict[int, Pacers] = defaultdict(Pacers)
         self._warming: dict[Channel, asyncio.Task[None]] = {}
@@ -120,16 +120,16 @@ class Accounts:
                 self._channels.look_later(account_id)
                 self._channels.retire(account_id)
                 continue
-            way = self._way(account)
-            if way is None:
+            route = self._route(account)
+            if route is None:
                 self._channels.look_later(account_id)
-            elif not self._is_current(account_id, session, way):
+            elif not self._is_current(account_id, session, route):
                 self._channels.retire(account_id)
                 self._channels.keep(
                     self._factory.broker(
                         account,
                         session=session,
-                        way=way,
+                        route=route,
                         shard=shard,
                         pacer=self._pacer(account, shard),
                     )
@@ -155,7 +155,7 @@ class Accounts:
             calls = [(now - p.age, p.call) for p in past.get(real, ()) for _ in range(p.count)]
             pacers.begin(get_adapter(real.broker).capabilities, real.client_id, calls)
 
-    def _way(self, account: TradingAccount) -> Route | None:
+    def _route(self, account: TradingAccount) -> Route | None:
         """The route of all calls of this account: the current one, else the last usable one.
 
         If a person sets an egress that orders cannot use, or a broker is switched off, no entry
@@ -164,14 +164,14 @@ class Accounts:
         """
         route = _route(account) if is_enabled(account.broker) else None
         if route is not None:
-            self._ways[account.account_id] = route
-        return route or self._ways.get(account.account_id)
+            self._routes[account.account_id] = route
+        return route or self._routes.get(account.account_id)
 
-    def _is_current(self, account_id: int, session: Session, way: Route) -> bool:
+    def _is_current(self, account_id: int, session: Session, route: Route) -> bool:
         """Whether the account's channel matches its current session and route. Its sockets are
         watched, so it is replaced only if one of the two has changed."""
         channel = self._channels.by_account.get(account_id)
-        return channel is not None and channel.session == session and channel.route == way
+        return channel is not None and channel.session == session and channel.route == route
 
     def _problem(self, account: TradingAccount | None) -> str:
         if account is None:

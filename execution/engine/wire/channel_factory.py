@@ -87,7 +87,7 @@ class ChannelFactory:
         account: TradingAccount,
         *,
         session: Session,
-        way: Route,
+        route: Route,
         shard: int,
         pacer: Pacer,
     ) -> Channel:
@@ -102,7 +102,7 @@ class ChannelFactory:
             session=session,
             adapter=adapter,
             pacer=pacer,
-            route=way,
+            route=route,
             timeout=timing.answer_timeout,
             drop_after=kernel_timeout(
                 timing.answer_timeout, timing.visibility(adapter.capabilities)

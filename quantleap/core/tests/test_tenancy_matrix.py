@@ -64,7 +64,7 @@ NOBODYS_TABLES = {
     "billing.AccountBalance": "part of an account",
     "billing.CustomerCredit": "an account of the books",
     "billing.LedgerEntry": "part of a transaction",
-    "billing.LedgerProof": "the platform's: the proof is of the whole books",
+    "billing.LedgerCheck": "the platform's: the check is of the whole ledger",
     "billing.BillingRun": "the platform's: a run bills everybody",
     "execution.ShardLease": "the platform's machinery",
     "execution.ExecutorNode": "the platform's machinery",

@@ -28,8 +28,8 @@ from subscriptions.billing.models import (
     CreditNote,
     Invoice,
     LedgerAccount,
+    LedgerCheck,
     LedgerEntry,
-    LedgerProof,
     LedgerTransaction,
     Payment,
     Receipt,
@@ -208,8 +208,8 @@ def _name_of(row: Any) -> SafeString | str:
     return link_to(row, row.public_id if isinstance(row, Commission) else "")
 
 
-@admin.register(LedgerProof)
-class LedgerProofAdmin(LargeTableMixin, ReadOnlyAdmin):
+@admin.register(LedgerCheck)
+class LedgerCheckAdmin(LargeTableMixin, ReadOnlyAdmin):
     """Results of the nightly check of the ledger."""
 
     compressed_fields = False
@@ -225,19 +225,19 @@ class LedgerProofAdmin(LargeTableMixin, ReadOnlyAdmin):
     readonly_fields = ("holds", "report")
 
     @display(description="Result", label={"passed": "success", "failed": "danger"})
-    def holds(self, proof: LedgerProof) -> str:
-        return "passed" if proof.ok else "failed"
+    def holds(self, check: LedgerCheck) -> str:
+        return "passed" if check.ok else "failed"
 
     @admin.display(description="Report")
-    def report(self, proof: LedgerProof) -> SafeString | str:
+    def report(self, check: LedgerCheck) -> SafeString | str:
         """Each finding with its number of rows, and examples."""
-        if not proof.findings:
+        if not check.findings:
             return "Every check passed."
         return table(
             ("Finding", "How often", "Examples"),
             (
                 (finding["what"], finding["count"], "; ".join(finding["examples"]))
-                for finding in proof.findings
+                for finding in check.findings
             ),
         )
 

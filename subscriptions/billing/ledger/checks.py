@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 from django.db import connection
 
-from subscriptions.billing.models import LedgerProof
+from subscriptions.billing.models import LedgerCheck
 
 log = structlog.get_logger(__name__)
 
@@ -316,7 +316,7 @@ SELECT (SELECT count(*) FROM billing_ledgeraccount),
 """
 
 
-def check_ledger(*, now: dt.datetime) -> LedgerProof:
+def check_ledger(*, now: dt.datetime) -> LedgerCheck:
     """Run every check on the whole ledger and store the result; findings are logged as errors."""
     findings: list[dict[str, Any]] = []
     with connection.cursor() as cursor:
@@ -332,8 +332,8 @@ def check_ledger(*, now: dt.datetime) -> LedgerProof:
         cursor.execute(_COUNTS)
         accounts, transactions, entries, invoices = cursor.fetchone()
     if findings:
-        log.error("ledger_proof_failed", findings=findings)
-    return LedgerProof.objects.create(
+        log.error("ledger_check_failed", findings=findings)
+    return LedgerCheck.objects.create(
         checked_at=now,
         ok=not findings,
         accounts=accounts,

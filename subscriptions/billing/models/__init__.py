@@ -10,8 +10,8 @@ from subscriptions.billing.models.ledger import (
     AccountBalance,
     CustomerCredit,
     LedgerAccount,
+    LedgerCheck,
     LedgerEntry,
-    LedgerProof,
     LedgerTransaction,
 )
 from subscriptions.billing.models.payments import Commission, CreditNote, Payment, Refund
@@ -33,8 +33,8 @@ __all__ = [
     "InvoiceDocument",
     "InvoiceMail",
     "LedgerAccount",
+    "LedgerCheck",
     "LedgerEntry",
-    "LedgerProof",
     "LedgerTransaction",
     "Method",
     "NumberSeries",

@@ -138,7 +138,7 @@ class AccountBalance(models.Model):
         return f"{self.account_id}: {self.balance}"
 
 
-class LedgerProof(models.Model):
+class LedgerCheck(models.Model):
     """Result of the nightly check of the ledger; ``findings`` is empty if the ledger is correct."""
 
     checked_at = models.DateTimeField(default=clock.now)
@@ -151,7 +151,6 @@ class LedgerProof(models.Model):
 
     class Meta:
         ordering = ("-id",)
-        verbose_name = "ledger check"
 
     def __str__(self) -> str:
         at = clock.to_ist(self.checked_at)

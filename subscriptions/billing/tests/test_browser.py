@@ -30,7 +30,7 @@ from subscriptions.billing.models import (
     Invoice,
     InvoiceMail,
     LedgerAccount,
-    LedgerProof,
+    LedgerCheck,
     LedgerTransaction,
     NumberSeries,
     Payment,
@@ -195,13 +195,13 @@ def test_every_page_fits(page: Page, invoice: Invoice, look: str) -> None:
         "commission": clawback,
         "account": LedgerAccount.objects.get(code="deferred_revenue"),
         "transaction": clawback.transaction,
-        "proof": LedgerProof.objects.all()[0],
+        "proof": LedgerCheck.objects.all()[0],
         "run": BillingRun.objects.all()[0],
         "mail": InvoiceMail.objects.all()[0],
     }
     lists = (
         Invoice, Receipt, Payment, CreditNote, Refund, Commission, LedgerAccount, LedgerTransaction,
-        LedgerProof, BillingRun, BillingSegment, InvoiceMail, TaxRate, Supplier, NumberSeries,
+        LedgerCheck, BillingRun, BillingSegment, InvoiceMail, TaxRate, Supplier, NumberSeries,
     )  # fmt: skip
     pages = {f"{model._meta.model_name}-list": list_of(model) for model in lists}
     pages |= {name: page_of(row) for name, row in rows.items()}

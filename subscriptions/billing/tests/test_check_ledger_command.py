@@ -13,7 +13,7 @@ from django.core.management import call_command
 from marketplace.tests.factories import load_reference_data, make_template
 from partners.tests.factories import make_partner
 from quantleap.core import clock
-from subscriptions.billing.models import BillingSegment, Invoice, LedgerProof
+from subscriptions.billing.models import BillingSegment, Invoice, LedgerCheck
 from subscriptions.billing.tests.factories import AWAY, bill, follow, load_billing, pay
 
 pytestmark = pytest.mark.django_db
@@ -63,7 +63,7 @@ def test_the_trial_balance(today: dt.date) -> None:
         "partner_payable_pending": ("LIABILITY", 1, "0.00", "299.70", "-299.70"),
         "revshare_expense": ("EXPENSE", 1, "299.70", "0.00", "299.70"),
     }
-    assert LedgerProof.objects.get().ok
+    assert LedgerCheck.objects.get().ok
 
 
 def test_in_words_for_people(today: dt.date) -> None:

@@ -14,7 +14,7 @@ from quantleap.core.models import StaffUser
 from subscriptions.billing.dashboard import tiles
 from subscriptions.billing.invoicing.runs import SILENCE
 from subscriptions.billing.ledger import checks
-from subscriptions.billing.models import BillingRun, LedgerProof
+from subscriptions.billing.models import BillingRun, LedgerCheck
 from subscriptions.billing.tests.factories import START, bill, load_billing, noon
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +29,7 @@ def shown(now: dt.datetime, *rights: str) -> dict[str, Tile | Panel]:
     return {tile.title: tile for tile in tiles(request, now)}
 
 
-ALL = ("view_billingrun", "view_ledgerproof")
+ALL = ("view_billingrun", "view_ledgercheck")
 
 
 def tones(now: dt.datetime) -> list[tuple[str, str]]:
@@ -41,7 +41,7 @@ def test_everybody_sees_what_he_may() -> None:
     now = clock.now()
     assert shown(now) == {}
     assert list(shown(now, "view_billingrun")) == ["Billing run"]
-    assert list(shown(now, "view_ledgerproof")) == ["Ledger checks"]
+    assert list(shown(now, "view_ledgercheck")) == ["Ledger checks"]
 
 
 def test_before_the_first_morning() -> None:
@@ -51,7 +51,7 @@ def test_before_the_first_morning() -> None:
 def test_a_good_morning_and_one_that_did_not_come() -> None:
     load_billing()
     bill(START)
-    LedgerProof.objects.filter(pk=checks.check_ledger(now=noon(START)).pk).update(
+    LedgerCheck.objects.filter(pk=checks.check_ledger(now=noon(START)).pk).update(
         checked_at=noon(START)
     )
     assert tones(noon(START)) == [("Finished", "good"), ("Passed", "good")]
@@ -62,7 +62,7 @@ def test_a_good_morning_and_one_that_did_not_come() -> None:
 def test_a_run_that_died_and_books_that_do_not_hold() -> None:
     now = clock.now()
     run = BillingRun.objects.create(as_of=START, started_at=now, heartbeat=now)
-    LedgerProof.objects.create(
+    LedgerCheck.objects.create(
         ok=False, accounts=1, transactions=1, entries=2, invoices=0, checked_at=now
     )
     assert tones(now) == [("Running", "good"), ("Failed", "bad")]

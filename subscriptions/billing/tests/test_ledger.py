@@ -22,8 +22,8 @@ from subscriptions.billing.models import (
     AccountBalance,
     BillingSegment,
     Invoice,
+    LedgerCheck,
     LedgerEntry,
-    LedgerProof,
     LedgerTransaction,
 )
 from subscriptions.billing.tasks import check_ledger_daily
@@ -141,7 +141,7 @@ def _undone() -> Iterator[None]:
 
 def test_the_books_hold_after_a_run(billed: None) -> None:
     assert check_ledger_daily() is True
-    report = LedgerProof.objects.get()
+    report = LedgerCheck.objects.get()
     assert (report.transactions, report.invoices, report.entries) == (3, 3, 12)
 
 

@@ -23,7 +23,7 @@ from subscriptions.billing.models import (
     CreditNote,
     Invoice,
     LedgerAccount,
-    LedgerProof,
+    LedgerCheck,
     LedgerTransaction,
     Payment,
     Receipt,
@@ -33,7 +33,7 @@ from subscriptions.billing.tests.factories import START, bill, credit, follow, p
 
 PAGES = (
     Invoice, Receipt, Payment, CreditNote, Refund, Commission, LedgerAccount, LedgerTransaction,
-    LedgerProof, BillingRun,
+    LedgerCheck, BillingRun,
 )  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def test_everything_is_to_look_at_only(console: Client, invoice: Invoice) -> Non
         assert console.post(url(row), {"amount": "1"}).status_code == 403, model
         assert console.get(reverse(f"{name}_add")).status_code == 403, model
         assert console.post(url(row, "delete")).status_code == 403, model
-    proof = console.get(url(LedgerProof.objects.get())).content.decode()
+    proof = console.get(url(LedgerCheck.objects.get())).content.decode()
     assert "Every check passed" in proof
     assert (
         "revshare_expense"
@@ -158,7 +158,7 @@ def test_everything_is_to_look_at_only(console: Client, invoice: Invoice) -> Non
 
 
 def test_a_proof_that_fails_says_what(console: Client) -> None:
-    row = LedgerProof.objects.create(
+    row = LedgerCheck.objects.create(
         ok=False, accounts=1, transactions=1, entries=2, invoices=0,
         findings=[{"what": "<b>wrong</b>", "count": 2, "examples": ["a", "b"]}],
     )  # fmt: skip

@@ -11,19 +11,19 @@ from django.core.management.base import BaseCommand
 from quantleap.core import clock
 from subscriptions.billing.ledger import checks
 from subscriptions.billing.ledger.trial_balance import TrialBalance, trial_balance
-from subscriptions.billing.models import LedgerProof
+from subscriptions.billing.models import LedgerCheck
 
 
-def report(proof: LedgerProof, balance: TrialBalance) -> dict[str, Any]:
+def report(check: LedgerCheck, balance: TrialBalance) -> dict[str, Any]:
     """Both results as JSON; rupees as text, debit positive."""
     return {
-        "checked_at": proof.checked_at.isoformat(),
-        "ok": proof.ok,
-        "findings": proof.findings,
-        "accounts": proof.accounts,
-        "transactions": proof.transactions,
-        "entries": proof.entries,
-        "invoices": proof.invoices,
+        "checked_at": check.checked_at.isoformat(),
+        "ok": check.ok,
+        "findings": check.findings,
+        "accounts": check.accounts,
+        "transactions": check.transactions,
+        "entries": check.entries,
+        "invoices": check.invoices,
         "ledger_sum": str(balance.sum),
         "unbalanced_transactions": balance.unbalanced,
         "trial_balance": {
@@ -49,26 +49,26 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Check and print; the exit status is the result."""
-        proof = checks.check_ledger(now=clock.now())
+        check = checks.check_ledger(now=clock.now())
         balance = trial_balance()
         if options["json"]:
-            self.stdout.write(json.dumps(report(proof, balance), indent=2))
+            self.stdout.write(json.dumps(report(check, balance), indent=2))
         else:
-            self._print(proof, balance)
-        if not proof.ok:
+            self._print(check, balance)
+        if not check.ok:
             raise SystemExit(1)
 
-    def _print(self, proof: LedgerProof, balance: TrialBalance) -> None:
+    def _print(self, check: LedgerCheck, balance: TrialBalance) -> None:
         self.stdout.write(f"{'':<26}{'debit':>18}{'credit':>18}{'balance':>18}")
         for line in balance.lines:
             self.stdout.write(f"{line.name:<26}{line.debit:>18}{line.credit:>18}{line.balance:>18}")
         self.stdout.write(
-            f"{proof.entries} entries of {proof.transactions} transactions add up to "
-            f"{balance.sum}; {proof.invoices} invoices"
+            f"{check.entries} entries of {check.transactions} transactions add up to "
+            f"{balance.sum}; {check.invoices} invoices"
         )
-        for finding in proof.findings:
+        for finding in check.findings:
             self.stdout.write(f"WRONG: {finding['what']} ({finding['count']})")
             for example in finding["examples"]:
                 self.stdout.write(f"  {example}")
-        if proof.ok:
+        if check.ok:
             self.stdout.write("Every check passed.")

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from bench.figures import Target
-from bench.house import VAR, House
+from bench.installation import VAR, Installation
 
 ARM_SECONDS: Final = 2.0
 PRODUCTION_LEAD: Final = 120.0
@@ -26,7 +26,7 @@ DISCOVERY_QUERIES: Final = 2
 
 def measure(counts: list[int], repeats: int) -> list[dict[str, Any]]:
     """Figures by number of subscribers."""
-    with House(answer_after=0):
+    with Installation(answer_after=0):
         from bench import day
 
         day.open_market()

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bench.figures import Target
-from bench.house import VAR, House, python
+from bench.installation import VAR, Installation, python
 
 if TYPE_CHECKING:
-    from bench.portfolio import World
+    from bench.portfolio import Dataset
 
 RUN_SECONDS: Final = 30.0
 RATIO: Final = 10.0
@@ -43,29 +43,29 @@ CHILD_SECONDS: Final = 600.0
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All measurements, in one installation."""
-    with House(answer_after=0) as house:
+    with Installation(answer_after=0) as installation:
         from bench import portfolio
         from quantleap.core import clock
 
         # A run's log line is for operators; here it would mix with the figures.
         logging.getLogger("subscriptions.billing.invoicing.runs").setLevel(logging.WARNING)
         as_of = clock.ist_date(clock.now())
-        world = portfolio.open_books()
+        dataset = portfolio.open_books()
         measured: dict[str, Any] = {"as_of": str(as_of)}
         for name, count in (("small", options.small), ("large", options.subscriptions)):
             say(f"{count:,} due subscriptions")
-            portfolio.load(world, count, as_of=as_of, prefix=name)
-            (run,) = run_apart(house, as_of)
+            portfolio.load(dataset, count, as_of=as_of, prefix=name)
+            (run,) = run_apart(installation, as_of)
             measured[name] = run | {"due": count, "expected": portfolio.expected_invoices(count)}
         say("nothing due")
-        measured["idle"] = run_apart(house, as_of, times=IDLE_RUNS)
+        measured["idle"] = run_apart(installation, as_of, times=IDLE_RUNS)
         say("beside a row-by-row loop")
-        measured["different"] = compare(world, min(COMPARED, options.sample), as_of)
+        measured["different"] = compare(dataset, min(COMPARED, options.sample), as_of)
         measured["rounds"] = [
-            play_round(world, number, options.sample, as_of) for number in range(options.rounds)
+            play_round(dataset, number, options.sample, as_of) for number in range(options.rounds)
         ]
         say("two workers at once")
-        measured["two_workers"] = two_workers(house, world, options.small * 2, as_of)
+        measured["two_workers"] = two_workers(installation, dataset, options.small * 2, as_of)
         say("the proof of the books")
         measured["proof"] = check_ledger()
     return measured
@@ -77,13 +77,13 @@ def say(what: str) -> None:
 
 
 def run_apart(
-    house: House, as_of: dt.date, *, times: int = 1, workers: int = 1, at: float = 0.0
+    installation: Installation, as_of: dt.date, *, times: int = 1, workers: int = 1, at: float = 0.0
 ) -> list[dict[str, Any]]:
     """Results of :func:`bench.billrun.measure` from ``workers`` processes, in their order."""
     outs = [VAR / f"billrun{number}.json" for number in range(workers)]
     with contextlib.ExitStack() as stack:
         children = [
-            stack.enter_context(house.process(out.stem, _command(as_of, out, times, at)))
+            stack.enter_context(installation.process(out.stem, _command(as_of, out, times, at)))
             for out in outs
         ]
         for child, out in zip(children, outs, strict=True):
@@ -99,21 +99,21 @@ def _command(as_of: dt.date, out: Path, times: int, at: float) -> list[str]:
     )
 
 
-def compare(world: World, count: int, as_of: dt.date) -> int:
+def compare(dataset: Dataset, count: int, as_of: dt.date) -> int:
     """Number of ``count`` subscriptions that the run and the loop bill differently."""
     from bench import portfolio, rowbyrow
     from quantleap.core import clock
     from subscriptions.billing.invoicing import runs
 
-    by_run = portfolio.load(world, count, as_of=as_of, prefix="alike-run")
+    by_run = portfolio.load(dataset, count, as_of=as_of, prefix="alike-run")
     runs.run(as_of, now=clock.now())
-    by_loop = portfolio.load(world, count, as_of=as_of, prefix="alike-loop")
+    by_loop = portfolio.load(dataset, count, as_of=as_of, prefix="alike-loop")
     rowbyrow.bill(as_of, now=clock.now())
     pairs = zip(portfolio.billed(by_run), portfolio.billed(by_loop), strict=True)
     return sum(run_rows != loop_rows or len(run_rows) < 2 for run_rows, loop_rows in pairs)
 
 
-def play_round(world: World, number: int, sample: int, as_of: dt.date) -> dict[str, float]:
+def play_round(dataset: Dataset, number: int, sample: int, as_of: dt.date) -> dict[str, float]:
     """Invoices per second of both, in this process; the order changes from round to round."""
     from bench import portfolio, rowbyrow
     from quantleap.core import clock
@@ -126,7 +126,7 @@ def play_round(world: World, number: int, sample: int, as_of: dt.date) -> dict[s
     rates: dict[str, float] = {}
     for name in sorted(contestants, reverse=number % 2 == 0):
         count, bill = contestants[name]
-        portfolio.load(world, count, as_of=as_of, prefix=f"round{number}-{name}")
+        portfolio.load(dataset, count, as_of=as_of, prefix=f"round{number}-{name}")
         begun = time.perf_counter()
         invoices = bill()
         rates[name] = invoices / (time.perf_counter() - begun)
@@ -138,12 +138,14 @@ def play_round(world: World, number: int, sample: int, as_of: dt.date) -> dict[s
     }
 
 
-def two_workers(house: House, world: World, count: int, as_of: dt.date) -> dict[str, Any]:
+def two_workers(
+    installation: Installation, dataset: Dataset, count: int, as_of: dt.date
+) -> dict[str, Any]:
     """For information: two processes that start at the same time."""
     from bench import portfolio
 
-    portfolio.load(world, count, as_of=as_of, prefix="two")
-    rows = run_apart(house, as_of, workers=2, at=time.time() + START_SECONDS)
+    portfolio.load(dataset, count, as_of=as_of, prefix="two")
+    rows = run_apart(installation, as_of, workers=2, at=time.time() + START_SECONDS)
     seconds = max(row["ended"] for row in rows) - min(row["started"] for row in rows)
     invoices = sum(row["invoices"] for row in rows)
     return {

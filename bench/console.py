@@ -24,7 +24,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from bench.figures import Target
-from bench.house import VAR, House
+from bench.installation import VAR, Installation
 
 READY_MS: Final = 300.0
 TRIES: Final = 3
@@ -195,7 +195,7 @@ def measure_page(page: Page, get: Callable[[str], Any]) -> Measured:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All measurements, in one installation."""
-    with House(answer_after=0) as house:
+    with Installation(answer_after=0) as installation:
         from django.test import Client
 
         from bench.consoleseed import Sizes
@@ -206,7 +206,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         sizes = Sizes(*(int(size * part) for size in asdict(Sizes()).values()))
         say(f"{sizes.subscriptions:,} subscriptions, {sizes.orders:,} orders")
         begun = time.perf_counter()
-        seed(house, sizes)
+        seed(installation, sizes)
         seeded = time.perf_counter() - begun
         say(f"seeded in {seeded:.0f} s; asking")
         client = Client(SERVER_NAME="localhost")
@@ -216,7 +216,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     return {"sizes": asdict(sizes), "seeded_s": round(seeded, 1), "pages": measured}
 
 
-def seed(house: House, sizes: Any) -> None:
+def seed(installation: Installation, sizes: Any) -> None:
     """Create the base data through the services, the large tables by SQL."""
     import psycopg
 
@@ -227,10 +227,10 @@ def seed(house: House, sizes: Any) -> None:
     from quantleap.embedded.postgres import SUPERUSER
     from subscriptions.billing.models import Supplier
 
-    world = open_books()
+    dataset = open_books()
     open_market()
-    template = world.templates[0]
-    url = urlsplit(house.environment["DATABASE_URL"])
+    template = dataset.templates[0]
+    url = urlsplit(installation.environment["DATABASE_URL"])
     with (
         psycopg.connect(
             f"{url.scheme}://{SUPERUSER}@{url.netloc.rpartition('@')[2]}{url.path}?{url.query}",
@@ -242,7 +242,7 @@ def seed(house: House, sizes: Any) -> None:
             cursor,
             sizes,
             {
-                "partners": [partner.pk if partner else None for partner in world.partners],
+                "partners": [partner.pk if partner else None for partner in dataset.partners],
                 "template": template.pk,
                 "version": template.current_version_id,
                 "strategy": template.strategies.get().key,

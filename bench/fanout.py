@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from bench import figures
 from bench.figures import Lateness
-from bench.house import LEADS, VAR, House, python
+from bench.installation import LEADS, VAR, Installation, python
 
 LEAD: Final = 11.0
 #: Connecting ten thousand sockets takes longer than a thousand; in production there is half a
@@ -39,10 +39,10 @@ TASK_WORKERS: Final = {
 class Bench:
     """The three contestants in one installation; every method is one run."""
 
-    def __init__(self, house: House, subscribers: int) -> None:
+    def __init__(self, installation: Installation, subscribers: int) -> None:
         from bench import day
 
-        self.house = house
+        self.installation = installation
         self.subscribers = subscribers
         self._day = day
         day.open_market()
@@ -58,7 +58,7 @@ class Bench:
 
         ``orders`` of each subscriber, entering ``lead`` seconds from now.
         """
-        sink, day = self.house.sink, self._day
+        sink, day = self.installation.sink, self._day
         sink.reset()
         entry = day.schedule(self._accounts, lead, orders=orders)
         time.sleep(entry.due - time.time() + 2.0)
@@ -84,7 +84,7 @@ class Bench:
         """One task per order: published at T to a warm, idle worker."""
         from bench import perorder
 
-        sink = self.house.sink
+        sink = self.installation.sink
         sink.reset()
         perorder.ready.delay(sink.url)
         sink.wait_for("ready", 1, 30)
@@ -96,15 +96,15 @@ class Bench:
 
     def bare(self) -> dict[str, Any]:
         """The bare sender in a process of its own."""
-        sink = self.house.sink
+        sink = self.installation.sink
         sink.reset()
         due = float(int(time.time()) + 4)
         command = python(
             *("-m", "bench.bare", "--url", sink.url),
             *("--orders", str(self.subscribers), "--due", repr(due)),
         )
-        with self.house.process("bare", command) as child:
-            self.house.keep_apart(child.pid)
+        with self.installation.process("bare", command) as child:
+            self.installation.keep_apart(child.pid)
             if child.wait(30) != 0:
                 raise RuntimeError(f"the bare sender failed: {VAR / 'log' / 'bare.log'}")
         return {"witnessed": figures.lateness((row["at"] for row in sink.arrivals()), due)}
@@ -117,7 +117,7 @@ class Bench:
             *(*TASK_WORKERS[kind], "-Q", "bench", "-l", "WARNING"),
             *("--without-gossip", "--without-mingle", "--without-heartbeat"),
         )
-        with self.house.process("perorder", command):
+        with self.installation.process("perorder", command):
             yield
 
 
@@ -161,10 +161,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All measurements; the result file's content."""
     rounds: dict[str, list[dict[str, Any]]] = {"ours": [], "per_order": [], "bare": []}
     larger: dict[str, list[dict[str, Any]]] = {"orders": [], "subscribers": []}
-    with House(answer_after=options.answer_after / 1000) as house:
-        bench = Bench(house, options.subscribers)
+    with Installation(answer_after=options.answer_after / 1000) as installation:
+        bench = Bench(installation, options.subscribers)
         worker, pools = choose_worker(bench)
-        with bench.task_worker(worker), house.executor():
+        with bench.task_worker(worker), installation.executor():
             contestants: dict[str, Callable[[], dict[str, Any]]] = {
                 "ours": bench.ours,
                 "per_order": bench.per_order,
@@ -176,7 +176,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                     rounds[name].append(run)
                     _say(name, rounds[name])
         if not options.quick:
-            with house.executor(**MANY_LEADS):
+            with installation.executor(**MANY_LEADS):
                 for _ in range(LARGER_RUNS):
                     larger["orders"].append(bench.ours(ORDERS_EACH, lead=MANY_LEAD))
                     _say("4 orders each", larger["orders"])

@@ -31,7 +31,7 @@ from typing import Any, Final
 
 from bench import figures
 from bench.figures import Lateness, Target
-from bench.house import VAR, House, python
+from bench.installation import VAR, Installation, python
 
 CONNECT: Final = "hanging_connect"
 LEAD: Final = 11.0
@@ -62,13 +62,15 @@ class Played:
 class Bench:
     """Healthy accounts at the sink, hostile ones at brokers of their own."""
 
-    def __init__(self, house: House, subscribers: int, manners: Sequence[str]) -> None:
+    def __init__(
+        self, installation: Installation, subscribers: int, manners: Sequence[str]
+    ) -> None:
         from bench import day
         from brokers.models import BrokerInstrument
         from execution.tests.factories import log_in, make_accounts, make_partner
         from quantleap.core import clock
 
-        self.house, self._day = house, day
+        self.installation, self._day = installation, day
         day.open_market()
         names = list(BrokerInstrument.objects.all())
         for name in names:
@@ -83,7 +85,7 @@ class Bench:
     def executor(self, manner: str) -> Iterator[None]:
         """A fresh executor whose second broker behaves in this manner."""
         self._clear()
-        with self._enemy(manner) as url, self.house.executor(QUANTLEAP_ZEBU_API=url):
+        with self._enemy(manner) as url, self.installation.executor(QUANTLEAP_ZEBU_API=url):
             yield
 
     @contextmanager
@@ -129,7 +131,7 @@ class Bench:
         With the hostile account of this manner in each of them, if given. One entry before them,
         with all accounts, is not counted: a fresh process is late.
         """
-        sink, day = self.house.sink, self._day
+        sink, day = self.installation.sink, self._day
         sink.reset()
         accounts = [*self._healthy, *([self.hostile[manner]] if manner else [])]
         hold = day.HOLD.total_seconds() + entries
@@ -189,8 +191,8 @@ class Bench:
 def measure(options: argparse.Namespace) -> dict[str, dict[str, list[Played]]]:
     """Days by manner, with and without the hostile account."""
     days_by_manner: dict[str, dict[str, list[Played]]] = {}
-    with House(answer_after=options.answer_after / 1000) as house:
-        bench = Bench(house, options.subscribers, options.manners)
+    with Installation(answer_after=options.answer_after / 1000) as installation:
+        bench = Bench(installation, options.subscribers, options.manners)
         for manner in options.manners:
             days = days_by_manner[manner] = {"control": [], "hostile": []}
             for number in range(options.runs):

@@ -35,18 +35,18 @@ _SLICE: Final = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Dataset:
     """The data that portfolios share: a template per fee, and partners."""
 
     templates: tuple[Template, ...]
     partners: tuple[Partner | None, ...]
 
 
-def open_books() -> World:
+def open_books() -> Dataset:
     """Create tax rate, supplier, templates and two partners; there are direct customers, too."""
     load_billing()
     load_reference_data()
-    return World(
+    return Dataset(
         tuple(make_template(fee=fee) for fee in FEES),
         (make_partner(), make_partner(), None),
     )
@@ -57,7 +57,7 @@ def expected_invoices(count: int) -> int:
     return count + len(range(0, count, MISSED_EACH))
 
 
-def load(world: World, count: int, *, as_of: dt.date, prefix: str) -> list[int]:
+def load(dataset: Dataset, count: int, *, as_of: dt.date, prefix: str) -> list[int]:
     """Create ``count`` due live paid subscriptions with a history; returns ids. Deterministic.
 
     Anchors are spread over two years, so month ends are included; earlier periods count as billed
@@ -68,16 +68,16 @@ def load(world: World, count: int, *, as_of: dt.date, prefix: str) -> list[int]:
     for first in range(0, count, _SLICE):
         numbers = range(first, min(first + _SLICE, count))
         with transaction.atomic():
-            ids += _load_slice(world, numbers, as_of, prefix, chance)
+            ids += _load_slice(dataset, numbers, as_of, prefix, chance)
     return ids
 
 
 def _load_slice(
-    world: World, numbers: Sequence[int], as_of: dt.date, prefix: str, chance: random.Random
+    dataset: Dataset, numbers: Sequence[int], as_of: dt.date, prefix: str, chance: random.Random
 ) -> list[int]:
     customers = Customer.objects.bulk_create(
         Customer(
-            **_owner(world, number),
+            **_owner(dataset, number),
             email=f"{prefix}{number}@example.com",
             name=f"Payer {prefix}{number}",
             state=STATES[number % len(STATES)],
@@ -85,7 +85,7 @@ def _load_slice(
         for number in numbers
     )
     subscriptions = Subscription.objects.bulk_create(
-        _subscription(world, number, customer, as_of, chance)
+        _subscription(dataset, number, customer, as_of, chance)
         for number, customer in zip(numbers, customers, strict=True)
     )
     services.copy_shares(subscriptions)
@@ -93,30 +93,30 @@ def _load_slice(
         _segment(number, subscription, as_of)
         for number, subscription in zip(numbers, subscriptions, strict=True)
     )
-    for template in world.templates:
+    for template in dataset.templates:
         delta = sum(subscription.template_id == template.pk for subscription in subscriptions)
         adjust_subscriber_count(template_id=template.pk, delta=delta)
     return [subscription.pk for subscription in subscriptions]
 
 
-def _owner(world: World, number: int) -> dict[str, Any]:
-    partner = world.partners[number % len(world.partners)]
+def _owner(dataset: Dataset, number: int) -> dict[str, Any]:
+    partner = dataset.partners[number % len(dataset.partners)]
     return {"partner_id": partner.pk if partner else None, "environment": Environment.LIVE}
 
 
 def _subscription(
-    world: World, number: int, customer: Customer, as_of: dt.date, chance: random.Random
+    dataset: Dataset, number: int, customer: Customer, as_of: dt.date, chance: random.Random
 ) -> Subscription:
     # At least two periods old, so that one can have been missed.
     anchor = as_of - dt.timedelta(days=chance.randint(62, SPAN_DAYS))
     # Not in step with the partners, which are as many.
     kind = number // len(FEES) % len(FEES)
     return Subscription(
-        **_owner(world, number),
+        **_owner(dataset, number),
         customer=customer,
-        template=world.templates[kind],
+        template=dataset.templates[kind],
         monthly_fee=FEES[kind],
-        partner_bps=3000 if world.partners[number % len(world.partners)] else 0,
+        partner_bps=3000 if dataset.partners[number % len(dataset.partners)] else 0,
         anchor=anchor,
         status_changed_at=noon(anchor),
         created_at=noon(anchor),

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from bench import figures
 from bench.figures import Lateness, Target
-from bench.house import VAR, House
+from bench.installation import VAR, Installation
 
 ACCOUNTS: Final = 5000
 EXECUTORS: Final = 2
@@ -62,20 +62,20 @@ def waits(entries: list[dict[str, Any]]) -> Lateness:
 
 
 def play(
-    house: House, accounts: list[Any], options: argparse.Namespace, updates: bool
+    installation: Installation, accounts: list[Any], options: argparse.Namespace, updates: bool
 ) -> dict[str, Any]:
     """One short day with its own executors."""
     from bench import day
 
-    house.sink.reset()
-    house.sink.tell(updates)
-    with house.executors(options.executors, LEADS) as pids:
+    installation.sink.reset()
+    installation.sink.tell(updates)
+    with installation.executors(options.executors, LEADS) as pids:
         entry = day.schedule(accounts, options.lead, legs=LEGS, hold=options.hold)
         with Meter(pids) as meter:
             time.sleep(max(0.0, entry.due - time.time() + options.hold))
         run = day.wait_for_end(entry, DAY_SECONDS)
         outcome, tags = day.outcome(run), day.entry_tags(run)
-    arrivals = house.sink.arrivals()
+    arrivals = installation.sink.arrivals()
     entries = [row for row in arrivals if row["tag"] in tags]
     first = [row["at"] for row in entries if row["side"] == "BUY"]
     last = max((row["at"] for row in entries), default=entry.due)
@@ -186,14 +186,14 @@ def main() -> None:
     parser.add_argument("--only", choices=("updates", "books"))
     options = parser.parse_args()
     runs: dict[str, dict[str, Any]] = {}
-    with House(answer_after=options.answer_after / 1000) as house:
+    with Installation(answer_after=options.answer_after / 1000) as installation:
         from bench import day
 
         day.open_market()
         accounts = day.make_subscribers(options.accounts)
         for name in ("updates", "books"):
             if options.only in (None, name):
-                runs[name] = play(house, accounts, options, updates=name == "updates")
+                runs[name] = play(installation, accounts, options, updates=name == "updates")
                 print(f"  {name}: {runs[name]['sold_after_bought_filled']}", flush=True)
                 print(f"  ms of processor each: {runs[name]['cpu_ms_per_account']}", flush=True)
     print()

@@ -30,12 +30,12 @@ def today() -> dt.date:
 
 
 @pytest.fixture
-def world() -> portfolio.World:
+def dataset() -> portfolio.Dataset:
     return portfolio.open_books()
 
 
-def test_the_portfolio_has_what_a_run_meets(world: portfolio.World, today: dt.date) -> None:
-    portfolio.load(world, DUE, as_of=today, prefix="x")
+def test_the_portfolio_has_what_a_run_meets(dataset: portfolio.Dataset, today: dt.date) -> None:
+    portfolio.load(dataset, DUE, as_of=today, prefix="x")
     assert BillingSegment.objects.filter(next_on__lte=today).count() == DUE
     measured = billrun.measure(today)
     assert measured["invoices"] == portfolio.expected_invoices(DUE) == Invoice.objects.count()
@@ -47,35 +47,35 @@ def test_the_portfolio_has_what_a_run_meets(world: portfolio.World, today: dt.da
     assert measured["peak_mb"] > 10
 
 
-def test_run_and_loop_bill_alike(world: portfolio.World, today: dt.date) -> None:
-    assert billing.compare(world, DUE, today) == 0
+def test_run_and_loop_bill_alike(dataset: portfolio.Dataset, today: dt.date) -> None:
+    assert billing.compare(dataset, DUE, today) == 0
     assert billing.check_ledger()["findings"] == []
 
 
 def test_a_loop_that_taxes_otherwise_is_seen(
-    world: portfolio.World, today: dt.date, monkeypatch: pytest.MonkeyPatch
+    dataset: portfolio.Dataset, today: dt.date, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tax_oracle, "rate_on", lambda *_: Decimal("12.00"))
-    assert billing.compare(world, DUE, today) == DUE
+    assert billing.compare(dataset, DUE, today) == DUE
 
 
 def test_a_loop_that_tells_nobody_is_seen(
-    world: portfolio.World, today: dt.date, monkeypatch: pytest.MonkeyPatch
+    dataset: portfolio.Dataset, today: dt.date, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rowbyrow, "_emit", lambda *_: None)
-    assert billing.compare(world, DUE, today) == DUE
+    assert billing.compare(dataset, DUE, today) == DUE
 
 
-def test_the_report_has_its_fields(world: portfolio.World, today: dt.date) -> None:
+def test_the_report_has_its_fields(dataset: portfolio.Dataset, today: dt.date) -> None:
     measured: dict[str, Any] = {"as_of": str(today), "different": 0}
     for name in ("small", "large"):
-        portfolio.load(world, DUE, as_of=today, prefix=name)
+        portfolio.load(dataset, DUE, as_of=today, prefix=name)
         measured[name] = billrun.measure(today) | {
             "due": DUE,
             "expected": portfolio.expected_invoices(DUE),
         }
     measured["idle"] = [billrun.measure(today)]
-    measured["rounds"] = [billing.play_round(world, number, DUE, today) for number in range(2)]
+    measured["rounds"] = [billing.play_round(dataset, number, DUE, today) for number in range(2)]
     measured["two_workers"] = measured["large"]
     measured["proof"] = billing.check_ledger()
     result = json.loads(json.dumps(billing.result_json(measured, billing.judge(measured))))
@@ -105,10 +105,10 @@ def test_memory_is_that_of_the_process_itself() -> None:
 
 
 def test_without_proc_a_run_is_measured_all_the_same(
-    world: portfolio.World, today: dt.date, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    dataset: portfolio.Dataset, today: dt.date, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(billrun, "PROC", tmp_path / "none")
-    portfolio.load(world, 3, as_of=today, prefix="x")
+    portfolio.load(dataset, 3, as_of=today, prefix="x")
     measured = billrun.measure(today)
     assert measured["invoices"] == portfolio.expected_invoices(3)
     assert measured["peak_mb"] > 0

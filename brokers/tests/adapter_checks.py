@@ -23,7 +23,7 @@ from brokers.base import (
 )
 from brokers.registry import get_adapter
 from brokers.simulator.wire import FORM
-from brokers.tests.driven_simulator import House
+from brokers.tests.driven_simulator import DrivenSimulator
 
 API_KEY = "appkey1"
 KINDS = ("zerodha", "zebu")
@@ -34,16 +34,16 @@ class Exam:
     """One adapter, logged in at a fresh simulator."""
 
     def __init__(self, kind: str) -> None:
-        self.house = House()
+        self.simulator = DrivenSimulator()
         self.adapter: BrokerAdapter = get_adapter(kind)
         self.kind = kind
-        self.wire = self.house.kite_wire if kind == "zerodha" else self.house.noren_wire
-        self.contract = self.house.atm()
+        self.wire = self.simulator.kite_wire if kind == "zerodha" else self.simulator.noren_wire
+        self.contract = self.simulator.atm()
         self.instrument = self.name(self.contract.token)
         self.session = self.log_in()
 
     def name(self, token: int) -> BrokerInstrument:
-        contract = self.house.exchange.contracts.by_token[token]
+        contract = self.simulator.exchange.contracts.by_token[token]
         if self.kind == "zerodha":
             symbol, number = contract.kite_symbol, contract.kite_token
         else:
@@ -51,20 +51,20 @@ class Exam:
         return BrokerInstrument(contract.exchange, symbol, str(number))
 
     def ask(self, request: HttpRequest) -> HttpResponse:
-        answer = self.house.send(
+        answer = self.simulator.send(
             self.wire, request.method, request.path, request.body, _titled(request.headers)
         )
         return HttpResponse(answer.status, {"content-type": answer.content_type}, answer.body)
 
     def log_in(self) -> Session:
         credentials = Credentials("AB1234", API_KEY, f"secret-{API_KEY}")
-        self.house.control(
+        self.simulator.control(
             "POST", "/apps", broker=self.kind, api_key=API_KEY, redirect_url="http://h/done"
         )
         page = urlsplit(self.adapter.login_url("http://h", credentials, "st4te"))
         query = {key: values[0] for key, values in parse_qs(page.query).items()}
         form = urlencode(query | {"user_id": "AB1234", "password": "x"}).encode()
-        answer = self.house.send(self.wire, "POST", page.path, form, {"Content-Type": FORM})
+        answer = self.simulator.send(self.wire, "POST", page.path, form, {"Content-Type": FORM})
         done = parse_qs(urlsplit(answer.headers["Location"]).query)
         if self.adapter.capabilities.returns_login_state:
             assert "st4te" in {value for values in done.values() for value in values}
@@ -81,7 +81,7 @@ class Exam:
         return session
 
     def order(self, **changes: object) -> OrderRequest:
-        quote = self.house.exchange.quote(self.contract)
+        quote = self.simulator.exchange.quote(self.contract)
         order = OrderRequest(
             tag=TAG,
             instrument=self.instrument,

@@ -40,7 +40,7 @@ class HandLoop:
             callback(*args)
 
 
-class House:
+class DrivenSimulator:
     """The exchange with its three ports. ``now`` may be set or moved."""
 
     def __init__(self, settings: Settings | None = None, now: dt.datetime = TEN_O_CLOCK) -> None:

@@ -11,7 +11,7 @@ from brokers.simulator import facts
 from brokers.simulator.exchange import Settings
 from brokers.simulator.facts import Facts, Hours
 from brokers.simulator.market import Market
-from brokers.tests.driven_simulator import House
+from brokers.tests.driven_simulator import DrivenSimulator
 from quantleap.core.clock import IST
 
 
@@ -62,13 +62,13 @@ def test_the_market_keeps_the_hours_of_its_day(loaded: Facts, now: str, is_open:
 def test_the_freeze_limit_of_the_day_is_enforced(loaded: Facts) -> None:
     def status(day: int, month: int) -> int:
         now = dt.datetime(2026, month, day, 5, tzinfo=dt.UTC)
-        house = House(Settings(facts=loaded), now)
+        simulator = DrivenSimulator(Settings(facts=loaded), now)
         symbol = next(
             c.kite_symbol
-            for c in house.exchange.contracts.contracts
+            for c in simulator.exchange.contracts.contracts
             if c.underlying == "BANKNIFTY" and c.kind == "CE"
         )
-        return house.kite_place(tradingsymbol=symbol, quantity=630)[0]
+        return simulator.kite_place(tradingsymbol=symbol, quantity=630)[0]
 
     assert status(5, 5) == 200
     assert status(18, 8) == 400

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brokers.simulator.wire import FORM
-from brokers.tests.driven_simulator import API_KEY, House
+from brokers.tests.driven_simulator import API_KEY, DrivenSimulator
 
-HOUSE = House()
+HOUSE = DrivenSimulator()
 ATM = HOUSE.atm()
 
 WORDS = (

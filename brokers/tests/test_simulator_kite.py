@@ -16,20 +16,22 @@ import pytest
 from brokers.simulator.exchange import Settings
 from brokers.simulator.facts import Facts
 from brokers.simulator.wire import FORM
-from brokers.tests.driven_simulator import API_KEY, TEN_O_CLOCK, House
+from brokers.tests.driven_simulator import API_KEY, TEN_O_CLOCK, DrivenSimulator
 
 DATA = Path(__file__).parent / "data" / "zerodha"
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def simulator() -> DrivenSimulator:
+    return DrivenSimulator()
 
 
-def log_in(house: House, user_id: str = "AB1234", **extra: str) -> dict[str, list[str]]:
+def log_in(
+    simulator: DrivenSimulator, user_id: str = "AB1234", **extra: str
+) -> dict[str, list[str]]:
     form = {"api_key": API_KEY, "user_id": user_id, "password": "x"} | extra
-    answer = house.send(
-        house.kite_wire,
+    answer = simulator.send(
+        simulator.kite_wire,
         "POST",
         "/connect/login",
         urlencode(form).encode(),
@@ -39,119 +41,121 @@ def log_in(house: House, user_id: str = "AB1234", **extra: str) -> dict[str, lis
     return parse_qs(urlsplit(answer.headers["Location"]).query)
 
 
-def exchange_token(house: House, request_token: str, secret: str) -> tuple[int, Any]:
+def exchange_token(simulator: DrivenSimulator, request_token: str, secret: str) -> tuple[int, Any]:
     checksum = hashlib.sha256((API_KEY + request_token + secret).encode()).hexdigest()
     form = {"api_key": API_KEY, "request_token": request_token, "checksum": checksum}
     body = urlencode(form).encode()
-    answer = house.send(house.kite_wire, "POST", "/session/token", body, {"Content-Type": FORM})
+    answer = simulator.send(
+        simulator.kite_wire, "POST", "/session/token", body, {"Content-Type": FORM}
+    )
     return answer.status, json.loads(answer.body)
 
 
 # -- login ---------------------------------------------------------------------------------------
-def test_login_page_carries_the_redirect_params(house: House) -> None:
+def test_login_page_carries_the_redirect_params(simulator: DrivenSimulator) -> None:
     path = f"/connect/login?v=3&api_key={API_KEY}&redirect_params=state%3Da%2522b"
-    page = house.send(house.kite_wire, "GET", path).body.decode()
+    page = simulator.send(simulator.kite_wire, "GET", path).body.decode()
     assert 'name="user_id"' in page
     assert 'name="redirect_params" value="state=a%22b"' in page
 
 
-def test_login_redirects_with_a_one_time_token(house: House) -> None:
-    house.control(
+def test_login_redirects_with_a_one_time_token(simulator: DrivenSimulator) -> None:
+    simulator.control(
         "POST",
         "/apps",
         broker="zerodha",
         api_key=API_KEY,
         redirect_url="http://127.0.0.1:1/done?a=1",
     )
-    query = log_in(house, redirect_params="state=s1")
+    query = log_in(simulator, redirect_params="state=s1")
     assert (query["a"], query["state"], query["status"], query["action"]) == (
         ["1"],
         ["s1"],
         ["success"],
         ["login"],
     )
-    status, body = exchange_token(house, query["request_token"][0], f"secret-{API_KEY}")
+    status, body = exchange_token(simulator, query["request_token"][0], f"secret-{API_KEY}")
     assert status == 200
     assert body["data"]["user_id"] == "AB1234"
-    status, body = exchange_token(house, query["request_token"][0], f"secret-{API_KEY}")
+    status, body = exchange_token(simulator, query["request_token"][0], f"secret-{API_KEY}")
     assert (status, body["error_type"]) == (403, "TokenException")
 
 
-def test_a_wrong_secret_is_refused(house: House) -> None:
-    token = log_in(house)["request_token"][0]
-    status, body = exchange_token(house, token, "secret-other")
+def test_a_wrong_secret_is_refused(simulator: DrivenSimulator) -> None:
+    token = log_in(simulator)["request_token"][0]
+    status, body = exchange_token(simulator, token, "secret-other")
     assert (status, body["status"], body["error_type"]) == (403, "error", "TokenException")
 
 
-def test_a_token_dies_at_six_in_the_morning(house: House) -> None:
-    assert house.kite("GET", "/user/profile")[0] == 200
-    house.now = dt.datetime(2026, 8, 19, 0, 29, tzinfo=dt.UTC)  # 05:59 IST
-    assert house.kite("GET", "/user/profile")[0] == 200
-    house.now = dt.datetime(2026, 8, 19, 0, 30, tzinfo=dt.UTC)
-    status, body = house.kite("GET", "/user/profile")
+def test_a_token_dies_at_six_in_the_morning(simulator: DrivenSimulator) -> None:
+    assert simulator.kite("GET", "/user/profile")[0] == 200
+    simulator.now = dt.datetime(2026, 8, 19, 0, 29, tzinfo=dt.UTC)  # 05:59 IST
+    assert simulator.kite("GET", "/user/profile")[0] == 200
+    simulator.now = dt.datetime(2026, 8, 19, 0, 30, tzinfo=dt.UTC)
+    status, body = simulator.kite("GET", "/user/profile")
     assert (status, body["error_type"]) == (403, "TokenException")
 
 
-def test_another_login_ends_the_first(house: House) -> None:
-    house.token("zerodha", "AB1234")
-    house.exchange.sessions.open("zerodha", API_KEY, "AB1234", house.now)
-    assert house.kite("GET", "/orders")[0] == 403
+def test_another_login_ends_the_first(simulator: DrivenSimulator) -> None:
+    simulator.token("zerodha", "AB1234")
+    simulator.exchange.sessions.open("zerodha", API_KEY, "AB1234", simulator.now)
+    assert simulator.kite("GET", "/orders")[0] == 403
 
 
-def test_logging_out_ends_the_session(house: House) -> None:
-    token = house.token("zerodha", "AB1234")
+def test_logging_out_ends_the_session(simulator: DrivenSimulator) -> None:
+    token = simulator.token("zerodha", "AB1234")
     path = f"/session/token?api_key={API_KEY}&access_token={token}"
-    assert house.kite("DELETE", path)[1] == {"status": "success", "data": True}
-    assert house.kite("GET", "/orders")[0] == 403
+    assert simulator.kite("DELETE", path)[1] == {"status": "success", "data": True}
+    assert simulator.kite("GET", "/orders")[0] == 403
 
 
 # -- orders --------------------------------------------------------------------------------------
-def test_an_order_is_pending_then_complete(house: House) -> None:
-    status, body = house.kite_place()
+def test_an_order_is_pending_then_complete(simulator: DrivenSimulator) -> None:
+    status, body = simulator.kite_place()
     assert status == 200
     order_id = body["data"]["order_id"]
-    assert house.kite("GET", "/orders")[1]["data"][0]["status"] == "OPEN PENDING"
-    house.forward(0.03)
-    row = house.kite("GET", "/orders")[1]["data"][0]
+    assert simulator.kite("GET", "/orders")[1]["data"][0]["status"] == "OPEN PENDING"
+    simulator.forward(0.03)
+    row = simulator.kite("GET", "/orders")[1]["data"][0]
     assert (row["order_id"], row["status"], row["tag"]) == (order_id, "COMPLETE", "Q0001")
     assert row["filled_quantity"] == row["quantity"] == 65
-    assert row["average_price"] == float(house.exchange.book.orders[0].average_price)
+    assert row["average_price"] == float(simulator.exchange.book.orders[0].average_price)
     assert row["order_timestamp"] == "2026-08-18 10:00:00"
-    history = house.kite("GET", f"/orders/{order_id}")[1]["data"]
+    history = simulator.kite("GET", f"/orders/{order_id}")[1]["data"]
     assert [step["status"] for step in history] == [
         "PUT ORDER REQ RECEIVED", "VALIDATION PENDING", "OPEN PENDING", "COMPLETE",
     ]  # fmt: skip
-    trades = house.kite("GET", f"/orders/{order_id}/trades")[1]["data"]
+    trades = simulator.kite("GET", f"/orders/{order_id}/trades")[1]["data"]
     assert [trade["quantity"] for trade in trades] == [65]
-    assert trades == house.kite("GET", "/trades")[1]["data"]
-    net = house.kite("GET", "/portfolio/positions")[1]["data"]["net"]
+    assert trades == simulator.kite("GET", "/trades")[1]["data"]
+    net = simulator.kite("GET", "/portfolio/positions")[1]["data"]["net"]
     assert [(p["tradingsymbol"], p["quantity"]) for p in net] == [(row["tradingsymbol"], 65)]
 
 
-def test_the_row_has_every_field_of_the_real_book(house: House) -> None:
-    house.kite_place()
-    row = house.kite("GET", "/orders")[1]["data"][0]
+def test_the_row_has_every_field_of_the_real_book(simulator: DrivenSimulator) -> None:
+    simulator.kite_place()
+    row = simulator.kite("GET", "/orders")[1]["data"][0]
     recorded = json.loads((DATA / "orders.json").read_text())["data"][0]
     dropped_since_2017 = {"rejected_by"}
     assert recorded.keys() - dropped_since_2017 <= row.keys()
 
 
-def test_a_resting_order_can_be_changed_and_cancelled(house: House) -> None:
-    price = house.resting_price()
-    order_id = house.kite_place(price=price)[1]["data"]["order_id"]
-    house.forward(0.03)
+def test_a_resting_order_can_be_changed_and_cancelled(simulator: DrivenSimulator) -> None:
+    price = simulator.resting_price()
+    order_id = simulator.kite_place(price=price)[1]["data"]["order_id"]
+    simulator.forward(0.03)
     path = f"/orders/regular/{order_id}"
-    assert house.kite("GET", "/orders")[1]["data"][0]["status"] == "OPEN"
-    assert house.kite("PUT", path, price=price + 1)[0] == 200
-    house.forward(0.03)
-    assert house.kite("GET", "/orders")[1]["data"][0]["price"] == float(price + 1)
-    assert house.kite("DELETE", path) == (
+    assert simulator.kite("GET", "/orders")[1]["data"][0]["status"] == "OPEN"
+    assert simulator.kite("PUT", path, price=price + 1)[0] == 200
+    simulator.forward(0.03)
+    assert simulator.kite("GET", "/orders")[1]["data"][0]["price"] == float(price + 1)
+    assert simulator.kite("DELETE", path) == (
         200,
         {"status": "success", "data": {"order_id": order_id}},
     )
-    status, body = house.kite("DELETE", path)
+    status, body = simulator.kite("DELETE", path)
     assert (status, body["error_type"]) == (400, "OrderException")
-    assert house.kite("DELETE", "/orders/regular/1")[0] == 404
+    assert simulator.kite("DELETE", "/orders/regular/1")[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -172,165 +176,167 @@ def test_a_resting_order_can_be_changed_and_cancelled(house: House) -> None:
     ],
 )
 def test_what_is_refused_never_becomes_an_order(
-    house: House, changes: dict[str, Any], words: str, cause: str
+    simulator: DrivenSimulator, changes: dict[str, Any], words: str, cause: str
 ) -> None:
-    status, body = house.kite_place(**changes)
+    status, body = simulator.kite_place(**changes)
     assert (status, body["status"], body["data"]) == (400, "error", None)
     assert words in body["message"]
-    assert house.kite("GET", "/orders")[1]["data"] == []
-    assert [row["cause"] for row in house.exchange.refused] == [cause]
+    assert simulator.kite("GET", "/orders")[1]["data"] == []
+    assert [row["cause"] for row in simulator.exchange.refused] == [cause]
 
 
-def test_a_protected_market_order_becomes_a_limit(house: House) -> None:
-    ask = house.exchange.quote(house.atm()).ask
-    assert house.kite_place(order_type="MARKET", price=0, market_protection=-1)[0] == 200
-    house.forward(0.03)
-    row = house.kite("GET", "/orders")[1]["data"][0]
+def test_a_protected_market_order_becomes_a_limit(simulator: DrivenSimulator) -> None:
+    ask = simulator.exchange.quote(simulator.atm()).ask
+    assert simulator.kite_place(order_type="MARKET", price=0, market_protection=-1)[0] == 200
+    simulator.forward(0.03)
+    row = simulator.kite("GET", "/orders")[1]["data"][0]
     assert (row["order_type"], row["status"]) == ("LIMIT", "COMPLETE")
     assert row["average_price"] == float(ask)
     assert row["tags"] == ["Q0001", "mktp", "mktp:-1.00"]
     assert Decimal(str(row["price"])) > ask
 
 
-def test_too_far_from_the_market_is_rejected_later(house: House) -> None:
-    assert house.kite_place(price="5000.00")[0] == 200
-    house.forward(0.03)
-    row = house.kite("GET", "/orders")[1]["data"][0]
+def test_too_far_from_the_market_is_rejected_later(simulator: DrivenSimulator) -> None:
+    assert simulator.kite_place(price="5000.00")[0] == 200
+    simulator.forward(0.03)
+    row = simulator.kite("GET", "/orders")[1]["data"][0]
     assert row["status"] == "REJECTED"
     assert "Limit Price Protection" in row["status_message"]
-    assert house.exchange.book.orders[0].cause == "PRICE_BAND"
+    assert simulator.exchange.book.orders[0].cause == "PRICE_BAND"
 
 
-def test_without_money_the_order_is_rejected_later(house: House) -> None:
-    house.control("POST", "/funds", broker="zerodha", client_id="AB1234", funds="100.50")
-    assert house.kite_place()[0] == 200
-    house.forward(0.03)
-    row = house.kite("GET", "/orders")[1]["data"][0]
+def test_without_money_the_order_is_rejected_later(simulator: DrivenSimulator) -> None:
+    simulator.control("POST", "/funds", broker="zerodha", client_id="AB1234", funds="100.50")
+    assert simulator.kite_place()[0] == 200
+    simulator.forward(0.03)
+    row = simulator.kite("GET", "/orders")[1]["data"][0]
     assert row["status"] == "REJECTED"
     assert row["status_message"].startswith("Insufficient funds. Required margin is ")
     assert row["status_message_raw"].startswith("RMS:Margin Exceeds,Required:")
-    assert house.kite("GET", "/user/margins")[1]["data"]["equity"]["net"] == 100.5
+    assert simulator.kite("GET", "/user/margins")[1]["data"]["equity"]["net"] == 100.5
 
 
-def test_closing_a_position_needs_no_money(house: House) -> None:
-    bid = house.exchange.quote(house.atm()).bid
-    house.kite_place(transaction_type="SELL", price=bid)
-    house.forward(0.03)
-    assert house.kite("GET", "/user/margins")[1]["data"]["equity"]["utilised"]["span"] > 0
-    house.control("POST", "/funds", broker="zerodha", client_id="AB1234", funds="0")
-    house.kite_place()
-    house.forward(0.03)
-    net = house.kite("GET", "/portfolio/positions")[1]["data"]["net"]
+def test_closing_a_position_needs_no_money(simulator: DrivenSimulator) -> None:
+    bid = simulator.exchange.quote(simulator.atm()).bid
+    simulator.kite_place(transaction_type="SELL", price=bid)
+    simulator.forward(0.03)
+    assert simulator.kite("GET", "/user/margins")[1]["data"]["equity"]["utilised"]["span"] > 0
+    simulator.control("POST", "/funds", broker="zerodha", client_id="AB1234", funds="0")
+    simulator.kite_place()
+    simulator.forward(0.03)
+    net = simulator.kite("GET", "/portfolio/positions")[1]["data"]["net"]
     assert [row["quantity"] for row in net] == [0]
 
 
-def test_the_eleventh_order_of_a_second_is_429(house: House) -> None:
-    statuses = [house.kite_place()[0] for _ in range(11)]
+def test_the_eleventh_order_of_a_second_is_429(simulator: DrivenSimulator) -> None:
+    statuses = [simulator.kite_place()[0] for _ in range(11)]
     assert statuses == [200] * 10 + [429]
-    assert house.kite_place("XY9876")[0] == 200
-    house.forward(9)
-    assert house.kite_place()[0] == 429  # ten seconds without any
-    house.forward(1)
-    assert house.kite_place()[0] == 200
+    assert simulator.kite_place("XY9876")[0] == 200
+    simulator.forward(9)
+    assert simulator.kite_place()[0] == 429  # ten seconds without any
+    simulator.forward(1)
+    assert simulator.kite_place()[0] == 200
 
 
-def test_one_quote_request_a_second_for_each_login(house: House) -> None:
-    assert house.kite("GET", "/quote/ltp?i=NSE:NIFTY+50")[0] == 200
-    status, answer = house.kite("GET", "/quote?i=NSE:NIFTY+50")
+def test_one_quote_request_a_second_for_each_login(simulator: DrivenSimulator) -> None:
+    assert simulator.kite("GET", "/quote/ltp?i=NSE:NIFTY+50")[0] == 200
+    status, answer = simulator.kite("GET", "/quote?i=NSE:NIFTY+50")
     assert (status, answer["message"]) == (429, "Too many requests")
-    assert house.kite("GET", "/quote?i=NSE:NIFTY+50", "XY9876")[0] == 200
-    assert house.kite("GET", "/orders")[0] == 200  # counted by itself
-    house.forward(1)
-    assert house.kite("GET", "/quote?i=NSE:NIFTY+50")[0] == 200
+    assert simulator.kite("GET", "/quote?i=NSE:NIFTY+50", "XY9876")[0] == 200
+    assert simulator.kite("GET", "/orders")[0] == 200  # counted by itself
+    simulator.forward(1)
+    assert simulator.kite("GET", "/quote?i=NSE:NIFTY+50")[0] == 200
 
 
-def test_the_401st_order_call_of_a_minute_is_429(house: House) -> None:
+def test_the_401st_order_call_of_a_minute_is_429(simulator: DrivenSimulator) -> None:
     statuses = []
     for _ in range(401):
-        statuses.append(house.kite_place()[0])
-        house.forward(0.11)
+        statuses.append(simulator.kite_place()[0])
+        simulator.forward(0.11)
     assert statuses == [200] * 400 + [429]
 
 
 @pytest.mark.parametrize("wall", ["03:44:59", "10:10:00"])
 def test_outside_the_session_nothing_is_accepted(wall: str) -> None:
-    house = House(now=dt.datetime.fromisoformat(f"2026-08-18T{wall}+00:00"))
-    status, body = house.kite_place()
+    simulator = DrivenSimulator(now=dt.datetime.fromisoformat(f"2026-08-18T{wall}+00:00"))
+    status, body = simulator.kite_place()
     assert status == 400
     assert "closed" in body["message"]
 
 
 def test_on_a_closed_day_nothing_is_accepted() -> None:
-    house = House(Settings(facts=Facts(closed_days=frozenset({TEN_O_CLOCK.date()}))))
-    contract = house.exchange.contracts.contracts[5]
-    status, body = house.kite_place(tradingsymbol=contract.kite_symbol)
+    simulator = DrivenSimulator(Settings(facts=Facts(closed_days=frozenset({TEN_O_CLOCK.date()}))))
+    contract = simulator.exchange.contracts.contracts[5]
+    status, body = simulator.kite_place(tradingsymbol=contract.kite_symbol)
     assert (status, "closed" in body["message"]) == (400, True)
 
 
-def test_a_dead_session_is_noted_with_its_client(house: House) -> None:
-    house.exchange.sessions.revoke(house.token("zerodha", "AB1234"))
-    status, body = house.kite("POST", "/orders/regular", tag="Q7", tradingsymbol="X", quantity=65)
+def test_a_dead_session_is_noted_with_its_client(simulator: DrivenSimulator) -> None:
+    simulator.exchange.sessions.revoke(simulator.token("zerodha", "AB1234"))
+    status, body = simulator.kite(
+        "POST", "/orders/regular", tag="Q7", tradingsymbol="X", quantity=65
+    )
     assert (status, body["error_type"]) == (403, "TokenException")
-    (row,) = house.exchange.refused
+    (row,) = simulator.exchange.refused
     assert (row["client_id"], row["tag"], row["cause"]) == ("AB1234", "Q7", "SESSION_EXPIRED")
 
 
-def test_other_varieties_are_refused(house: House) -> None:
+def test_other_varieties_are_refused(simulator: DrivenSimulator) -> None:
     for variety in ("amo", "bad"):
-        assert house.kite("POST", f"/orders/{variety}", tag="Q1")[0] == 400
+        assert simulator.kite("POST", f"/orders/{variety}", tag="Q1")[0] == 400
 
 
-def test_a_book_belongs_to_its_day(house: House) -> None:
-    house.kite_place(product="NRML")
-    house.kite_place()
-    house.forward(0.03)
-    house.now += dt.timedelta(days=1)
-    house.tokens.clear()
-    assert house.kite("GET", "/orders")[1]["data"] == []
-    net = house.kite("GET", "/portfolio/positions")[1]["data"]["net"]
+def test_a_book_belongs_to_its_day(simulator: DrivenSimulator) -> None:
+    simulator.kite_place(product="NRML")
+    simulator.kite_place()
+    simulator.forward(0.03)
+    simulator.now += dt.timedelta(days=1)
+    simulator.tokens.clear()
+    assert simulator.kite("GET", "/orders")[1]["data"] == []
+    net = simulator.kite("GET", "/portfolio/positions")[1]["data"]["net"]
     assert [(row["quantity"], row["overnight_quantity"]) for row in net] == [(65, 65)]
-    assert len(house.control("GET", "/book")[1]["orders"]) == 2
+    assert len(simulator.control("GET", "/book")[1]["orders"]) == 2
 
 
-def test_the_close_cancels_what_rests(house: House) -> None:
-    house.kite_place(price=house.resting_price())
-    house.forward(0.03)
-    house.now = dt.datetime(2026, 8, 18, 10, 10, tzinfo=dt.UTC)
-    house.exchange.tick()
-    assert house.kite("GET", "/orders")[1]["data"][0]["status"] == "CANCELLED"
+def test_the_close_cancels_what_rests(simulator: DrivenSimulator) -> None:
+    simulator.kite_place(price=simulator.resting_price())
+    simulator.forward(0.03)
+    simulator.now = dt.datetime(2026, 8, 18, 10, 10, tzinfo=dt.UTC)
+    simulator.exchange.tick()
+    assert simulator.kite("GET", "/orders")[1]["data"][0]["status"] == "CANCELLED"
 
 
 # -- market data ---------------------------------------------------------------------------------
-def test_quotes(house: House) -> None:
-    symbol = house.atm().kite_symbol
+def test_quotes(simulator: DrivenSimulator) -> None:
+    symbol = simulator.atm().kite_symbol
     query = urlencode({"i": ["NSE:NIFTY 50", f"NFO:{symbol}", "NFO:NOSUCH"]}, doseq=True)
-    data = house.kite("GET", f"/quote?{query}")[1]["data"]
+    data = simulator.kite("GET", f"/quote?{query}")[1]["data"]
     assert data.keys() == {"NSE:NIFTY 50", f"NFO:{symbol}"}
     row = data[f"NFO:{symbol}"]
     recorded = json.loads((DATA / "quote.json").read_text())["data"]["NSE:INFY"]
     assert recorded.keys() <= row.keys()
     assert row["timestamp"] == "2026-08-18 10:00:00"
     assert row["depth"]["buy"][0]["price"] < row["depth"]["sell"][0]["price"]
-    house.forward(1)
-    ltp = house.kite("GET", f"/quote/ltp?{query}")[1]["data"]
+    simulator.forward(1)
+    ltp = simulator.kite("GET", f"/quote/ltp?{query}")[1]["data"]
     assert ltp[f"NFO:{symbol}"].keys() == {"instrument_token", "last_price"}
     assert ltp["NSE:NIFTY 50"]["instrument_token"] == 256265
-    house.forward(1)
-    ohlc = house.kite("GET", f"/quote/ohlc?{query}")[1]["data"][f"NFO:{symbol}"]
+    simulator.forward(1)
+    ohlc = simulator.kite("GET", f"/quote/ohlc?{query}")[1]["data"][f"NFO:{symbol}"]
     assert ohlc.keys() == {"instrument_token", "last_price", "ohlc"}
 
 
 @pytest.mark.parametrize("name", ["NIFTY 50", "NIFTY BANK", "NIFTY FIN SERVICE"])
-def test_every_index_has_a_quote(house: House, name: str) -> None:
+def test_every_index_has_a_quote(simulator: DrivenSimulator, name: str) -> None:
     key = f"NSE:{name}"
-    data = house.kite("GET", f"/quote/ltp?{urlencode({'i': key})}")[1]["data"]
+    data = simulator.kite("GET", f"/quote/ltp?{urlencode({'i': key})}")[1]["data"]
     assert data[key]["last_price"] > 1000
 
 
-def test_a_change_obeys_the_rules_too(house: House) -> None:
-    price = house.resting_price()
-    order_id = house.kite_place(price=price)[1]["data"]["order_id"]
-    house.forward(0.03)
+def test_a_change_obeys_the_rules_too(simulator: DrivenSimulator) -> None:
+    price = simulator.resting_price()
+    order_id = simulator.kite_place(price=price)[1]["data"]["order_id"]
+    simulator.forward(0.03)
     path = f"/orders/regular/{order_id}"
     changes: tuple[dict[str, Any], ...] = (
         {"quantity": 64},
@@ -338,40 +344,42 @@ def test_a_change_obeys_the_rules_too(house: House) -> None:
         {"order_type": "MARKET"},
     )
     for change in changes:
-        assert house.kite("PUT", path, **change)[0] == 400
-    row = house.kite("GET", "/orders")[1]["data"][0]
+        assert simulator.kite("PUT", path, **change)[0] == 400
+    row = simulator.kite("GET", "/orders")[1]["data"][0]
     assert (row["status"], row["quantity"], row["price"]) == ("OPEN", 65, float(price))
-    statuses = [house.kite("PUT", path, price=price)[0] for _ in range(10)]
+    statuses = [simulator.kite("PUT", path, price=price)[0] for _ in range(10)]
     assert statuses[-1] == 429
 
 
-def test_a_market_move_reaches_quotes_and_resting_orders(house: House) -> None:
-    limit = house.resting_price()
-    house.kite_place(price=limit)
-    house.forward(0.03)
-    assert house.kite("GET", "/orders")[1]["data"][0]["status"] == "OPEN"
-    house.control("POST", "/market", underlying="NIFTY", shift=-150)
-    house.forward(0.2)
-    house.exchange.tick()
-    row = house.kite("GET", "/orders")[1]["data"][0]
+def test_a_market_move_reaches_quotes_and_resting_orders(simulator: DrivenSimulator) -> None:
+    limit = simulator.resting_price()
+    simulator.kite_place(price=limit)
+    simulator.forward(0.03)
+    assert simulator.kite("GET", "/orders")[1]["data"][0]["status"] == "OPEN"
+    simulator.control("POST", "/market", underlying="NIFTY", shift=-150)
+    simulator.forward(0.2)
+    simulator.exchange.tick()
+    row = simulator.kite("GET", "/orders")[1]["data"][0]
     assert row["status"] == "COMPLETE"
     assert row["average_price"] < float(limit)
 
 
-def test_instruments_gzipped_and_plain(house: House) -> None:
-    plain = house.send(house.kite_wire, "GET", "/instruments/NFO")
-    zipped = house.send(
-        house.kite_wire, "GET", "/instruments/NFO", b"", {"Accept-Encoding": "gzip"}
+def test_instruments_gzipped_and_plain(simulator: DrivenSimulator) -> None:
+    plain = simulator.send(simulator.kite_wire, "GET", "/instruments/NFO")
+    zipped = simulator.send(
+        simulator.kite_wire, "GET", "/instruments/NFO", b"", {"Accept-Encoding": "gzip"}
     )
     assert zipped.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(zipped.body) == plain.body
     header = (DATA / "instruments_all.csv").read_text().splitlines()[0]
     assert plain.body.decode().splitlines()[0] == header
-    assert house.send(house.kite_wire, "GET", "/instruments").body.startswith(plain.body[:100])
-    assert house.send(house.kite_wire, "GET", "/instruments/MOON").status == 400
+    assert simulator.send(simulator.kite_wire, "GET", "/instruments").body.startswith(
+        plain.body[:100]
+    )
+    assert simulator.send(simulator.kite_wire, "GET", "/instruments/MOON").status == 400
 
 
-def test_unknown_routes_answer_in_the_envelope(house: House) -> None:
-    assert house.kite("GET", "/portfolio/nothing")[0] == 404
-    assert house.kite("PATCH", "/orders")[0] == 405
-    assert house.kite("GET", "/orders/12345")[0] == 404
+def test_unknown_routes_answer_in_the_envelope(simulator: DrivenSimulator) -> None:
+    assert simulator.kite("GET", "/portfolio/nothing")[0] == 404
+    assert simulator.kite("PATCH", "/orders")[0] == 405
+    assert simulator.kite("GET", "/orders/12345")[0] == 404

@@ -28,7 +28,7 @@ def quoted(exam: Exam, contract: Contract) -> QuoteRow:
 def far(exam: Exam) -> Contract:
     """The NIFTY call of the nearest expiry that is furthest from the money."""
     near = exam.contract
-    listed = exam.house.exchange.contracts.contracts
+    listed = exam.simulator.exchange.contracts.contracts
     return max(
         (c for c in listed if (c.underlying, c.kind, c.expiry) == ("NIFTY", "CE", near.expiry)),
         key=lambda c: c.strike,
@@ -36,9 +36,9 @@ def far(exam: Exam) -> Contract:
 
 
 def test_an_untraded_option_has_a_fresh_quote_and_an_old_trade(exam: Exam) -> None:
-    now = exam.house.now
+    now = exam.simulator.now
     far_row = quoted(exam, far(exam))
-    exam.house.forward(1)  # Kite takes one quote call a second
+    exam.simulator.forward(1)  # Kite takes one quote call a second
     near_row = quoted(exam, exam.contract)
     for row in (far_row, near_row):
         assert now - row.at < dt.timedelta(seconds=2)
@@ -51,18 +51,18 @@ def test_an_untraded_option_has_a_fresh_quote_and_an_old_trade(exam: Exam) -> No
 
 def test_an_order_of_ours_is_a_trade(exam: Exam) -> None:
     contract = far(exam)
-    price = exam.house.exchange.quote(contract).ask
+    price = exam.simulator.exchange.quote(contract).ask
     exam.place(instrument=exam.name(contract.token), price=price)
-    exam.house.forward(0.03)
+    exam.simulator.forward(0.03)
     row = quoted(exam, contract)
     assert row.last_price == price
     assert row.traded_at is not None
-    assert exam.house.now - row.traded_at < dt.timedelta(seconds=2)
+    assert exam.simulator.now - row.traded_at < dt.timedelta(seconds=2)
 
 
 def test_a_book_that_lists_histories_is_read_as_orders(exam: Exam) -> None:
     """Bug: the same id three times was three orders, and DUPLICATE."""
-    exam.house.control("POST", "/manner", history=True)
+    exam.simulator.control("POST", "/manner", history=True)
     placed = [
         exam.adapter.parse_place(exam.place(tag=f"Q000000000000{n}")) for n in ("1A", "2A", "3A")
     ]
@@ -74,19 +74,19 @@ def test_a_book_that_lists_histories_is_read_as_orders(exam: Exam) -> None:
             p.broker_order_id for p in placed
         )
         assert {order.state for order in book.orders} == {expected}
-        exam.house.forward(0.03)
+        exam.simulator.forward(0.03)
 
 
 @pytest.mark.parametrize("manner", ["until", "seconds", "owner"])
 def test_every_shape_of_the_token_answer_is_a_login(manner: str) -> None:
     exam = Exam("zebu")
-    exam.house.control("POST", "/manner", login=manner)
+    exam.simulator.control("POST", "/manner", login=manner)
     exam.session = exam.log_in()  # asks whose session it is
-    day_ends = exam.adapter.token_expiry(exam.house.now)
+    day_ends = exam.adapter.token_expiry(exam.simulator.now)
     end = exam.login.ends_at if manner == "until" else exam.login.lives_for
     assert (end is None) == (manner == "owner")
     assert (exam.login.client_id == "") == (manner != "owner")
-    assert exam.login.expiry(exam.house.now, day_ends) == day_ends
+    assert exam.login.expiry(exam.simulator.now, day_ends) == day_ends
     assert exam.adapter.parse_place(exam.place()).outcome is Outcome.ACCEPTED
 
 
@@ -111,13 +111,13 @@ def test_norens_errors_come_with_both_statuses() -> None:
     ids=str,
 )
 def test_a_manner_nobody_has_is_400_and_changes_nothing(wrong: dict[str, Any]) -> None:
-    house = Exam("zebu").house
-    assert house.control("POST", "/manner", **wrong)[0] == 400
-    assert house.control("GET", "/manner") == (200, AT_FIRST)
+    simulator = Exam("zebu").simulator
+    assert simulator.control("POST", "/manner", **wrong)[0] == 400
+    assert simulator.control("GET", "/manner") == (200, AT_FIRST)
 
 
 def test_a_reset_brings_the_manner_back() -> None:
-    house = Exam("zebu").house
-    house.control("POST", "/manner", login="owner", history=True)
-    house.control("POST", "/reset")
-    assert house.control("GET", "/manner") == (200, AT_FIRST)
+    simulator = Exam("zebu").simulator
+    simulator.control("POST", "/manner", login="owner", history=True)
+    simulator.control("POST", "/reset")
+    assert simulator.control("GET", "/manner") == (200, AT_FIRST)

@@ -14,27 +14,27 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from brokers.simulator.wire import FORM
-from brokers.tests.driven_simulator import House
+from brokers.tests.driven_simulator import DrivenSimulator
 
 CLIENT_ID = "Z56004_U"
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def simulator() -> DrivenSimulator:
+    return DrivenSimulator()
 
 
-def raw(house: House, operation: str, body: str, token: str = "") -> tuple[int, Any]:
+def raw(simulator: DrivenSimulator, operation: str, body: str, token: str = "") -> tuple[int, Any]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     path = f"/NorenWClientAPI/{operation}"
-    answer = house.send(house.noren_wire, "POST", path, body.encode(), headers)
+    answer = simulator.send(simulator.noren_wire, "POST", path, body.encode(), headers)
     return answer.status, json.loads(answer.body)
 
 
-def log_in(house: House) -> str:
+def log_in(simulator: DrivenSimulator) -> str:
     form = {"client_id": CLIENT_ID, "user_id": "Z56004", "password": "x"}
-    answer = house.send(
-        house.noren_wire,
+    answer = simulator.send(
+        simulator.noren_wire,
         "POST",
         "/OAuthlogin/authorize/oauth",
         urlencode(form).encode(),
@@ -44,58 +44,62 @@ def log_in(house: House) -> str:
     return parse_qs(urlsplit(answer.headers["Location"]).query)["code"][0]
 
 
-def gen_token(house: House, code: str, secret: str, **more: str) -> Any:
+def gen_token(simulator: DrivenSimulator, code: str, secret: str, **more: str) -> Any:
     checksum = hashlib.sha256((CLIENT_ID + secret + code).encode()).hexdigest()
     body = "jData=" + json.dumps({"code": code, "checksum": checksum} | more)
-    return raw(house, "GenAcsTok", body)[1]
+    return raw(simulator, "GenAcsTok", body)[1]
 
 
 # -- login ---------------------------------------------------------------------------------------
-def test_login_gives_a_code_and_the_code_a_token(house: House) -> None:
-    page = house.send(house.noren_wire, "GET", f"/OAuthlogin/authorize/oauth?client_id={CLIENT_ID}")
+def test_login_gives_a_code_and_the_code_a_token(simulator: DrivenSimulator) -> None:
+    page = simulator.send(
+        simulator.noren_wire, "GET", f"/OAuthlogin/authorize/oauth?client_id={CLIENT_ID}"
+    )
     assert f'value="{CLIENT_ID}"' in page.body.decode()
-    code = log_in(house)
-    body = gen_token(house, code, f"secret-{CLIENT_ID}", uid="Z56004")
+    code = log_in(simulator)
+    body = gen_token(simulator, code, f"secret-{CLIENT_ID}", uid="Z56004")
     assert body["stat"] == "Ok"
     assert {"USERID", "actid"}.isdisjoint(body)
     asked = raw(
-        house, "ClientDetails", 'jData={"uid":"Z56004","actid":"Z56004"}', body["access_token"]
+        simulator, "ClientDetails", 'jData={"uid":"Z56004","actid":"Z56004"}', body["access_token"]
     )
     assert (asked[0], asked[1]["actid"]) == (200, "Z56004")
     status, limits = raw(
-        house, "Limits", 'jData={"uid":"Z56004","actid":"Z56004"}', body["access_token"]
+        simulator, "Limits", 'jData={"uid":"Z56004","actid":"Z56004"}', body["access_token"]
     )
     assert (status, limits["stat"]) == (200, "Ok")
-    assert gen_token(house, code, f"secret-{CLIENT_ID}")["stat"] == "Not_Ok"
+    assert gen_token(simulator, code, f"secret-{CLIENT_ID}")["stat"] == "Not_Ok"
 
 
-def test_a_wrong_secret_or_uid_is_refused(house: House) -> None:
-    assert gen_token(house, log_in(house), "secret-other")["emsg"].startswith("Invalid Input")
-    body = gen_token(house, log_in(house), f"secret-{CLIENT_ID}", uid="Z1")
+def test_a_wrong_secret_or_uid_is_refused(simulator: DrivenSimulator) -> None:
+    assert gen_token(simulator, log_in(simulator), "secret-other")["emsg"].startswith(
+        "Invalid Input"
+    )
+    body = gen_token(simulator, log_in(simulator), f"secret-{CLIENT_ID}", uid="Z1")
     assert body["stat"] == "Not_Ok"
 
 
-def test_the_legacy_key_works_too(house: House) -> None:
-    token = house.token("zebu", "Z56004")
+def test_the_legacy_key_works_too(simulator: DrivenSimulator) -> None:
+    token = simulator.token("zebu", "Z56004")
     body = 'jData={"uid":"Z56004","actid":"Z56004"}&jKey=' + token
-    assert raw(house, "Limits", body)[1]["stat"] == "Ok"
+    assert raw(simulator, "Limits", body)[1]["stat"] == "Ok"
 
 
-def test_a_session_is_good_for_its_client_and_its_day(house: House) -> None:
-    token = house.token("zebu", "Z56004")
+def test_a_session_is_good_for_its_client_and_its_day(simulator: DrivenSimulator) -> None:
+    token = simulator.token("zebu", "Z56004")
     body = 'jData={"uid":"Z1","actid":"Z1"}'
     expired = "Session Expired :  Invalid Session Key"
-    assert raw(house, "OrderBook", body, token) == (
+    assert raw(simulator, "OrderBook", body, token) == (
         200,
         {"stat": "Not_Ok", "request_time": "10:00:00 18-08-2026", "emsg": expired},
     )
-    house.now = dt.datetime(2026, 8, 18, 23, 30, tzinfo=dt.UTC)  # 05:00 IST
-    assert house.noren("OrderBook")[1]["emsg"] == expired
+    simulator.now = dt.datetime(2026, 8, 18, 23, 30, tzinfo=dt.UTC)  # 05:00 IST
+    assert simulator.noren("OrderBook")[1]["emsg"] == expired
 
 
 # -- orders --------------------------------------------------------------------------------------
-def test_an_order_is_pending_then_complete(house: House) -> None:
-    assert house.noren("OrderBook") == (
+def test_an_order_is_pending_then_complete(simulator: DrivenSimulator) -> None:
+    assert simulator.noren("OrderBook") == (
         400,
         {
             "stat": "Not_Ok",
@@ -103,42 +107,47 @@ def test_an_order_is_pending_then_complete(house: House) -> None:
             "emsg": 'Error Occurred : 5 "no data"',
         },
     )
-    status, body = house.noren_place()
+    status, body = simulator.noren_place()
     assert (status, body["stat"], body["request_time"]) == (200, "Ok", "10:00:00 18-08-2026")
-    row = house.noren("OrderBook")[1][0]
+    row = simulator.noren("OrderBook")[1][0]
     assert (row["status"], row["fillshares"]) == ("PENDING", "0")
     assert "avgprc" not in row
-    house.forward(0.03)
-    row = house.noren("OrderBook")[1][0]
+    simulator.forward(0.03)
+    row = simulator.noren("OrderBook")[1][0]
     assert (row["norenordno"], row["status"]) == (body["norenordno"], "COMPLETE")
     assert (row["remarks"], row["fillshares"], row["stat"]) == ("Q0001", "65", "Ok")
     assert all(isinstance(value, str) for value in row.values())
-    assert Decimal(row["avgprc"]) == house.exchange.book.orders[0].average_price
-    steps = house.noren("SingleOrdHist", norenordno=body["norenordno"])[1]
+    assert Decimal(row["avgprc"]) == simulator.exchange.book.orders[0].average_price
+    steps = simulator.noren("SingleOrdHist", norenordno=body["norenordno"])[1]
     assert [step["rpt"] for step in steps] == ["Fill", "PendingNew", "NewAck"]
-    (trade,) = house.noren("TradeBook")[1]
+    (trade,) = simulator.noren("TradeBook")[1]
     assert (trade["flqty"], trade["flprc"]) == ("65", row["avgprc"])
-    (position,) = house.noren("PositionBook")[1]
+    (position,) = simulator.noren("PositionBook")[1]
     assert (position["netqty"], position["prd"]) == ("65", "I")
-    assert Decimal(house.noren("Limits")[1]["marginused"]) > 0
+    assert Decimal(simulator.noren("Limits")[1]["marginused"]) > 0
 
 
-def test_a_resting_order_can_be_changed_and_cancelled(house: House) -> None:
-    price = house.resting_price()
-    number = house.noren_place(prc=str(price))[1]["norenordno"]
-    house.forward(0.03)
-    change = {"norenordno": number, "exch": "NFO", "tsym": house.atm().noren_symbol, "qty": "65"}
+def test_a_resting_order_can_be_changed_and_cancelled(simulator: DrivenSimulator) -> None:
+    price = simulator.resting_price()
+    number = simulator.noren_place(prc=str(price))[1]["norenordno"]
+    simulator.forward(0.03)
+    change = {
+        "norenordno": number,
+        "exch": "NFO",
+        "tsym": simulator.atm().noren_symbol,
+        "qty": "65",
+    }
     change |= {"prctyp": "LMT", "prc": str(price + 1), "ret": "DAY"}
-    done = house.noren("ModifyOrder", **change)[1]
+    done = simulator.noren("ModifyOrder", **change)[1]
     assert (done["stat"], done["result"]) == ("Ok", number)
-    assert house.noren("OrderBook")[1][0]["prc"] == str(price + 1)
-    zero_trigger = house.noren("ModifyOrder", **change, trgprc="0")[1]
+    assert simulator.noren("OrderBook")[1][0]["prc"] == str(price + 1)
+    zero_trigger = simulator.noren("ModifyOrder", **change, trgprc="0")[1]
     assert zero_trigger["emsg"] == "Trigger price invalid - 0.00"
-    assert house.noren("CancelOrder", norenordno=number)[1]["result"] == number
-    assert house.noren("OrderBook")[1][0]["status"] == "CANCELED"
-    emsg = house.noren("CancelOrder", norenordno=number)[1]["emsg"]
+    assert simulator.noren("CancelOrder", norenordno=number)[1]["result"] == number
+    assert simulator.noren("OrderBook")[1][0]["status"] == "CANCELED"
+    emsg = simulator.noren("CancelOrder", norenordno=number)[1]["emsg"]
     assert emsg == "Rejected : SAF:order is not open to cancel"
-    emsg = house.noren("CancelOrder", norenordno="1")[1]["emsg"]
+    emsg = simulator.noren("CancelOrder", norenordno="1")[1]["emsg"]
     assert emsg == "Rejected : ORA:Order not found to Cancel"
 
 
@@ -158,13 +167,15 @@ def test_a_resting_order_can_be_changed_and_cancelled(house: House) -> None:
         ({"prc": "many"}, "prc"),
     ],
 )
-def test_refusals_are_200_not_ok(house: House, changes: dict[str, str], words: str) -> None:
-    status, body = house.noren_place(**changes)
+def test_refusals_are_200_not_ok(
+    simulator: DrivenSimulator, changes: dict[str, str], words: str
+) -> None:
+    status, body = simulator.noren_place(**changes)
     assert (status, body["stat"]) == (200, "Not_Ok")
     assert body["emsg"].startswith("Invalid Input")
     assert words in body["emsg"]
-    assert house.exchange.book.orders == []
-    assert len(house.exchange.refused) == 1
+    assert simulator.exchange.book.orders == []
+    assert len(simulator.exchange.refused) == 1
 
 
 @pytest.mark.parametrize(
@@ -180,27 +191,27 @@ def test_refusals_are_200_not_ok(house: House, changes: dict[str, str], words: s
         "jData=" + "[" * 100_000,
     ],
 )
-def test_a_body_that_is_not_jdata_is_refused(house: House, body: str) -> None:
-    status, answer = raw(house, "OrderBook", body, house.token("zebu", "Z56004"))
+def test_a_body_that_is_not_jdata_is_refused(simulator: DrivenSimulator, body: str) -> None:
+    status, answer = raw(simulator, "OrderBook", body, simulator.token("zebu", "Z56004"))
     assert (status, answer["stat"]) == (200, "Not_Ok")
     assert answer["emsg"].startswith("Invalid Input")
 
 
-def test_the_sdks_odd_values_are_tolerated(house: House) -> None:
-    assert house.noren_place(trgprc="None", mkt_protection="0")[1]["stat"] == "Ok"
+def test_the_sdks_odd_values_are_tolerated(simulator: DrivenSimulator) -> None:
+    assert simulator.noren_place(trgprc="None", mkt_protection="0")[1]["stat"] == "Ok"
 
 
-def test_an_escaped_ampersand_stays_in_the_data(house: House) -> None:
-    token = house.token("zebu", "Z56004")
+def test_an_escaped_ampersand_stays_in_the_data(simulator: DrivenSimulator) -> None:
+    token = simulator.token("zebu", "Z56004")
     body = 'jData={"uid":"Z56004","actid":"Z56004","exch":"NFO","stext":"A\\u0026B"}'
-    assert "no data" in raw(house, "SearchScrip", body, token)[1]["emsg"]
+    assert "no data" in raw(simulator, "SearchScrip", body, token)[1]["emsg"]
 
 
-def test_without_money_the_order_is_rejected_later(house: House) -> None:
-    house.control("POST", "/funds", broker="zebu", client_id="Z56004", funds="100")
-    assert house.noren_place()[1]["stat"] == "Ok"
-    house.forward(0.03)
-    row = house.noren("OrderBook")[1][0]
+def test_without_money_the_order_is_rejected_later(simulator: DrivenSimulator) -> None:
+    simulator.control("POST", "/funds", broker="zebu", client_id="Z56004", funds="100")
+    assert simulator.noren_place()[1]["stat"] == "Ok"
+    simulator.forward(0.03)
+    row = simulator.noren("OrderBook")[1][0]
     assert row["status"] == "REJECTED"
     assert row["rejreason"].startswith("RED:Margin Shortfall")
 
@@ -211,59 +222,59 @@ TOO_MANY_A_MINUTE = (
 )
 
 
-def test_the_eleventh_call_of_a_second_is_400_whatever_it_asks(house: House) -> None:
-    answers = [house.noren_place() for _ in range(4)]
-    answers += [house.noren("OrderBook") for _ in range(3)]
-    answers += [house.noren("GetQuotes", exch="NSE", token="26000") for _ in range(3)]
+def test_the_eleventh_call_of_a_second_is_400_whatever_it_asks(simulator: DrivenSimulator) -> None:
+    answers = [simulator.noren_place() for _ in range(4)]
+    answers += [simulator.noren("OrderBook") for _ in range(3)]
+    answers += [simulator.noren("GetQuotes", exch="NSE", token="26000") for _ in range(3)]
     assert {status for status, _ in answers} == {200}
-    status, answer = house.noren("CancelOrder", norenordno="1")
+    status, answer = simulator.noren("CancelOrder", norenordno="1")
     assert (status, answer["stat"], answer["emsg"]) == (400, "Not_Ok", ELEVENTH)
-    assert house.noren_place()[1]["emsg"] == ELEVENTH
-    assert house.control("GET", "/book")[1]["refused"][0]["reason"] == "RATE_LIMIT"
-    house.forward(1)
-    assert house.noren_place()[1]["stat"] == "Ok"
+    assert simulator.noren_place()[1]["emsg"] == ELEVENTH
+    assert simulator.control("GET", "/book")[1]["refused"][0]["reason"] == "RATE_LIMIT"
+    simulator.forward(1)
+    assert simulator.noren_place()[1]["stat"] == "Ok"
 
 
-def test_the_121st_call_of_a_minute_is_refused(house: House) -> None:
+def test_the_121st_call_of_a_minute_is_refused(simulator: DrivenSimulator) -> None:
     said = []
     for _ in range(121):
-        said.append(house.noren("GetQuotes", exch="NSE", token="26000"))
-        house.forward(0.2)
+        said.append(simulator.noren("GetQuotes", exch="NSE", token="26000"))
+        simulator.forward(0.2)
     assert [status for status, _ in said] == [200] * 120 + [400]
     assert said[-1][1]["emsg"] == TOO_MANY_A_MINUTE
 
 
 # -- market data ---------------------------------------------------------------------------------
-def test_quotes(house: House) -> None:
-    contract = house.atm()
-    row = house.noren("GetQuotes", exch="NFO", token=str(contract.token))[1]
+def test_quotes(simulator: DrivenSimulator) -> None:
+    contract = simulator.atm()
+    row = simulator.noren("GetQuotes", exch="NFO", token=str(contract.token))[1]
     assert (row["tsym"], row["ltt"]) == (contract.noren_symbol, "10:00:00")
     assert Decimal(row["bp1"]) <= Decimal(row["lp"]) <= Decimal(row["sp1"])
     for token in ("26000", "26009", "26037"):
-        index = house.noren("GetQuotes", exch="NSE", token=token)[1]
+        index = simulator.noren("GetQuotes", exch="NSE", token=token)[1]
         assert Decimal(index["lp"]) > 1000
     for exch, token in (("NSE", "1"), ("NFO", "1"), ("NFO", "x"), ("BFO", str(contract.token))):
-        assert house.noren("GetQuotes", exch=exch, token=token)[1]["stat"] == "Not_Ok"
+        assert simulator.noren("GetQuotes", exch=exch, token=token)[1]["stat"] == "Not_Ok"
 
 
-def test_search_and_security_info(house: House) -> None:
-    contract = house.atm()
-    options = house.noren("SearchScrip", exch="NFO", stext=contract.noren_symbol)[1]["values"]
+def test_search_and_security_info(simulator: DrivenSimulator) -> None:
+    contract = simulator.atm()
+    options = simulator.noren("SearchScrip", exch="NFO", stext=contract.noren_symbol)[1]["values"]
     assert [row["token"] for row in options] == [str(contract.token)]
-    index = house.noren("SearchScrip", exch="NSE", stext="Nifty Bank")[1]["values"]
+    index = simulator.noren("SearchScrip", exch="NSE", stext="Nifty Bank")[1]["values"]
     assert [row["token"] for row in index] == ["26009"]
-    info = house.noren("GetSecurityInfo", exch="NFO", token=str(contract.token))[1]
+    info = simulator.noren("GetSecurityInfo", exch="NFO", token=str(contract.token))[1]
     assert (info["frzqty"], info["ls"], info["optt"]) == ("1800", "65", "CE")
     assert info["exd"] == "18-AUG-2026"
 
 
-def test_the_master_needs_no_login(house: House) -> None:
-    answer = house.send(house.noren_wire, "GET", "/NFO_symbols.txt.zip")
+def test_the_master_needs_no_login(simulator: DrivenSimulator) -> None:
+    answer = simulator.send(simulator.noren_wire, "GET", "/NFO_symbols.txt.zip")
     with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
         text = archive.read("NFO_symbols.txt").decode()
-    assert text == house.exchange.contracts.noren_txt()
+    assert text == simulator.exchange.contracts.noren_txt()
     assert text.startswith(
         "Exchange,Token,LotSize,Symbol,TradingSymbol,Expiry,Instrument,OptionType,StrikePrice,"
     )
-    assert house.send(house.noren_wire, "GET", "/elsewhere").status == 404
-    assert house.send(house.noren_wire, "GET", "/NorenWClientAPI/OrderBook").status == 404
+    assert simulator.send(simulator.noren_wire, "GET", "/elsewhere").status == 404
+    assert simulator.send(simulator.noren_wire, "GET", "/NorenWClientAPI/OrderBook").status == 404

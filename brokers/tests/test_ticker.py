@@ -25,7 +25,7 @@ from brokers.models import FeedAccount
 from brokers.price_updates import Touchline, get_prices
 from brokers.registry import get_adapter
 from brokers.simulator.kite_stream import MOST, packet, paise
-from brokers.tests.driven_simulator import TEN_O_CLOCK, House
+from brokers.tests.driven_simulator import TEN_O_CLOCK, DrivenSimulator
 from brokers.tests.factories import make_feed
 from brokers.tests.listening import heard_until, near_the_money
 from brokers.tests.running import Running
@@ -144,8 +144,8 @@ def test_no_frame_raises_or_makes_a_price_of_nonsense(data: bytes) -> None:
 
 # -- the simulator -------------------------------------------------------------------------------
 def test_the_simulators_packets_say_what_its_quote_calls_say() -> None:
-    house = House()
-    exchange, contract = house.exchange, house.atm()
+    simulator = DrivenSimulator()
+    exchange, contract = simulator.exchange, simulator.atm()
     adapter = get_adapter("zerodha")
     for name in (
         BrokerInstrument("NFO", contract.kite_symbol, str(contract.kite_token)),
@@ -155,9 +155,9 @@ def test_the_simulators_packets_say_what_its_quote_calls_say() -> None:
         assert packed is not None
         (line,) = read(frame(packed))
         ((keys, request),) = adapter.quotes(Session("AB1234", "apikey", "x"), {"k": name})
-        status, body = house.kite(request.method, request.path)
+        status, body = simulator.kite(request.method, request.path)
         assert status == 200
-        house.forward(1)  # one quote call a second
+        simulator.forward(1)  # one quote call a second
         answer = HttpResponse(200, {}, json.dumps(body).encode())
         row = adapter.parse_quotes(answer, keys, {"k": name}).quotes["k"]
         assert (line.last, line.bid, line.ask) == (row.last_price, row.bid, row.ask)
@@ -168,17 +168,17 @@ def test_an_index_between_two_paise_is_rounded_alike(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Rupees by float: 24800.005 * 100 is rounded to 2480000, and the quote call said .01."""
-    house = House()
+    simulator = DrivenSimulator()
     adapter = get_adapter("zerodha")
     index = BrokerInstrument("NSE", "NIFTY 50", "256265")
     ((keys, request),) = adapter.quotes(Session("AB1234", "apikey", "x"), {"k": index})
     for level in (24800.005, 24800.015, 24800.025):
-        monkeypatch.setattr(house.exchange.market, "spot", lambda name, t, now=level: now)
-        packed = packet(house.exchange, int(index.token), "ltp")
+        monkeypatch.setattr(simulator.exchange.market, "spot", lambda name, t, now=level: now)
+        packed = packet(simulator.exchange, int(index.token), "ltp")
         assert packed is not None
         (line,) = read(frame(packed))
-        _, body = house.kite(request.method, request.path)
-        house.forward(1)  # one quote call a second
+        _, body = simulator.kite(request.method, request.path)
+        simulator.forward(1)  # one quote call a second
         answer = HttpResponse(200, {}, json.dumps(body).encode())
         row = adapter.parse_quotes(answer, keys, {"k": index}).quotes["k"]
         assert line.last == row.last_price == Decimal(str(round(level, 2)))

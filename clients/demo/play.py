@@ -23,7 +23,7 @@ import requests
 from clients.demo.broker import Simulator
 from clients.demo.forms import PageError
 from clients.demo.installation import ROOT, Installation, InstallationError
-from clients.demo.openhouse import interrupt_on_signals, stay_open, welcome
+from clients.demo.keep_open import interrupt_on_signals, stay_open, welcome
 from clients.demo.partner import ApiError, PartnerApi, in_parallel
 from clients.demo.progress import say
 from clients.demo.staff import PartnerKey, Staff

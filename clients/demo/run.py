@@ -20,8 +20,8 @@ from clients.demo.checks import Verdict, judge
 from clients.demo.evidence import Evidence, StopMove
 from clients.demo.forms import PageError
 from clients.demo.installation import ROOT, Installation, InstallationError
+from clients.demo.keep_open import interrupt_on_signals, stay_open, welcome
 from clients.demo.month import MonthEnd
-from clients.demo.openhouse import interrupt_on_signals, stay_open, welcome
 from clients.demo.partner import ApiError, PartnerApi, in_parallel
 from clients.demo.progress import say
 from clients.demo.receiver import Receiver

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from execution.state import LiveRun
-from execution.tests.house import DAY, House
 from execution.tests.inmemory import live_run
+from execution.tests.installation import DAY, Installation
 from marketplace.definition import StrategySpec
 from marketplace.tests.factories import leg_spec, strategy_spec
 
 
-def refused(house: House, client_id: str = "") -> int:
+def refused(installation: Installation, client_id: str = "") -> int:
     """Calls that broke a limit, at the simulator's own count."""
-    rows = house.control.ask("GET", "/limits")["refused"]
+    rows = installation.control.ask("GET", "/limits")["refused"]
     return sum(row["calls"] for row in rows if client_id in ("", row["client_id"]))
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from execution.models import Run
     from execution.state import LiveExecution
     from execution.tests.consoleday import Day
-    from execution.tests.house import House, SimulatorThread
+    from execution.tests.installation import Installation, SimulatorThread
     from subscriptions.models import Subscription
 
 
@@ -37,7 +37,7 @@ def pytest_report_header() -> str:
 @pytest.fixture
 def simulator(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatorThread]:
     """The brokers, at 10:00:00 IST of an ordinary Tuesday."""
-    from execution.tests.house import DAY, SimulatorThread, broker_settings
+    from execution.tests.installation import DAY, SimulatorThread, broker_settings
     from quantleap.core import clock
 
     start = clock.at_ist(DAY, dt.time(10, 0)).timestamp()
@@ -54,11 +54,11 @@ def simulator(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simula
 
 
 @pytest.fixture
-def house(simulator: SimulatorThread, transactional_db: None) -> Iterator[House]:
+def installation(simulator: SimulatorThread, transactional_db: None) -> Iterator[Installation]:
     """Contracts, a feed, and customers on request."""
-    from execution.tests.house import House
+    from execution.tests.installation import Installation
 
-    built = House(simulator)
+    built = Installation(simulator)
     yield built
     built.control.close()
 
@@ -66,7 +66,7 @@ def house(simulator: SimulatorThread, transactional_db: None) -> Iterator[House]
 @pytest.fixture
 def executor() -> Iterator[Callable[[], Any]]:
     """Starts an executor in this process, as often as it is called."""
-    from execution.tests.house import start_executor
+    from execution.tests.installation import start_executor
 
     hosts: list[Any] = []
 

@@ -42,7 +42,7 @@ SUSPENDED: Final = "The partner is suspended."
 NO_ACCOUNT: Final = "Its last broker account was removed: there is none left to trade on."
 
 
-class House:
+class HoldModel:
     """Everybody, what they follow, and who holds it."""
 
     def __init__(

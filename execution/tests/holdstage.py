@@ -1,4 +1,4 @@
-"""The house as every story of holds finds it: who there is, what they follow, and since when."""
+"""How every story of holds begins: who there is, what they follow, and since when."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import datetime as dt
 from decimal import Decimal
 from typing import Final
 
-from execution.tests.holdmodel import House
+from execution.tests.holdmodel import HoldModel
 from execution.tests.holdrecords import Offer, Person, instant
-from execution.tests.holdworld import World
+from execution.tests.holdrooms import Rooms
 from execution.timing import from_settings
 from marketplace.selectors import load_calendar
 from marketplace.tests.factories import load_reference_data
@@ -36,29 +36,29 @@ BEGIN: Final = dt.date(2026, 2, 13)
 
 
 class Stage:
-    """The house as every story finds it: made once, in the test's transaction."""
+    """What every story of holds begins with: made once, in the test's transaction."""
 
     def __init__(self) -> None:
         calendar = load_reference_data(instant(dt.date(2026, 1, 5), dt.time(12)))
         assert load_calendar() == calendar
         load_billing()
-        self.world = World(from_settings())
-        self.house = House(
+        self.rooms = Rooms(from_settings())
+        self.hold_model = HoldModel(
             list(PEOPLE),
             [copy.copy(offer) for offer in OFFERS],
             lambda day: calendar.session(day) is not None,
         )
         for person in PEOPLE:
-            self.world.meets(person)
+            self.rooms.meets(person)
         for offer in OFFERS:
-            self.world.offers(offer, instant(dt.date(2026, 1, 5), dt.time(12)))
+            self.rooms.offers(offer, instant(dt.date(2026, 1, 5), dt.time(12)))
         for name, follows, clients, day in CAST:
             now = instant(day, dt.time(12))
-            self.house.passes(now)
-            person = self.house.people[name]
+            self.hold_model.passes(now)
+            person = self.hold_model.people[name]
             for client in clients:
-                if self.house.connected(client) is None:
-                    self.world.connects(person, self.house.connection(client), now)
-            self.house.subscribe(name, follows, clients)
-            key = self.world.subscribe(person, follows, clients, now)
-            self.world.note(key, self.house.followed[len(self.house.followed)], [])
+                if self.hold_model.connected(client) is None:
+                    self.rooms.connects(person, self.hold_model.connection(client), now)
+            self.hold_model.subscribe(name, follows, clients)
+            key = self.rooms.subscribe(person, follows, clients, now)
+            self.rooms.note(key, self.hold_model.followed[len(self.hold_model.followed)], [])

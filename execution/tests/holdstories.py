@@ -33,10 +33,10 @@ from execution.tests.holdjudge import (
     judge_bills,
     judge_entry,
 )
-from execution.tests.holdmodel import CHANGED, ENTRY, House
+from execution.tests.holdmodel import CHANGED, ENTRY, HoldModel
 from execution.tests.holdrecords import Followed, Refused, instant
+from execution.tests.holdrooms import Rooms
 from execution.tests.holdstage import BEGIN, Stage
-from execution.tests.holdworld import World
 
 #: So many stories, of seeds that follow each other, begin alike: the beginning is played once.
 ALIKE: Final = 8
@@ -74,12 +74,12 @@ def play_all(stage: Stage, seeds: Iterable[int]) -> None:
 
 def _stories(stage: Stage, seeds: Sequence[int]) -> Iterator[Story]:
     """Stories with one beginning; everything of them is undone."""
-    beginning = Story(stage.house, stage.world, f"beginning {seeds[0] // ALIKE}")
+    beginning = Story(stage.hold_model, stage.rooms, f"beginning {seeds[0] // ALIKE}")
     with _undone(beginning, seeds[0]):
         beginning.begins()
         for seed in seeds:
             story = Story(
-                beginning.house, beginning.world, seed, beginning.told, beginning.suspending
+                beginning.hold_model, beginning.rooms, seed, beginning.told, beginning.suspending
             )
             with _undone(story, seed):
                 story.ends()
@@ -101,20 +101,20 @@ def _undone(story: Story, seed: int) -> Iterator[None]:
 
 
 class Story:
-    """What happens in one life of the house."""
+    """What happens in one life of the rooms."""
 
     def __init__(
         self,
-        house: House,
-        world: World,
+        hold_model: HoldModel,
+        rooms: Rooms,
         seed: int | str,
         told: Sequence[str] = (),
         suspending: float = 1.0,
     ) -> None:
         self.random = Random(seed)
         self.told = list(told)
-        self.house = copy.deepcopy(house)
-        self.world = world.copy()
+        self.hold_model = copy.deepcopy(hold_model)
+        self.rooms = rooms.copy()
         self.suspending = suspending
 
     def begins(self) -> None:
@@ -145,19 +145,19 @@ class Story:
             (self._template, 1),
             (self._pay, 0.5),
             (self._suspend, self.suspending),
-            (self._beat, 0.5 if self.house.suspended else 0),
+            (self._beat, 0.5 if self.hold_model.suspended else 0),
         ]
 
     # -- time --------------------------------------------------------------------------------------
     def _time(self) -> None:
         """To another day: tomorrow, after the weekend, or around the end of a paid month."""
-        draw, today = self.random, self.house.today
+        draw, today = self.random, self.hold_model.today
         days = [today + dt.timedelta(days=many) for many in (1, 1, 3, 10, 31)]
-        for subscription in self.house.followed.values():
+        for subscription in self.hold_model.followed.values():
             if subscription.live:
                 after = subscription.until
                 days += [after + dt.timedelta(days=many) for many in (-1, 0, 1)]
-        for plan in self.house.suspended.values():
+        for plan in self.hold_model.suspended.values():
             if plan.until is not None:
                 days += [plan.until + dt.timedelta(days=many) for many in (1, 2, 5)]
         self._to(draw.choice([day for day in days if day > today]))
@@ -168,27 +168,27 @@ class Story:
 
     def _passes(self, now: dt.datetime) -> None:
         """To another day; beat comes by, or is late."""
-        self.house.passes(now)
-        if self.house.suspended and self.random.random() < PROMPT:
+        self.hold_model.passes(now)
+        if self.hold_model.suspended and self.random.random() < PROMPT:
             self._beat()
 
     def _beat(self) -> None:
         """Beat carries out what the plans of suspended partners say of days that are over."""
-        house, world = self.house, self.world
+        hold_model, rooms = self.hold_model, self.rooms
         self._log_step("beat")
-        world.carry_out(house.now)
-        for partner in house.suspended:
-            house.carry_out(partner)
-        world.note_holds(house.standing())
+        rooms.carry_out(hold_model.now)
+        for partner in hold_model.suspended:
+            hold_model.carry_out(partner)
+        rooms.note_holds(hold_model.standing())
         self._look()
 
     def _log_step(self, what: str) -> None:
-        self.told.append(f"{self.house.now:%a %d %b %H:%M:%S} {what}")
+        self.told.append(f"{self.hold_model.now:%a %d %b %H:%M:%S} {what}")
 
     # -- one call, on both sides -------------------------------------------------------------------
     def _do(self, what: str, rule: str, model: Act, service: Act) -> int | None:
         """The model's answer and the service's are one. The key of what was made, if any was."""
-        self.house.passes(self.house.now + TICK)
+        self.hold_model.passes(self.hold_model.now + TICK)
         self._log_step(what)
         expected, _ = _answer(model)
         answer, key = _answer(service)
@@ -200,73 +200,80 @@ class Story:
 
     def _look(self) -> None:
         try:
-            seen = self.world.look(self.house.now)
+            seen = self.rooms.look(self.hold_model.now)
         except IntegrityError as error:
             raise Broken(f"{STATUS}, as the database says: {error}") from error
-        compare(self.house, self.world, seen)
+        compare(self.hold_model, self.rooms, seen)
 
     def _note(self) -> str:
         return self.random.choice(("", f"note {len(self.told)}"))
 
     # -- who pauses, resumes, cancels, holds, lets go ----------------------------------------------
     def _transition(self) -> None:
-        draw, house = self.random, self.house
-        subscription = draw.choice([s for s in house.followed.values() if s.live or _rarely(draw)])
+        draw, hold_model = self.random, self.hold_model
+        subscription = draw.choice(
+            [s for s in hold_model.followed.values() if s.live or _rarely(draw)]
+        )
         what = draw.choices(("pause", "resume", "cancel"), (3, 3, 1))[0]
         self._ask(subscription, what, draw.choices(WHO, (3, 2, 1, 2))[0], self._note())
 
     def _ask(self, subscription: Followed, what: str, who: str, note: str) -> None:
-        house, world, now = self.house, self.world, self.house.now + TICK
+        hold_model, rooms, now = self.hold_model, self.rooms, self.hold_model.now + TICK
         in_model: dict[str, Act] = {
-            "pause": lambda: house.pause(subscription.number, who, note),
-            "resume": lambda: house.resume(subscription.number, who, note),
-            "cancel": lambda: house.cancel(subscription.number, who),
+            "pause": lambda: hold_model.pause(subscription.number, who, note),
+            "resume": lambda: hold_model.resume(subscription.number, who, note),
+            "cancel": lambda: hold_model.cancel(subscription.number, who),
         }
         rule = {"cancel": LEAVES, "resume": WEAKER}.get(what, STATUS)
 
         def done() -> tuple[str, int]:
-            answer = world.transition(what, subscription.number, who, note, now)
+            answer = rooms.transition(what, subscription.number, who, note, now)
             if what == "pause" and answer == CHANGED:
-                world.holds[len(house.holds)] = world.newest_hold()
+                rooms.holds[len(hold_model.holds)] = rooms.newest_hold()
             return answer, 0
 
         words = f"{who} {what}s {_words(subscription)}" + (f" ({note})" if note else "")
         self._do(words, rule, in_model[what], done)
 
     def _place(self) -> None:
-        draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
+        draw, hold_model, rooms, now = (
+            self.random,
+            self.hold_model,
+            self.rooms,
+            self.hold_model.now + TICK,
+        )
         accounts = [
             account.number
-            for account in house.accounts.values()
+            for account in hold_model.accounts.values()
             if not account.gone or _rarely(draw)
         ]
         scope, target = draw.choice(
             [
-                ("SUBSCRIPTION", draw.choice(list(house.followed))),
-                ("CUSTOMER", draw.choice(list(house.people))),
-                ("ACCOUNT", draw.choice(accounts or list(house.accounts))),
+                ("SUBSCRIPTION", draw.choice(list(hold_model.followed))),
+                ("CUSTOMER", draw.choice(list(hold_model.people))),
+                ("ACCOUNT", draw.choice(accounts or list(hold_model.accounts))),
                 ("PARTNER", draw.choice((("one", "live"), ("one", "test"), ("two", "live")))),
             ]
         )
         holder, note = draw.choices(WHO, (1, 2, 2, 8))[0], self._note()
 
         def done() -> tuple[str, int]:
-            answer, key = world.place(scope, target, holder, note, now)
+            answer, key = rooms.place(scope, target, holder, note, now)
             if answer == CHANGED:
-                world.holds[len(house.holds)] = key
+                rooms.holds[len(hold_model.holds)] = key
             return answer, key
 
         self._do(
             f"{holder} holds {scope} {target} ({note})",
             STATUS,
-            lambda: house.place(scope, target, holder, note),
+            lambda: hold_model.place(scope, target, holder, note),
             done,
         )
 
     def _lift(self) -> None:
-        draw, house = self.random, self.house
+        draw, hold_model = self.random, self.hold_model
         # One that began and ended between two beats never had a row.
-        known = [hold for hold in house.holds.values() if hold.number in self.world.holds]
+        known = [hold for hold in hold_model.holds.values() if hold.number in self.rooms.holds]
         holds = [hold for hold in known if not hold.lifted or _rarely(draw)]
         if not holds:
             return
@@ -275,99 +282,114 @@ class Story:
         self._let_go(hold.number, draw.choice((who, draw.choice(WHO))), self._note())
 
     def _let_go(self, number: int, who: str, note: str) -> None:
-        house, world, now = self.house, self.world, self.house.now + TICK
-        hold = house.holds[number]
+        hold_model, rooms, now = self.hold_model, self.rooms, self.hold_model.now + TICK
+        hold = hold_model.holds[number]
         self._do(
             f"{who} lifts {hold.holder}'s hold of {hold.scope} {hold.target} ({note})",
             WEAKER,
-            lambda: house.lift(number, who, note),
-            lambda: (world.lift(number, who, note, now), 0),
+            lambda: hold_model.lift(number, who, note),
+            lambda: (rooms.lift(number, who, note, now), 0),
         )
 
     def _suspend(self) -> None:
         """A partner is suspended with a plan for its customers, or taken back."""
-        draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
-        partner = draw.choice(sorted({person.partner for person in house.people.values()}))
-        if partner in house.suspended:
+        draw, hold_model, rooms, now = (
+            self.random,
+            self.hold_model,
+            self.rooms,
+            self.hold_model.now + TICK,
+        )
+        partner = draw.choice(sorted({person.partner for person in hold_model.people.values()}))
+        if partner in hold_model.suspended:
             self._do(
                 f"{partner} is reinstated",
                 STATUS,
-                lambda: house.reinstate(partner),
-                lambda: world.reinstate(partner, now),
+                lambda: hold_model.reinstate(partner),
+                lambda: rooms.reinstate(partner, now),
             )
             return
         plan = draw.choices(("PAUSE_ALL", "RUN_UNTIL", "CANCEL_AT_PERIOD_END"), (1, 2, 1))[0]
         until = self._until(partner) if plan == "RUN_UNTIL" else None
 
         def done() -> str:
-            answer = world.suspend(partner, plan, until, now)
-            world.note_holds(house.standing())
+            answer = rooms.suspend(partner, plan, until, now)
+            rooms.note_holds(hold_model.standing())
             return answer
 
         words = f"{partner} is suspended, {plan} {until or ''}"
-        self._do(words, STATUS, lambda: house.suspend(partner, plan, until), done)
+        self._do(words, STATUS, lambda: hold_model.suspend(partner, plan, until), done)
 
     def _until(self, partner: str) -> dt.date:
         """Today, some day, or the last day of somebody's month."""
-        today = self.house.today
+        today = self.hold_model.today
         days = [today + dt.timedelta(days=many) for many in (0, 3, 20)]
-        for subscription in self.house.followed.values():
+        for subscription in self.hold_model.followed.values():
             if subscription.live and subscription.person.partner == partner:
                 days.append(subscription.until - dt.timedelta(days=1))
         return self.random.choice([day for day in days if day >= today])
 
     def _subscribe(self) -> None:
-        draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
-        person = draw.choice(list(house.people.values()))
-        live = {s.offer for s in house.followed.values() if s.live and s.person == person}
-        mine = [o.name for o in house.offers.values() if o.environment == person.environment]
+        draw, hold_model, rooms, now = (
+            self.random,
+            self.hold_model,
+            self.rooms,
+            self.hold_model.now + TICK,
+        )
+        person = draw.choice(list(hold_model.people.values()))
+        live = {s.offer for s in hold_model.followed.values() if s.live and s.person == person}
+        mine = [o.name for o in hold_model.offers.values() if o.environment == person.environment]
         offer = draw.choice([name for name in mine if name not in live] or mine)
         clients = tuple(draw.sample(person.clients, draw.randint(1, len(person.clients))))
         key = self._do(
             f"{person.name} subscribes to {offer} on {' and '.join(clients)}",
             "subscribes",
-            lambda: house.subscribe(person.name, offer, clients),
-            lambda: self._subscribed(world.subscribe(person, offer, clients, now)),
+            lambda: hold_model.subscribe(person.name, offer, clients),
+            lambda: self._subscribed(rooms.subscribe(person, offer, clients, now)),
         )
-        assert key is None or len(house.followed) == len(world.subscriptions)
+        assert key is None or len(hold_model.followed) == len(rooms.subscriptions)
 
     def _subscribed(self, key: int) -> tuple[str, int]:
-        subscription = self.house.followed[len(self.house.followed)]
-        self.world.note(
-            key, subscription, [self.house.accounts[number] for number in subscription.on]
+        subscription = self.hold_model.followed[len(self.hold_model.followed)]
+        self.rooms.note(
+            key, subscription, [self.hold_model.accounts[number] for number in subscription.on]
         )
         return CHANGED, key
 
     # -- accounts, templates, money ----------------------------------------------------------------
     def _account(self) -> None:
         """The customer's own switch, and their connection."""
-        draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
-        person = draw.choice(list(house.people.values()))
+        draw, hold_model, rooms, now = (
+            self.random,
+            self.hold_model,
+            self.rooms,
+            self.hold_model.now + TICK,
+        )
+        person = draw.choice(list(hold_model.people.values()))
         client = draw.choice(person.clients)
-        account = house.connected(client)
+        account = hold_model.connected(client)
         if account is None:
             self._simply(
                 f"{person.name} connects {client} anew",
-                lambda: house.connection(client),
-                lambda: world.connects(person, house.connection(client), now),
+                lambda: hold_model.connection(client),
+                lambda: rooms.connects(person, hold_model.connection(client), now),
             )
         elif draw.random() < 0.5:
             number, enabled = account.number, not account.enabled
             self._simply(
                 f"{person.name} switches {client} {'on' if enabled else 'off'}",
-                lambda: house.switch(number, enabled),
-                lambda: world.switch(number, enabled, now),
+                lambda: hold_model.switch(number, enabled),
+                lambda: rooms.switch(number, enabled, now),
             )
         else:
             number = account.number
 
             def disconnects() -> None:
-                world.disconnect(number, now)
-                world.note_holds(house.standing())
+                rooms.disconnect(number, now)
+                rooms.note_holds(hold_model.standing())
 
             self._simply(
                 f"{person.name} disconnects {client}",
-                lambda: house.disconnect(number),
+                lambda: hold_model.disconnect(number),
                 disconnects,
             )
 
@@ -376,94 +398,101 @@ class Story:
         self._do(what, "answers", _changes(model), _changes(service))
 
     def _template(self) -> None:
-        draw, house, world, now = self.random, self.house, self.world, self.house.now + TICK
-        offer = draw.choice(list(house.offers.values()))
+        draw, hold_model, rooms, now = (
+            self.random,
+            self.hold_model,
+            self.rooms,
+            self.hold_model.now + TICK,
+        )
+        offer = draw.choice(list(hold_model.offers.values()))
         name = offer.name
         what = draw.choices(
             ("close_to_new", "reopen", "publish", "switch", "withdraw"), (2, 2, 2, 2, 1)
         )[0]
         if what == "switch":
-            act, word = (house.release, "release") if offer.stopped else (house.stop, "stop")
-            real = world.release if offer.stopped else world.stop
+            act, word = (
+                (hold_model.release, "release") if offer.stopped else (hold_model.stop, "stop")
+            )
+            real = rooms.release if offer.stopped else rooms.stop
             self._simply(f"{word} {name}", lambda: act(name), lambda: real(name, now))
             return
         in_model: dict[str, Callable[[str], str]] = {
-            "close_to_new": house.close,
-            "reopen": house.reopen,
-            "publish": house.publish,
-            "withdraw": house.withdraw,
+            "close_to_new": hold_model.close,
+            "reopen": hold_model.reopen,
+            "publish": hold_model.publish,
+            "withdraw": hold_model.withdraw,
         }
         self._do(
             f"{what} {name}",
             "answers",
             lambda: in_model[what](name),
-            lambda: (world.move(what, name, now), 0),
+            lambda: (rooms.move(what, name, now), 0),
         )
 
     def _pay(self) -> None:
         """An invoice is paid, and payment lets go of what it had held for it."""
-        house, world = self.house, self.world
-        owed = sorted(house.invoiced - house.paid)
+        hold_model, rooms = self.hold_model, self.rooms
+        owed = sorted(hold_model.invoiced - hold_model.paid)
         if not owed:
             return
         number, first = self.random.choice(owed)
-        house.paid.add((number, first))
+        hold_model.paid.add((number, first))
         self._simply(
-            f"{_words(house.followed[number])} is paid from {first}",
+            f"{_words(hold_model.followed[number])} is paid from {first}",
             lambda: None,
-            lambda: world.pays(number, first, house.now),
+            lambda: rooms.pays(number, first, hold_model.now),
         )
-        for hold in list(house.standing()):
+        for hold in list(hold_model.standing()):
             if (hold.scope, hold.target, hold.holder) == ("SUBSCRIPTION", number, "PAYMENT_FAILED"):
                 self._let_go(hold.number, "PAYMENT_FAILED", "paid")
 
     # -- the day and the month ---------------------------------------------------------------------
     def _entry(self) -> None:
         """The next entry: armed, perhaps disturbed, armed again, and then who trades."""
-        house, draw = self.house, self.random
-        if house.now >= instant(house.today, ENTRY) - ARMS:
-            self._passes(instant(house.today + dt.timedelta(days=1), dt.time(8)))
-        house.passes(instant(house.today, ENTRY) - ARMS)
+        hold_model, draw = self.hold_model, self.random
+        if hold_model.now >= instant(hold_model.today, ENTRY) - ARMS:
+            self._passes(instant(hold_model.today + dt.timedelta(days=1), dt.time(8)))
+        hold_model.passes(instant(hold_model.today, ENTRY) - ARMS)
         self._arm()
         for _ in range(draw.choice((0, 0, 1, 1, 2))):
             draw.choice((self._transition, self._place, self._place, self._lift, self._account))()
         if draw.random() < 0.4:
-            house.passes(instant(house.today, ENTRY) - dt.timedelta(seconds=4))
+            hold_model.passes(instant(hold_model.today, ENTRY) - dt.timedelta(seconds=4))
             self._arm()
         self._enter()
 
     def _arm(self) -> None:
         self._log_step("arming")
-        self.house.arm()
-        self.world.arm(self.house.now)
+        self.hold_model.arm()
+        self.rooms.arm(self.hold_model.now)
         self._look()
 
     def _enter(self) -> None:
-        house, world = self.house, self.world
-        house.passes(instant(house.today, ENTRY) - dt.timedelta(seconds=1))
-        who = judge_entry(house, world)
+        hold_model, rooms = self.hold_model, self.rooms
+        hold_model.passes(instant(hold_model.today, ENTRY) - dt.timedelta(seconds=1))
+        who = judge_entry(hold_model, rooms)
         self._log_step(f"the entry: {who}")
 
     def _bill(self) -> None:
-        house, world = self.house, self.world
+        hold_model, rooms = self.hold_model, self.rooms
         self._log_step("the billing run")
-        world.run(house.now)
-        house.run()
+        rooms.run(hold_model.now)
+        hold_model.run()
         self._look()
-        judge_bills(house, world)
+        judge_bills(hold_model, rooms)
 
     def _leave(self) -> None:
         """Whatever holds them; and then nothing of theirs trades, or is billed, any more."""
-        house, draw = self.house, self.random
-        live = [s for s in house.followed.values() if s.live]
-        live.sort(key=lambda s: -len(house.holding(s)))
+        hold_model, draw = self.hold_model, self.random
+        live = [s for s in hold_model.followed.values() if s.live]
+        live.sort(key=lambda s: -len(hold_model.holding(s)))
         everybody = draw.random() < 0.1
         for subscription in live if everybody else live[:1]:
             self._ask(subscription, "cancel", draw.choice(("USER", "PARTNER")), "")
             if subscription.live:
                 raise Broken(f"{LEAVES}: {_words(subscription)}")
         if everybody or draw.random() < 0.5:
-            self._passes(instant(house.today + dt.timedelta(days=40), ENTRY) - ARMS)
+            self._passes(instant(hold_model.today + dt.timedelta(days=40), ENTRY) - ARMS)
             if everybody or draw.random() < 0.4:
                 self._arm()
                 self._enter()

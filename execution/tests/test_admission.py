@@ -289,13 +289,13 @@ def test_one_that_found_no_connection_waits_for_nobodys_work() -> None:
 
 
 # -- the desk --------------------------------------------------------------------------------------
-class House:
+class Setup:
     """What the desk asks for, and whom it asked to be looked at."""
 
     def __init__(self, *, trusted: bool = True) -> None:
         self.asked: list[int] = []
         self.parts = Parts(
-            work=SimpleNamespace(ask=lambda numbers: self.asked.extend(numbers)),
+            work=SimpleNamespace(touch_ids=lambda numbers: self.asked.extend(numbers)),
             streams=SimpleNamespace(trusts=lambda actor: trusted),
         )
         self.executions = self.parts.day.executions
@@ -323,15 +323,15 @@ def first_states(plans: Sequence[EntryPlan]) -> list[str]:
 
 
 @pytest.fixture
-def house() -> Any:
-    return House()
+def setup() -> Any:
+    return Setup()
 
 
 def test_who_has_no_room_at_t_is_planned_and_nothing_else(
-    house: Any, monkeypatch: pytest.MonkeyPatch
+    setup: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "WINDOW", 6)
-    desk, run = house.desk, run_in(1)
+    desk, run = setup.desk, run_in(1)
     plans = plans_of(run, 5)
     desk.line_up(run, plans)
     assert first_states(plans) == [lifecycle.SENDING] * 3 + [lifecycle.PLANNED] * 2
@@ -343,19 +343,19 @@ def test_who_has_no_room_at_t_is_planned_and_nothing_else(
 
 
 def test_the_window_is_the_executors_and_not_the_runs(
-    house: Any, monkeypatch: pytest.MonkeyPatch
+    setup: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "WINDOW", 6)
-    desk, run, other_run = house.desk, run_in(1), run_in(1)
+    desk, run, other_run = setup.desk, run_in(1), run_in(1)
     first, second = plans_of(run, 2), plans_of(other_run, 2)
     desk.line_up(run, first)
     desk.line_up(other_run, second)
     assert first_states(first + second) == [lifecycle.SENDING] * 3 + [lifecycle.PLANNED]
 
 
-def test_small_runs_and_runs_of_one_group_fire_as_ever(house: Any) -> None:
+def test_small_runs_and_runs_of_one_group_fire_as_ever(setup: Any) -> None:
     """Runs below the window, and runs whose orders are all of one group."""
-    desk = house.desk
+    desk = setup.desk
     small, single = run_in(1), run_in(1, strategy_spec([leg_spec("SELL", "CE", key="ce")]))
     plans, single_plans = plans_of(small, 500), plans_of(single, 2000)
     desk.line_up(small, plans)
@@ -368,23 +368,23 @@ def test_accounts_whose_book_has_to_be_read_are_more_work(monkeypatch: pytest.Mo
     monkeypatch.setattr(admission, "WINDOW", 16)
     states = []
     for trusted in (True, False):
-        house: Any = House(trusted=trusted)
+        setup: Any = Setup(trusted=trusted)
         plans = plans_of(run := run_in(1), 8)
-        house.desk.line_up(run, plans)
+        setup.desk.line_up(run, plans)
         states.append(first_states(plans).count(lifecycle.SENDING))
     assert states == [8, 2]
 
 
 def test_who_takes_over_puts_what_was_never_sent_in_line(
-    house: Any, monkeypatch: pytest.MonkeyPatch
+    setup: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(admission, "WINDOW", 2)
-    desk, run = house.desk, run_in(-1)
+    desk, run = setup.desk, run_in(-1)
     unsent = [entries(lifecycle.PLANNED, lifecycle.PLANNED) for _ in range(2)]
     begun = entries(lifecycle.FILLED, lifecycle.PLANNED)
     for execution in (*unsent, begun):
         execution.run = run
-        house.adopt([execution])
+        setup.adopt([execution])
     assert desk.may_start(begun), "its bought leg stands alone"
     assert [desk.may_start(execution) for execution in unsent] == [False, False]
     assert desk.has_news(sent=False)
@@ -394,9 +394,9 @@ def test_who_takes_over_puts_what_was_never_sent_in_line(
     assert desk.begin() == [unsent[1].id]
 
 
-def test_a_commit_that_failed_keeps_no_place(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_that_failed_keeps_no_place(setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "WINDOW", 2)
-    desk, run = house.desk, run_in(1)
+    desk, run = setup.desk, run_in(1)
     plans = plans_of(run, 2)
     desk.line_up(run, plans)
     desk.forget(plan.execution.id for plan in plans)
@@ -406,11 +406,11 @@ def test_a_commit_that_failed_keeps_no_place(house: Any, monkeypatch: pytest.Mon
 
 
 def test_what_can_wait_waits_while_many_are_followed_up(
-    house: Any, monkeypatch: pytest.MonkeyPatch
+    setup: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits no longer than that. Seen: a quarter of the interpreter's time was spent on
     collecting garbage."""
-    few, desk = House().desk, house.desk
+    few, desk = Setup().desk, setup.desk
     run, single = run_in(1), run_in(1, strategy_spec([leg_spec("SELL", "CE", key="ce")]))
     few.expect(run, MANY - 1)
     few.expect(single, 1000)
@@ -426,24 +426,24 @@ def test_what_can_wait_waits_while_many_are_followed_up(
 
 
 def test_no_more_are_committed_than_are_enough_to_go_on_with(
-    house: Any, monkeypatch: pytest.MonkeyPatch
+    setup: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen: the rows of two thousand were written while the first 300 waited for 1.2 s."""
     monkeypatch.setattr(admission, "WINDOW", 2)
-    desk, run = house.desk, run_in(1)
+    desk, run = setup.desk, run_in(1)
     plans = plans_of(run, ENOUGH + 2)
     desk.line_up(run, plans)
     assert not desk.is_supplied(run), "nobody is committed"
-    house.adopt(plan.execution for plan in plans)
+    setup.adopt(plan.execution for plan in plans)
     assert desk.is_supplied(run)
     desk.forget([plans[-1].execution.id])
     assert not desk.is_supplied(run)
 
 
 def test_a_stop_waits_for_the_line_but_not_for_ever(
-    house: Any, monkeypatch: pytest.MonkeyPatch
+    setup: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk, run = house.desk, run_in(1)
+    desk, run = setup.desk, run_in(1)
     assert not desk.is_near()
     desk.line_up(run, plans_of(run, 1))
     assert desk.is_near()

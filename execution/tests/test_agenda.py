@@ -156,7 +156,7 @@ def test_the_agenda_gives_everybody_once_at_their_earliest(puts: list[tuple[int,
 
 
 # -- d19 -----------------------------------------------------------------------------------------
-class House:
+class Setup:
     """What rounds ask for, with ``count`` open executions of one run."""
 
     def __init__(self, count: int, status: str = "COMMITTED") -> None:
@@ -195,11 +195,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def tick(house: House) -> None:
+def tick(setup: Setup) -> None:
     """What happens four times a second."""
-    house.rounds.touch_due()
-    while house.work.touched:
-        asyncio.run(house.rounds.once())
+    setup.rounds.touch_due()
+    while setup.work.touched:
+        asyncio.run(setup.rounds.once())
 
 
 def test_5000_executions_were_all_decided_in_every_tick(
@@ -208,18 +208,18 @@ def test_5000_executions_were_all_decided_in_every_tick(
     """Seen with one executor that held them all: 76 ms of every 250. They are COMMITTED and wait
     for their orders, nothing is due."""
     now = clock.monotonic()
-    house = House(5000)
-    rounds = house.rounds
+    setup = Setup(5000)
+    rounds = setup.rounds
     monkeypatch.setattr(clock, "monotonic", lambda: now)
-    tick(house)
-    assert sorted(asked) == sorted(house.executions)
+    tick(setup)
+    assert sorted(asked) == sorted(setup.executions)
     asked.clear()
     monkeypatch.setattr(clock, "monotonic", lambda: now + 0.25)
-    tick(house)
+    tick(setup)
     assert len(asked) == 250  # one part in twenty of the slow sweep
-    changed = next(iter(house.executions.values()))
+    changed = next(iter(setup.executions.values()))
     asked.clear()
-    house.work.touch([changed])
+    setup.work.touch([changed])
     asyncio.run(rounds.once())
     assert asked == [changed.id]
 
@@ -227,23 +227,23 @@ def test_5000_executions_were_all_decided_in_every_tick(
 def test_nobody_is_forgotten_by_the_sweep(
     asked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = House(40, status="OPEN")
-    tick(house)
+    setup = Setup(40, status="OPEN")
+    tick(setup)
     asked.clear()
     now = clock.monotonic()
     for step in range(1, 30):
         monkeypatch.setattr(clock, "monotonic", lambda at=now + 0.25 * step: at)
-        tick(house)
-    assert set(asked) == set(house.executions)
+        tick(setup)
+    assert set(asked) == set(setup.executions)
 
 
 def test_who_came_first_is_decided_first(asked: list[int]) -> None:
     """The rest is decided in the next round."""
-    house = House(AT_ONCE + 10)
-    rounds = house.rounds
-    late, early = list(house.executions.values())[:10], list(house.executions.values())[10:]
-    house.work.touch(early)
-    house.work.touch(late)
+    setup = Setup(AT_ONCE + 10)
+    rounds = setup.rounds
+    late, early = list(setup.executions.values())[:10], list(setup.executions.values())[10:]
+    setup.work.touch(early)
+    setup.work.touch(late)
     asyncio.run(rounds.once())
     assert asked == [execution.id for execution in early]
     asyncio.run(rounds.once())
@@ -251,21 +251,21 @@ def test_who_came_first_is_decided_first(asked: list[int]) -> None:
 
 
 def test_an_open_fence_is_noticed_by_the_agenda(asked: list[int]) -> None:
-    house = House(1)
-    house.ownership.owned = False
-    rounds = house.rounds
-    tick(house)
+    setup = Setup(1)
+    setup.ownership.owned = False
+    rounds = setup.rounds
+    tick(setup)
     assert asked == []
-    house.ownership.owned = True
-    (execution_id,) = house.executions
+    setup.ownership.owned = True
+    (execution_id,) = setup.executions
     assert rounds._agenda.due(clock.monotonic() + 1) == [execution_id]
 
 
 def test_a_send_whose_order_filled_meanwhile_is_not_sent() -> None:
     """It was PLANNED when the round decided, and filled by the time the database had granted it."""
-    house = House(1)
-    rounds = house.rounds
-    intent: LiveIntent = next(iter(house.executions.values())).intents[0]
+    setup = Setup(1)
+    rounds = setup.rounds
+    intent: LiveIntent = next(iter(setup.executions.values())).intents[0]
     intent.state, intent.filled_quantity = lifecycle.FILLED, LOT
     batch = Batch(sending=[(intent, intent.tag)])
     granted = Written(frozenset({0}), sending=frozenset({intent.code}))
@@ -277,8 +277,8 @@ def test_answers_that_move_nothing_did_not_keep_sold_legs_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Seen: a round wrote a thousand answers for a second while the fills had come meanwhile."""
-    house = House(2)
-    rounds = house.rounds
+    setup = Setup(2)
+    rounds = setup.rounds
     written: list[list[str]] = []
 
     async def write(batch: Batch, _now: dt.datetime) -> Written:
@@ -287,21 +287,21 @@ def test_answers_that_move_nothing_did_not_keep_sold_legs_back(
         return Written(frozenset({0}), statuses=statuses)
 
     monkeypatch.setattr(rounds, "_write", write)
-    resting, filled = (execution.intents[0] for execution in house.executions.values())
+    resting, filled = (execution.intents[0] for execution in setup.executions.values())
 
     async def main() -> None:
-        house.work.changed(resting)
+        setup.work.changed(resting)
         await rounds.once(patient=True)
         assert written == []
         filled.state, filled.filled_quantity = lifecycle.FILLED, LOT
-        house.work.changed(filled)
+        setup.work.changed(filled)
         await rounds.once(patient=True)
         assert written == [[filled.code]]
         at = clock.monotonic() + PATIENCE
         monkeypatch.setattr(clock, "monotonic", lambda: at)
         await rounds.once(patient=True)
         assert written == [[filled.code], [resting.code]]
-        house.work.changed(resting)
+        setup.work.changed(resting)
         await rounds.once()  # before the executor ends nothing is put off
         assert written[-1] == [resting.code]
 
@@ -319,13 +319,13 @@ def test_no_line_of_the_log_is_written_during_a_round_for_many(
         return next_steps(execution, situation)
 
     monkeypatch.setattr(rounds_module, "next_steps", note)
-    house = House(MANY)
-    rounds = house.rounds
-    house.work.touch(house.executions.values())
+    setup = Setup(MANY)
+    rounds = setup.rounds
+    setup.work.touch(setup.executions.values())
     asyncio.run(rounds.once())
     assert busy == [True] * MANY
     assert not rounds.is_busy
     busy.clear()
-    house.work.touch(list(house.executions.values())[:1])
+    setup.work.touch(list(setup.executions.values())[:1])
     asyncio.run(rounds.once())
     assert busy == [False]

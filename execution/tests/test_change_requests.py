@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from execution.models import Execution, OrderIntent
-from execution.tests.house import House, open_at_brokers, runs_closed, wait_until
+from execution.tests.installation import Installation, open_at_brokers, runs_closed, wait_until
 from marketplace.tests.factories import make_short_straddle
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
@@ -17,36 +17,38 @@ CUSTOMERS = 2
 NOT_NOW = "Order cannot be cancelled or modified as it is being processed"
 
 
-def let_exits_rest(house: House, **fault: Any) -> None:
+def let_exits_rest(installation: Installation, **fault: Any) -> None:
     """Exits (all of them, or ``count``) are accepted and do not fill until they are changed."""
     match = {"side": "BUY"}
-    house.control.ask("POST", "/faults", kind="partial_fill", fraction=0, match=match, **fault)
+    installation.control.ask(
+        "POST", "/faults", kind="partial_fill", fraction=0, match=match, **fault
+    )
 
 
-def refuse(house: House, operation: str) -> None:
-    house.control.ask("POST", "/faults", kind="say", op=operation, message=NOT_NOW)
+def refuse(installation: Installation, operation: str) -> None:
+    installation.control.ask("POST", "/faults", kind="say", op=operation, message=NOT_NOW)
 
 
-def day(house: House, executor: Callable[[], Any]) -> list[OrderIntent]:
+def day(installation: Installation, executor: Callable[[], Any]) -> list[OrderIntent]:
     """Both dialects, two sold legs each; the exits of the day when everybody is out."""
-    house.subscribe(make_short_straddle(strategy=house.entry_in(9, 6)), CUSTOMERS)
+    installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 6)), CUSTOMERS)
     executor()
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == CUSTOMERS, 40)
     wait_until(runs_closed, 90)
-    assert open_at_brokers(house.control) == []
+    assert open_at_brokers(installation.control) == []
     return list(OrderIntent.objects.filter(purpose="EXIT").order_by("id"))
 
 
 def test_exits_never_left_where_only_changes_were_taken(
-    house: House, executor: Callable[[], Any]
+    installation: Installation, executor: Callable[[], Any]
 ) -> None:
     """Seen (a4b) where exits rested and cancels were refused: open for ever at a broker that would
     have taken another price."""
-    let_exits_rest(house)
-    refuse(house, "cancel")
-    exits = day(house, executor)
+    let_exits_rest(installation)
+    refuse(installation, "cancel")
+    exits = day(installation, executor)
     assert [i.attempt_group for i in exits] == [0] * len(exits) == [0] * 2 * CUSTOMERS
-    orders = {row["tag"]: row for row in house.control.orders()}
+    orders = {row["tag"]: row for row in installation.control.orders()}
     for intent in exits:
         assert (intent.state, intent.sends) == ("FILLED", 1)
         last = intent.changes[-1]
@@ -58,12 +60,12 @@ def test_exits_never_left_where_only_changes_were_taken(
 
 
 def test_exits_are_quoted_anew_where_changes_are_refused(
-    house: House, executor: Callable[[], Any]
+    installation: Installation, executor: Callable[[], Any]
 ) -> None:
     """They are withdrawn first."""
-    let_exits_rest(house, count=2 * CUSTOMERS)
-    refuse(house, "modify")
-    exits = day(house, executor)
+    let_exits_rest(installation, count=2 * CUSTOMERS)
+    refuse(installation, "modify")
+    exits = day(installation, executor)
     first = [i for i in exits if i.attempt_group == 0]
     assert {(i.state, i.cause) for i in first} == {("CANCELLED", "NOT_FILLED")}
     # Kite says it with an error that proves nothing: its change is unknown, and never seen.

@@ -33,7 +33,7 @@ class Feed:
     def __init__(self) -> None:
         self.has: dict[int, str] = {}
 
-    def ask(
+    def read(
         self,
         underlyings: Collection[str],
         contract_ids: Collection[int],

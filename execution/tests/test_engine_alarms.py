@@ -9,7 +9,7 @@ import pytest
 
 from execution.alarms import PROMISES
 from execution.models import Alarm, Execution, OrderIntent
-from execution.tests.house import House, open_at_brokers, runs_closed, wait_until
+from execution.tests.installation import Installation, open_at_brokers, runs_closed, wait_until
 from marketplace.tests.factories import make_short_straddle
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
@@ -23,17 +23,17 @@ def causes(account: Any) -> set[str]:
 
 
 def test_a_book_that_never_answers_was_a_silence_for_ever(
-    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen after a 504: UNKNOWN for ten minutes, no alarm. The neighbour is the control."""
     for cause in ("ENTRY_UNKNOWN", "BOOK_UNREAD"):
         monkeypatch.setitem(PROMISES, cause, 2.0)
-    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 12)), 2)
+    accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 12)), 2)
     neighbour, silent = accounts
     # Order updates would tell of the fills without any book.
-    house.control.ask("POST", "/manner", updates="silent")
-    house.strike(silent, "status_after_accept", op="place", status=504)
-    house.strike(silent, "html_502", op="book")
+    installation.control.ask("POST", "/manner", updates="silent")
+    installation.strike(silent, "status_after_accept", op="place", status=504)
+    installation.strike(silent, "html_502", op="book")
     executor()
     wait_until(lambda: {"ENTRY_UNKNOWN", "BOOK_UNREAD"} <= causes(silent), 40)
     assert set(OrderIntent.objects.filter(account=silent).values_list("state", flat=True)) <= {
@@ -41,9 +41,9 @@ def test_a_book_that_never_answers_was_a_silence_for_ever(
         "PLANNED",
     }
     assert causes(neighbour) == set()
-    house.control.ask("DELETE", "/faults")  # the broker is back
+    installation.control.ask("DELETE", "/faults")  # the broker is back
     wait_until(runs_closed, 60)
-    assert open_at_brokers(house.control) == []
+    assert open_at_brokers(installation.control) == []
     ended = Alarm.objects.get(cause="BOOK_UNREAD")
     assert (ended.settled_at, ended.cleared_by) == (None, "it was read")
     facts = Alarm.objects.filter(cause="ENTRY_UNKNOWN").values_list("cleared_by", flat=True)
@@ -51,20 +51,22 @@ def test_a_book_that_never_answers_was_a_silence_for_ever(
 
 
 def test_a_position_past_its_exit_with_no_witness_is_named(
-    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its alarm is over when it is closed. Seen: 48 and 120 positions open past the exit time,
     silently."""
     monkeypatch.setitem(PROMISES, "PAST_EXIT", 2.0)
-    (account,) = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 6)), 1)
+    (account,) = installation.subscribe(
+        make_short_straddle(strategy=installation.entry_in(9, 6)), 1
+    )
     executor()
     wait_until(lambda: Execution.objects.filter(status="OPEN").exists(), 40)
     for operation in ("positions", "book"):
-        house.strike(account, "html_502", op=operation)
+        installation.strike(account, "html_502", op=operation)
     wait_until(lambda: {"NO_WITNESS", "PAST_EXIT"} <= causes(account), 40)
     words = Alarm.objects.get(cause="PAST_EXIT").words
     assert words.count("units of") == 2
-    house.control.ask("DELETE", "/faults")
+    installation.control.ask("DELETE", "/faults")
     wait_until(runs_closed, 40)
-    assert open_at_brokers(house.control) == []
+    assert open_at_brokers(installation.control) == []
     assert causes(account) == set()

@@ -13,7 +13,7 @@ import pytest
 
 from brokers.models import BrokerAccount
 from execution.models import Alarm, BookLag, Execution, OrderIntent
-from execution.tests.house import House, open_at_brokers, runs_closed, wait_until
+from execution.tests.installation import Installation, open_at_brokers, runs_closed, wait_until
 from marketplace.tests.factories import make_short_straddle
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
@@ -21,25 +21,27 @@ LOT = 65
 HIDDEN = 9.0
 
 
-def hide(house: House, account: BrokerAccount, side: str, count: int = 1) -> None:
+def hide(installation: Installation, account: BrokerAccount, side: str, count: int = 1) -> None:
     """The next orders are accepted, answered with 504, and in no list for a while."""
     fault = {"seconds": HIDDEN, "answer": "status", "count": count}
-    house.strike(account, "hide", match={"side": side}, **fault)
+    installation.strike(account, "hide", match={"side": side}, **fault)
 
 
-def filled(house: House, account: BrokerAccount, side: str) -> Counter[str]:
+def filled(installation: Installation, account: BrokerAccount, side: str) -> Counter[str]:
     """Orders that filled, by contract, at the broker."""
     return Counter(
         order["symbol"]
-        for order in house.control.orders()
+        for order in installation.control.orders()
         if order["client_id"] == account.client_id
         and order["side"] == side
         and order["status"] == "COMPLETE"
     )
 
 
-def held(house: House) -> Counter[tuple[str, int]]:
-    return Counter((row["client_id"], row["quantity"]) for row in open_at_brokers(house.control))
+def held(installation: Installation) -> Counter[tuple[str, int]]:
+    return Counter(
+        (row["client_id"], row["quantity"]) for row in open_at_brokers(installation.control)
+    )
 
 
 def closings() -> Any:
@@ -47,19 +49,19 @@ def closings() -> Any:
 
 
 def test_a_504_and_a_hidden_order_left_duplicates_open(
-    house: House, executor: Callable[[], Any]
+    installation: Installation, executor: Callable[[], Any]
 ) -> None:
     """Seen with a 504 after accepting: 24 duplicates, flagged and never closed. And a restart
     closes nothing twice."""
-    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 55)), 2)
+    accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 55)), 2)
     for account in accounts:
-        hide(house, account, "SELL")
+        hide(installation, account, "SELL")
     first = executor()
     wait_until(lambda: closings().filter(state="FILLED").count() == 2, 40)
     for account in accounts:
-        sold = filled(house, account, "SELL")
+        sold = filled(installation, account, "SELL")
         assert sorted(sold.values()) == [1, 2], "one of the two legs was sold twice"
-    wait_until(lambda: set(held(house)) == {(a.client_id, -LOT) for a in accounts}, 10)
+    wait_until(lambda: set(held(installation)) == {(a.client_id, -LOT) for a in accounts}, 10)
     assert Execution.objects.filter(status="OPEN", needs_attention=True).count() == 2
     assert set(Alarm.objects.values_list("cause", flat=True)) == {"DUPLICATE"}
     twice = OrderIntent.objects.filter(surplus_quantity=LOT)
@@ -71,10 +73,10 @@ def test_a_504_and_a_hidden_order_left_duplicates_open(
     first.stop()
     executor()
     wait_until(runs_closed, 90)
-    assert open_at_brokers(house.control) == []
+    assert open_at_brokers(installation.control) == []
     assert closings().count() == 2
     for account in accounts:
-        assert sum(filled(house, account, "BUY").values()) == 3, "two exits and one surplus"
+        assert sum(filled(installation, account, "BUY").values()) == 3, "two exits and one surplus"
     for execution in Execution.objects.all():
         intents = OrderIntent.objects.filter(execution=execution)
         cash = sum(
@@ -86,30 +88,32 @@ def test_a_504_and_a_hidden_order_left_duplicates_open(
 
 
 def test_an_exit_that_was_hidden_opened_a_reverse_position(
-    house: House, executor: Callable[[], Any]
+    installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 8)), 2)
+    accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 8)), 2)
     for account in accounts:
-        hide(house, account, "BUY")  # only its exits buy
+        hide(installation, account, "BUY")  # only its exits buy
     executor()
     wait_until(lambda: closings().filter(state="FILLED").count() == 2, 60)
     assert {intent.side for intent in closings()} == {"SELL"}
     for account in accounts:
-        assert sorted(filled(house, account, "BUY").values()) == [1, 2]
+        assert sorted(filled(installation, account, "BUY").values()) == [1, 2]
     wait_until(runs_closed, 60)
-    assert open_at_brokers(house.control) == []
+    assert open_at_brokers(installation.control) == []
     assert Execution.objects.filter(status="CLOSED", needs_attention=True).count() == 2
 
 
-def test_a_hidden_first_send_left_naked_shorts(house: House, executor: Callable[[], Any]) -> None:
+def test_a_hidden_first_send_left_naked_shorts(
+    installation: Installation, executor: Callable[[], Any]
+) -> None:
     """Seen when the second was refused for margin: FAILED, no alarm, −65 and −65 open. The first
     order had taken it."""
-    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 60)), 2)
+    accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 60)), 2)
     for account in accounts:
-        hide(house, account, "SELL")  # one leg; the other is filled at once
+        hide(installation, account, "SELL")  # one leg; the other is filled at once
         fault = {"cause": "MARGIN", "match": {"side": "SELL"}}
         # the legs' first sends are past; what comes is the second send of the hidden one
-        house.control.ask(
+        installation.control.ask(
             "POST",
             "/faults",
             kind="delay",
@@ -117,32 +121,38 @@ def test_a_hidden_first_send_left_naked_shorts(house: House, executor: Callable[
             count=1,
             match={"client_id": account.client_id, "side": "SELL"},
         )
-        house.strike(account, "reject", **fault)
+        installation.strike(account, "reject", **fault)
     executor()
     wait_until(lambda: Execution.objects.filter(status="FAILED").count() == 2, 60)
-    assert open_at_brokers(house.control) == []
+    assert open_at_brokers(installation.control) == []
     late = OrderIntent.objects.filter(purpose="ENTRY", sends=2)
     assert {(i.state, i.filled_quantity) for i in late} == {("FILLED", LOT)}
     assert {i.reason for i in OrderIntent.objects.filter(purpose="UNWIND")} == {"UNWIND"}
 
 
 def test_an_entry_given_up_turned_up_in_an_unreadable_book(
-    house: House, executor: Callable[[], Any]
+    installation: Installation, executor: Callable[[], Any]
 ) -> None:
     """Seen in a story: what the positions showed for the rest of the day nobody closed."""
-    (account,) = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 120)), 1)
+    (account,) = installation.subscribe(
+        make_short_straddle(strategy=installation.entry_in(9, 120)), 1
+    )
     fault = {"seconds": 25.0, "answer": "status", "count": 1}
-    house.strike(account, "hide", match={"side": "SELL"}, **fault)
-    house.strike(account, "delay", match={"side": "SELL"}, seconds=0, count=1)  # the other leg
-    house.strike(account, "reject", match={"side": "SELL"}, cause="MARGIN")  # its second send
+    installation.strike(account, "hide", match={"side": "SELL"}, **fault)
+    installation.strike(
+        account, "delay", match={"side": "SELL"}, seconds=0, count=1
+    )  # the other leg
+    installation.strike(
+        account, "reject", match={"side": "SELL"}, cause="MARGIN"
+    )  # its second send
     executor()
     undone = OrderIntent.objects.filter(purpose="UNWIND", state="FILLED")
     wait_until(lambda: undone.count() == 1, 40)
-    house.strike(account, "html_502", op="book")
-    assert held(house) == {(account.client_id, -LOT): 1}
-    wait_until(lambda: open_at_brokers(house.control) == [], 60)
+    installation.strike(account, "html_502", op="book")
+    assert held(installation) == {(account.client_id, -LOT): 1}
+    wait_until(lambda: open_at_brokers(installation.control) == [], 60)
     assert Alarm.objects.filter(cause="UNRESOLVED").exists()
-    house.control.ask("DELETE", "/faults")
+    installation.control.ask("DELETE", "/faults")
     wait_until(lambda: Execution.objects.filter(status="FAILED").count() == 1, 60)
-    assert sum(filled(house, account, "SELL").values()) == 2
-    assert sum(filled(house, account, "BUY").values()) == 2, "closed once"
+    assert sum(filled(installation, account, "SELL").values()) == 2
+    assert sum(filled(installation, account, "BUY").values()) == 2, "closed once"

@@ -17,7 +17,7 @@ from execution.engine.entries.entry_flow import EntryFlows
 from execution.models import Execution, OrderIntent
 from execution.services import engage_kill_switch
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
-from execution.tests.house import DAY, House, wait_until
+from execution.tests.installation import DAY, Installation, wait_until
 from marketplace.tests.factories import leg_spec, make_template
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
@@ -46,13 +46,13 @@ def nobody_has_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entry_queue, "_takes", lambda *_: -1000.0)
 
 
-def subscribed(house: House) -> list[BrokerAccount]:
+def subscribed(installation: Installation) -> list[BrokerAccount]:
     """Customers of a bought wing and a sold call, in the order in which they enter today."""
     accounts = make_accounts(COUNT, partner=make_partner(), brokers=("zebu", "zerodha"))
-    log_in(accounts, house.control.token, clock.now())
+    log_in(accounts, installation.control.token, clock.now())
     template = make_template(
         legs=[leg_spec("BUY", "CE", "OTM4"), leg_spec("SELL", "CE", "OTM2")],
-        strategy=house.entry_in(9, 600),
+        strategy=installation.entry_in(9, 600),
         fee=None,
     )
     subscribe_accounts(template, accounts)
@@ -61,11 +61,11 @@ def subscribed(house: House) -> list[BrokerAccount]:
     return accounts[turn:] + accounts[:turn]
 
 
-def hang(house: House, account: BrokerAccount) -> None:
+def hang(installation: Installation, account: BrokerAccount) -> None:
     """Its orders are taken and never answered, its book is never read, nothing is told of fills."""
-    house.control.ask("POST", "/manner", updates="silent")
+    installation.control.ask("POST", "/manner", updates="silent")
     for operation in ("place", "book", "positions"):
-        house.strike(account, "delay", op=operation, seconds=FOR_EVER)
+        installation.strike(account, "delay", op=operation, seconds=FOR_EVER)
 
 
 def entered() -> set[str]:
@@ -76,36 +76,38 @@ def ids(accounts: list[BrokerAccount]) -> set[str]:
     return {account.client_id for account in accounts}
 
 
-def orders_of(house: House, accounts: list[BrokerAccount]) -> Counter[tuple[str, str]]:
+def orders_of(
+    installation: Installation, accounts: list[BrokerAccount]
+) -> Counter[tuple[str, str]]:
     """What reached the broker: how often, by account and side."""
     client_ids = ids(accounts)
     return Counter(
         (order["client_id"], order["side"])
-        for order in house.control.orders()
+        for order in installation.control.orders()
         if order["client_id"] in client_ids
     )
 
 
 def test_an_account_that_hangs_keeps_no_sold_legs_back(
-    house: House, executor: Callable[[], Any]
+    installation: Installation, executor: Callable[[], Any]
 ) -> None:
     """Everybody else gets their sold legs."""
-    first, *others = subscribed(house)
-    hang(house, first)
+    first, *others = subscribed(installation)
+    hang(installation, first)
     executor()
     wait_until(lambda: entered() == ids(others), 60)
-    assert set(orders_of(house, others).values()) == {1}
-    assert orders_of(house, [first]) == {(first.client_id, "BUY"): 1}
+    assert set(orders_of(installation, others).values()) == {1}
+    assert orders_of(installation, [first]) == {(first.client_id, "BUY"): 1}
     assert not OrderIntent.objects.filter(cause="GRACE_OVER").exists()
 
 
 def test_who_is_not_committed_before_t_is_committed_after_it(
-    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen: 2,500 accounts in one commit, and the first order left 1.1 s after T."""
     monkeypatch.setattr(entry_flow, "WAVE", 2)
     monkeypatch.setattr(EntryFlows, "_takes", staticmethod(lambda plans: 1000.0))
-    accounts = subscribed(house)
+    accounts = subscribed(installation)
     committed: list[tuple[int, bool]] = []
     grant = EntryFlows._grant
 
@@ -120,68 +122,68 @@ def test_who_is_not_committed_before_t_is_committed_after_it(
     wait_until(lambda: entered() == ids(accounts), 60)
     assert [count for count, _ in committed] == [1, 2, 2, 1]
     assert all(late for _, late in committed[1:]), "when the first had left"
-    assert set(orders_of(house, accounts).values()) == {1}
+    assert set(orders_of(installation, accounts).values()) == {1}
     sent = OrderIntent.objects.filter(group=0).order_by("sent_at").values_list("account_id")
     assert [account_id for (account_id,) in sent] == [account.pk for account in accounts]
 
 
 def test_control_counting_who_hangs_holds_everybody_back(
-    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: a window that counts who hangs, and nobody has a moment of their own."""
     count_who_hangs(monkeypatch)
     nobody_has_a_moment(monkeypatch)
-    first, *others = subscribed(house)
-    hang(house, first)
+    first, *others = subscribed(installation)
+    hang(installation, first)
     executor()
     missed = Execution.objects.filter(status="MISSED", cause="GRACE_OVER")
     wait_until(lambda: missed.count() == len(others), 60)
     assert entered() == set()
-    assert not orders_of(house, others)
+    assert not orders_of(installation, others)
 
 
 def test_a_window_that_is_never_free_costs_nobody_the_entry(
-    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everybody has a moment of their own, in the first half of the grace."""
     count_who_hangs(monkeypatch)
-    first, *others = subscribed(house)
-    hang(house, first)
+    first, *others = subscribed(installation)
+    hang(installation, first)
     executor()
     wait_until(lambda: entered() == ids(others), 60)
-    assert set(orders_of(house, others).values()) == {1}
+    assert set(orders_of(installation, others).values()) == {1}
 
 
 def test_who_stood_in_line_is_sent_by_whoever_takes_over(
-    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A clean stop in the middle: what waits is PLANNED, which nobody has to prove absent."""
     count_who_hangs(monkeypatch)
     monkeypatch.setattr(entry_queue, "NO_STOP", 0.0)
-    first, *others = subscribed(house)
-    hang(house, first)
+    first, *others = subscribed(installation)
+    hang(installation, first)
     running = executor()
-    wait_until(lambda: bool(orders_of(house, [first])), 40)
-    assert not orders_of(house, others)
+    wait_until(lambda: bool(orders_of(installation, [first])), 40)
+    assert not orders_of(installation, others)
     waiting = OrderIntent.objects.filter(account__in=others)
     assert set(waiting.values_list("state", "sends")) == {("PLANNED", 0)}
     running.stop()
     monkeypatch.setattr(admission, "Line", LINE)
     executor()
     wait_until(lambda: entered() == ids(others), 60)
-    assert set(orders_of(house, others).values()) == {1}
+    assert set(orders_of(installation, others).values()) == {1}
 
 
 def test_the_kill_switch_reaches_those_who_stand_in_line(
-    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count_who_hangs(monkeypatch)
     nobody_has_a_moment(monkeypatch)
-    first, *others = subscribed(house)
-    hang(house, first)
+    first, *others = subscribed(installation)
+    hang(installation, first)
     executor()
-    wait_until(lambda: bool(orders_of(house, [first])), 40)
+    wait_until(lambda: bool(orders_of(installation, [first])), 40)
     engage_kill_switch(template_id=None, reason="Rehearsal", actor=SYSTEM, now=clock.now())
     missed = Execution.objects.filter(status="MISSED", cause="KILL_SWITCH")
     wait_until(lambda: missed.count() == len(others), 20)
-    assert not orders_of(house, others)
+    assert not orders_of(installation, others)

@@ -17,8 +17,14 @@ from execution.engine.memory.trading_day import TradingDay
 from execution.engine.monitors.recovery import Recovery
 from execution.models import Alarm, Execution, OrderIntent
 from execution.tests.factories import subscribe_accounts
-from execution.tests.house import House, assert_filled, open_at_brokers, runs_closed, wait_until
 from execution.tests.inmemory import live_execution, live_intent
+from execution.tests.installation import (
+    Installation,
+    assert_filled,
+    open_at_brokers,
+    runs_closed,
+    wait_until,
+)
 from execution.tests.rows import decide, enter, make_execution, make_run
 from marketplace.models import Contract
 from marketplace.tests.factories import make_short_straddle
@@ -29,11 +35,13 @@ pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 
 
 # -- a load while an entry commits ---------------------------------------------------------------
-def leave_unfinished(house: House, account: BrokerAccount) -> None:
+def leave_unfinished(installation: Installation, account: BrokerAccount) -> None:
     """An unfinished order of an execution that is over: nobody holds it, everybody looks for it."""
     template = make_short_straddle(name="Over")
     subscribe_accounts(template, [account])
-    run = make_run(template, clock.ist_date(house.now) - dt.timedelta(days=1), status="CLOSED")
+    run = make_run(
+        template, clock.ist_date(installation.now) - dt.timedelta(days=1), status="CLOSED"
+    )
     contracts = [
         *Contract.objects.filter(underlying__symbol="NIFTY", option_type="CE")[:1],
         *Contract.objects.filter(underlying__symbol="NIFTY", option_type="PE")[:1],
@@ -70,21 +78,21 @@ def load_at_the_commit(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_a_load_while_an_entry_committed_sent_orders_twice(
-    house: House, executor: Callable[[], Any], load_at_the_commit: list[int]
+    installation: Installation, executor: Callable[[], Any], load_at_the_commit: list[int]
 ) -> None:
     """Seen: a foreign unfinished row made recovery load again, and 4 of 6 tags were at the broker
     twice; once the orders stayed COMMITTED, filled, and open 73 s past the exit."""
-    template = make_short_straddle(strategy=house.entry_in(12, 8))
-    accounts = house.subscribe(template, 3)
-    leave_unfinished(house, accounts[0])
+    template = make_short_straddle(strategy=installation.entry_in(12, 8))
+    accounts = installation.subscribe(template, 3)
+    leave_unfinished(installation, accounts[0])
     executor()
     ours = Execution.objects.filter(run__template=template)
     wait_until(lambda: ours.filter(status="CLOSED").count() == 3, 60)
     assert 3 in load_at_the_commit
-    tags = Counter(order["tag"] for order in house.control.orders())
+    tags = Counter(order["tag"] for order in installation.control.orders())
     assert set(tags.values()) == {1}
     assert_filled(OrderIntent.objects.filter(execution__in=ours))
-    assert open_at_brokers(house.control) == []
+    assert open_at_brokers(installation.control) == []
 
 
 @pytest.mark.parametrize("committing", [True, False])
@@ -106,18 +114,18 @@ def test_what_is_being_committed_is_adopted_by_nobody_else(committing: bool) -> 
 
 # -- a session that dies between two entries -------------------------------------------------------
 def test_a_dead_session_left_orders_sending_for_ever(
-    house: House, executor: Callable[[], Any]
+    installation: Installation, executor: Callable[[], Any]
 ) -> None:
     """Seen with two templates a second apart: 12 SENDING and 6 COMMITTED without a cause or an
     alarm."""
-    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 30)), 3)
-    later = make_short_straddle(name="A second later", strategy=house.entry_in(10, 30))
+    accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 30)), 3)
+    later = make_short_straddle(name="A second later", strategy=installation.entry_in(10, 30))
     subscribe_accounts(later, accounts)
     for account in accounts:
-        house.strike(account, "expired_session")
+        installation.strike(account, "expired_session")
     executor()
     wait_until(lambda: Execution.objects.filter(status__in=("FAILED", "MISSED")).count() == 6, 60)
-    assert house.control.orders() == []
+    assert installation.control.orders() == []
     assert set(Execution.objects.values_list("cause", flat=True)) == {"SESSION_EXPIRED"}
     left = OrderIntent.objects.exclude(state__in=OrderIntent.FINAL)
     assert not left.exists(), "nothing is on its way for ever"

@@ -12,25 +12,25 @@ from execution.engine.wire.paper_channel import PaperChannel
 from execution.models import Execution, OrderIntent
 from execution.state import LiveIntent
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
-from execution.tests.house import House, assert_filled, runs_closed, wait_until
+from execution.tests.installation import Installation, assert_filled, runs_closed, wait_until
 from marketplace.tests.factories import make_iron_condor
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
 
 
-def subscribe(house: House, hold: float) -> None:
+def subscribe(installation: Installation, hold: float) -> None:
     """Two test customers, never logged in anywhere."""
-    template = make_iron_condor(environment="test", strategy=house.entry_in(9, hold))
+    template = make_iron_condor(environment="test", strategy=installation.entry_in(9, hold))
     accounts = make_accounts(2, partner=make_partner(), environment="test")
     subscribe_accounts(template, accounts)
 
 
 def test_a_killed_paper_days_exits_were_unknown_for_ever(
-    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was killed in its last second: its exits had left and nobody had noted what became of
     them."""
-    subscribe(house, 6)
+    subscribe(installation, 6)
     place = PaperChannel._place
 
     def swallow(channel: PaperChannel, intent: LiveIntent, now: float) -> None:
@@ -46,7 +46,7 @@ def test_a_killed_paper_days_exits_were_unknown_for_ever(
     monkeypatch.setattr(PaperChannel, "_place", place)
     executor()
     wait_until(runs_closed, 60)
-    assert house.control.orders() == []
+    assert installation.control.orders() == []
     assert set(Execution.objects.values_list("status", flat=True)) == {"CLOSED"}
     entries = OrderIntent.objects.filter(purpose="ENTRY")
     assert entries.count() == 8

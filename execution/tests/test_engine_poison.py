@@ -11,7 +11,7 @@ import pytest
 from execution.engine.database import bisection, writer
 from execution.models import Execution, OrderIntent
 from execution.state import LiveIntent
-from execution.tests.house import House, wait_until
+from execution.tests.installation import Installation, wait_until
 from marketplace.tests.factories import make_short_straddle
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
@@ -51,10 +51,10 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_one_average_price_of_1e8_spoils_no_others_fills(
-    house: House, executor: Callable[[], Any], poisoned: set[int], refusals: list[str]
+    installation: Installation, executor: Callable[[], Any], poisoned: set[int], refusals: list[str]
 ) -> None:
     """The others' fills are written."""
-    accounts = house.subscribe(make_short_straddle(strategy=house.entry_in(9, 8)), 6)
+    accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 8)), 6)
     poisoned.add(accounts[2].pk)
     executor()
     others = Execution.objects.exclude(account=accounts[2])
@@ -66,5 +66,5 @@ def test_one_average_price_of_1e8_spoils_no_others_fills(
     assert not others.filter(needs_attention=True).exists()
     # Refused for each of its fills, and not in every round for ever.
     assert 0 < len(refusals) < 20, refusals
-    positions = house.control.ask("GET", "/positions")["positions"]
+    positions = installation.control.ask("GET", "/positions")["positions"]
     assert all(p["quantity"] == 0 for p in positions), "the culprit's position is left too"

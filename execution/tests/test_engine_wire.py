@@ -21,7 +21,7 @@ from brokers.models import BrokerAccount
 from brokers.tests import loopback
 from brokers.tests.certificates import Authority
 from execution.models import Execution, OrderIntent
-from execution.tests.house import House, assert_filled, runs_closed, wait_until
+from execution.tests.installation import Installation, assert_filled, runs_closed, wait_until
 from marketplace.tests.factories import make_iron_condor
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
@@ -96,7 +96,7 @@ class Pieces:
 
 @pytest.fixture
 def lines(
-    house: House, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[dict[str, Pieces]]:
     """A line to each broker, in use from here on, of an authority that SSL_CERT_FILE names."""
     authority = Authority(tmp_path)
@@ -114,13 +114,13 @@ def lines(
 
 
 def test_private_tls_books_in_pieces_and_egresses_end_flat(
-    house: House, lines: dict[str, Pieces], executor: Callable[[], Any]
+    installation: Installation, lines: dict[str, Pieces], executor: Callable[[], Any]
 ) -> None:
     """With the first piece of each book read the entries were MISSED or COMMITTED for ever; books,
     positions and cancels left by the machine's own address; quotes knew only certifi's authorities,
     so that a private one ended in NO_QUOTE."""
-    template = make_iron_condor(strategy=house.entry_in(9, 8))
-    accounts = house.subscribe(template, 4)
+    template = make_iron_condor(strategy=installation.entry_in(9, 8))
+    accounts = installation.subscribe(template, 4)
     expected = {}
     for number, account in enumerate(accounts, start=5):
         address = f"127.0.0.{number}"
@@ -134,14 +134,14 @@ def test_private_tls_books_in_pieces_and_egresses_end_flat(
     ends = {(e.status, e.cause, e.message) for e in Execution.objects.all()}
     assert ends == {("CLOSED", "", "")}
     assert_filled(OrderIntent.objects.all())
-    positions = house.control.ask("GET", "/positions")["positions"]
+    positions = installation.control.ask("GET", "/positions")["positions"]
     assert all(row["quantity"] == 0 for row in positions)
     seen = {t: peers for line in lines.values() for t, peers in line.peers.items() if t in expected}
     assert seen == expected
 
 
 def test_a_broker_that_swallows_syns_delays_nobody_else(
-    house: House, settings: Any, executor: Callable[[], Any]
+    installation: Installation, settings: Any, executor: Callable[[], Any]
 ) -> None:
     """Healthy orders were 8 s late. What never left says so, and has used up none of its sends."""
     with loopback.Swallower() as swallower:
@@ -150,7 +150,7 @@ def test_a_broker_that_swallows_syns_delays_nobody_else(
             **settings.QUANTLEAP_BROKERS,
             "zebu": {**settings.QUANTLEAP_BROKERS["zebu"], "api": dead},
         }
-        house.subscribe(make_iron_condor(strategy=house.entry_in(9, 18)), 4)
+        installation.subscribe(make_iron_condor(strategy=installation.entry_in(9, 18)), 4)
         executor()
         wait_until(runs_closed, 60)
     statuses = Execution.objects.values_list("account__broker", "status", "cause").distinct()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from execution.models import Execution, OrderIntent
-from execution.tests.house import House, start_executor, wait_until
+from execution.tests.installation import Installation, start_executor, wait_until
 from marketplace.models import SessionHours
 from marketplace.tests.factories import make_iron_condor
 from quantleap.core import clock
@@ -29,10 +29,10 @@ def close_session_at(at: dt.datetime) -> None:
     )
 
 
-def enter(house: House) -> dt.datetime:
+def enter(installation: Installation) -> dt.datetime:
     """A condor of three customers whose exit comes a second before the close; the close."""
-    times = house.entry_in(9, HOLD)
-    house.subscribe(make_iron_condor(strategy=times), 3)
+    times = installation.entry_in(9, HOLD)
+    installation.subscribe(make_iron_condor(strategy=times), 3)
     closes = clock.at_ist(clock.ist_date(clock.now()), times["exit_time"])
     closes += dt.timedelta(seconds=1)
     close_session_at(closes)
@@ -40,14 +40,14 @@ def enter(house: House) -> dt.datetime:
 
 
 def test_an_exit_after_the_close_is_not_sent_but_named(
-    house: House, executor: Callable[[], Any]
+    installation: Installation, executor: Callable[[], Any]
 ) -> None:
     """The executor was away from before the exit until after the close."""
-    closes = enter(house)
+    closes = enter(installation)
     first = start_executor("test-first")
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 3, 40)
     first.stop()
-    sent = len(house.control.orders())
+    sent = len(installation.control.orders())
     while clock.now() <= closes:
         time.sleep(0.1)
     executor()
@@ -55,13 +55,13 @@ def test_an_exit_after_the_close_is_not_sent_but_named(
     assert all(e.needs_attention for e in Execution.objects.all())
     assert {e.status for e in Execution.objects.all()} <= {"OPEN", "EXITING"}
     assert not OrderIntent.objects.filter(purpose="EXIT").exists()
-    assert len(house.control.orders()) == sent
+    assert len(installation.control.orders()) == sent
 
 
 def test_an_exit_a_second_before_the_close_is_sent(
-    house: House, executor: Callable[[], Any]
+    installation: Installation, executor: Callable[[], Any]
 ) -> None:
     """The control."""
-    enter(house)
+    enter(installation)
     executor()
     wait_until(lambda: OrderIntent.objects.filter(purpose="EXIT", sends__gt=0).exists(), 40)

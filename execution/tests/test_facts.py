@@ -14,7 +14,7 @@ import pytest
 from execution.engine.runtime.facts import MOST, FactLog
 from execution.models import Execution, OrderIntent, Run
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
-from execution.tests.house import House, runs_closed, wait_until
+from execution.tests.installation import Installation, runs_closed, wait_until
 from marketplace.tests.factories import make_short_straddle
 from quantleap.core import logging as core_logging
 
@@ -60,11 +60,11 @@ def day_log() -> Iterator[Kept]:
 @pytest.mark.process
 @pytest.mark.django_db(transaction=True)
 def test_a_day_of_twenty_orders_was_one_line(
-    house: House, executor: Callable[[], Any], day_log: Kept
+    installation: Installation, executor: Callable[[], Any], day_log: Kept
 ) -> None:
     """Seen: a thousand orders were one line, ``entry_fired``, and nobody could tell the day."""
-    template = make_short_straddle(strategy=house.entry_in(9, 6))
-    house.subscribe(template, 5)
+    template = make_short_straddle(strategy=installation.entry_in(9, 6))
+    installation.subscribe(template, 5)
     running = executor()
     wait_until(runs_closed, 60)
     running.stop()
@@ -101,9 +101,9 @@ def test_a_day_of_twenty_orders_was_one_line(
 @pytest.mark.process
 @pytest.mark.django_db(transaction=True)
 def test_twenty_of_twenty_failures_left_no_warning(
-    house: House, executor: Callable[[], Any], day_log: Kept
+    installation: Installation, executor: Callable[[], Any], day_log: Kept
 ) -> None:
-    template = make_short_straddle(strategy=house.entry_in(9, 6))
+    template = make_short_straddle(strategy=installation.entry_in(9, 6))
     subscribe_accounts(template, make_accounts(20, partner=make_partner()))  # nobody logs in
     running = executor()
     wait_until(lambda: Execution.objects.filter(status="FAILED").count() == 20, 40)
@@ -118,11 +118,11 @@ def test_twenty_of_twenty_failures_left_no_warning(
 @pytest.mark.process
 @pytest.mark.django_db(transaction=True)
 def test_a_refused_order_is_a_warning_with_the_brokers_words(
-    house: House, executor: Callable[[], Any], day_log: Kept
+    installation: Installation, executor: Callable[[], Any], day_log: Kept
 ) -> None:
-    template = make_short_straddle(strategy=house.entry_in(9, 6))
-    (account,) = house.subscribe(template, 1)
-    house.strike(account, "reject", cause="MARGIN", count=1)
+    template = make_short_straddle(strategy=installation.entry_in(9, 6))
+    (account,) = installation.subscribe(template, 1)
+    installation.strike(account, "reject", cause="MARGIN", count=1)
     running = executor()
     wait_until(runs_closed, 60)
     running.stop()

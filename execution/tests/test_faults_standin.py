@@ -15,7 +15,7 @@ from brokers.simulator.wire import Answer, to_json
 from execution.tests.faults import tricks
 from execution.tests.faults.ground import moved_clock, standin
 from execution.tests.faults.tricks import Kind, Trick, TrickError
-from execution.tests.house import API_KEY, Control
+from execution.tests.installation import API_KEY, Control
 
 CLIENT = "AB1234"
 

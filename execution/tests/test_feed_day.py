@@ -17,7 +17,7 @@ from brokers.models import FeedAccount
 from brokers.tests.factories import make_feed
 from execution.engine.entries.leg_resolution import NoQuote, resolve_legs
 from execution.tests.condorday import condor, refused, run_of
-from execution.tests.house import API_KEY, House
+from execution.tests.installation import API_KEY, Installation
 from marketplace.definition import StrategySpec
 from marketplace.models import Contract
 from marketplace.ports import Need
@@ -34,20 +34,20 @@ OLDEST = dt.timedelta(seconds=5)
 
 
 @pytest.fixture(params=["zerodha", "zebu"])
-def feed(house: House, request: pytest.FixtureRequest) -> FeedAccount:
+def feed(installation: Installation, request: pytest.FixtureRequest) -> FeedAccount:
     """The platform's only feed."""
     kind: str = request.param
     FeedAccount.objects.all().delete()
     account = make_feed("only", kind, now=clock.now())
     account.api_key = sealed_credentials.seal(account, "api_key", API_KEY)
     account.access_token = sealed_credentials.seal(
-        account, "access_token", house.control.token(kind, account.client_id)
+        account, "access_token", installation.control.token(kind, account.client_id)
     )
     account.save()
     return account
 
 
-def held(house: House) -> list[int]:
+def held(installation: Installation) -> list[int]:
     """160 options near the money."""
     listed = Contract.objects.filter(underlying__symbol="NIFTY", option_type__in=("CE", "PE"))
     near = sorted(listed, key=lambda contract: (contract.expiry, abs(contract.strike - 25_000)))
@@ -93,13 +93,13 @@ def beside(work: Callable[[], None]) -> threading.Thread:
     return thread
 
 
-def test_forty_strategies_are_priced_all_day(house: House, feed: FeedAccount) -> None:
+def test_forty_strategies_are_priced_all_day(installation: Installation, feed: FeedAccount) -> None:
     """Ten of them enter in the same second, and are decided.
 
     Seen at the documented limits: no decision at all on Kite, none of four legs after half a minute
     on Noren.
     """
-    contracts = held(house)
+    contracts = held(installation)
     assert len(contracts) == 160
     entries: list[int] = []
 
@@ -119,4 +119,4 @@ def test_forty_strategies_are_priced_all_day(house: House, feed: FeedAccount) ->
     # The first answers come while 160 subscriptions are still being answered.
     assert priced[2:] == [160] * (len(priced) - 2)
     assert len(priced) == DAY
-    assert refused(house, feed.client_id) == 0
+    assert refused(installation, feed.client_id) == 0

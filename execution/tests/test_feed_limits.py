@@ -25,7 +25,7 @@ from execution.services import request_exit
 from execution.state import LiveRun
 from execution.tests.condorday import condor, refused, run_of
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
-from execution.tests.house import API_KEY, DAY, House, runs_closed, wait_until
+from execution.tests.installation import API_KEY, DAY, Installation, runs_closed, wait_until
 from execution.tests.rows import make_run, strategy_of
 from execution.timing import from_settings
 from marketplace.definition import StrategySpec
@@ -51,7 +51,7 @@ def decided(strategies: list[StrategySpec]) -> list[int]:
 
 
 # -- b1 --------------------------------------------------------------------------------------
-def test_ten_strategies_of_one_second_are_decided(house: House) -> None:
+def test_ten_strategies_of_one_second_are_decided(installation: Installation) -> None:
     """Seen: a Kite feed asked 40 ms apart, 102 tries in 12 s and no decision.
 
     Ten strategies of one second; the level was last heard a second before.
@@ -61,29 +61,29 @@ def test_ten_strategies_of_one_second_are_decided(house: House) -> None:
     until = time.monotonic() + 10
     while PLATFORM_QUOTES.read(["BANKNIFTY"], (), now=clock.now()).trouble:
         assert time.monotonic() < until
-    house.control.ask("POST", "/limits", kite_quotes_per_second=1)  # counts anew
+    installation.control.ask("POST", "/limits", kite_quotes_per_second=1)  # counts anew
     assert decided([condor(1 + n % 3) for n in range(10)]) == [4] * 10
-    assert refused(house, feed.client_id) == 0
+    assert refused(installation, feed.client_id) == 0
 
 
 def test_two_questions_in_one_second_are_one_too_many(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: what the old way did, and that the simulator minds."""
     monkeypatch.setattr(shared_pace, "take_slot", lambda *_: 0.0)
     feed = FeedAccount.objects.get()
-    house.control.ask("POST", "/limits", kite_quotes_per_second=1)
+    installation.control.ask("POST", "/limits", kite_quotes_per_second=1)
     levels = [read_level(feed) for _ in range(2)]
     assert [bool(level.problem) for level in levels] == [False, True]
-    assert refused(house, feed.client_id) == 1
+    assert refused(installation, feed.client_id) == 1
 
 
 def test_ten_strategies_of_one_second_all_enter_on_a_kite_feed(
-    house: House, executor: Callable[[], Any]
+    installation: Installation, executor: Callable[[], Any]
 ) -> None:
     accounts = make_accounts(10, partner=make_partner(), brokers=("zebu", "zerodha"))
-    log_in(accounts, house.control.token, clock.now())
-    times = house.entry_in(16, 60)
+    log_in(accounts, installation.control.token, clock.now())
+    times = installation.entry_in(16, 60)
     for account in accounts:
         subscribe_accounts(make_short_straddle(strategy=times), [account])
     executor()
@@ -91,18 +91,18 @@ def test_ten_strategies_of_one_second_all_enter_on_a_kite_feed(
     legs = [len(d.payload["legs"]) for d in RunDecision.objects.filter(kind="ENTRY")]
     assert legs == [2] * 10
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 10, 40)
-    assert refused(house, FeedAccount.objects.get().client_id) == 0
+    assert refused(installation, FeedAccount.objects.get().client_id) == 0
 
 
 # -- b2 --------------------------------------------------------------------------------------
 @pytest.fixture
-def noren(house: House) -> FeedAccount:
+def noren(installation: Installation) -> FeedAccount:
     """The platform's only feed is a Noren login."""
     FeedAccount.objects.all().delete()
     feed = make_feed("noren", "zebu", now=clock.now())
     feed.api_key = sealed_credentials.seal(feed, "api_key", API_KEY)
     feed.access_token = sealed_credentials.seal(
-        feed, "access_token", house.control.token("zebu", feed.client_id)
+        feed, "access_token", installation.control.token("zebu", feed.client_id)
     )
     feed.save()
     return feed
@@ -133,32 +133,36 @@ def times_heard(contracts: set[int], seconds: int) -> Iterator[dict[int, Quote]]
     raise AssertionError(f"not {seconds} s of prices: {first}")
 
 
-def test_four_held_legs_on_a_noren_feed_keep_their_prices(house: House, noren: FeedAccount) -> None:
+def test_four_held_legs_on_a_noren_feed_keep_their_prices(
+    installation: Installation, noren: FeedAccount
+) -> None:
     """Seen: all four were priced for 30 s, then none of them.
 
     With a twentieth of the minute's budget, so that the test need not take a minute: four legs
     asked once a second would be refused after two seconds.
     """
     contracts = held_contracts()
-    house.control.ask("POST", "/limits", noren_calls_per_minute=6)
+    installation.control.ask("POST", "/limits", noren_calls_per_minute=6)
     for quotes in times_heard(contracts, 6):
         assert set(quotes) == contracts
-    assert refused(house, noren.client_id) == 0
+    assert refused(installation, noren.client_id) == 0
 
 
 def test_without_its_websocket_a_noren_feed_keeps_both_windows(
-    house: House, noren: FeedAccount, monkeypatch: pytest.MonkeyPatch
+    installation: Installation, noren: FeedAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(touchline, "PATH", "/nothing-there/")
     contracts = held_contracts()
     heard = [set(quotes) for quotes in times_heard(contracts, 2)]
     assert contracts in heard
-    assert refused(house, noren.client_id) == 0
+    assert refused(installation, noren.client_id) == 0
 
 
 # -- d6 --------------------------------------------------------------------------------------
-def a_run(house: House) -> LiveRun:
-    row = make_run(make_short_straddle(strategy=house.entry_in(60, 60)), day=DAY, status="ARMED")
+def a_run(installation: Installation) -> LiveRun:
+    row = make_run(
+        make_short_straddle(strategy=installation.entry_in(60, 60)), day=DAY, status="ARMED"
+    )
     return run_of(strategy_of(row)).__class__(
         id=row.pk,
         public_id=row.public_id,
@@ -173,9 +177,9 @@ def a_run(house: House) -> LiveRun:
     )
 
 
-def test_one_executor_missed_while_another_traded(house: House) -> None:
+def test_one_executor_missed_while_another_traded(installation: Installation) -> None:
     """Whoever is first decides, also that nobody enters."""
-    run, now, max_age = a_run(house), clock.now(), from_settings().quote_age_entry
+    run, now, max_age = a_run(installation), clock.now(), from_settings().quote_age_entry
     problem = NoQuote("NO_QUOTE", "no fresh level of NIFTY (main: did not answer)")
     with pytest.raises(Missed) as first:
         decide_missed(run, problem.cause, problem.message, owner="one", now=now)
@@ -183,7 +187,7 @@ def test_one_executor_missed_while_another_traded(house: House) -> None:
         decide_legs(run, owner="two", max_age=max_age, now=now)
     for missed in (first.value, second.value):
         assert (missed.cause, missed.message) == ("NO_QUOTE", problem.message)
-    other = a_run(house)
+    other = a_run(installation)
     legs = decide_legs(other, owner="two", max_age=max_age, now=clock.now())
     assert (
         decide_missed(other, problem.cause, problem.message, owner="one", now=clock.now()) == legs
@@ -193,12 +197,12 @@ def test_one_executor_missed_while_another_traded(house: House) -> None:
 
 # -- c5 --------------------------------------------------------------------------------------
 def test_a_feed_that_hangs_held_up_the_heartbeat(
-    house: House, executor: Callable[[], Any], settings: Any
+    installation: Installation, executor: Callable[[], Any], settings: Any
 ) -> None:
     """It never answers; the executor stays unfenced throughout and misses the run by name."""
     accounts = make_accounts(3, partner=make_partner(), brokers=("zebu",))
-    log_in(accounts, house.control.token, clock.now())
-    subscribe_accounts(make_short_straddle(strategy=house.entry_in(9, 60)), accounts)
+    log_in(accounts, installation.control.token, clock.now())
+    subscribe_accounts(make_short_straddle(strategy=installation.entry_in(9, 60)), accounts)
 
     def hang(connection: Any, request: bytes) -> None:
         connection.recv(1)  # until the other side gives up
@@ -223,17 +227,17 @@ def test_a_feed_that_hangs_held_up_the_heartbeat(
 
 
 def test_an_exit_that_is_asked_for_leaves_while_the_feed_hangs(
-    house: House, executor: Callable[[], Any]
+    installation: Installation, executor: Callable[[], Any]
 ) -> None:
     """Seen: its calls sat in the database's threads; exits left 10 to 17 s late, fence closed."""
     accounts = make_accounts(3, partner=make_partner(), brokers=("zebu", "zerodha"))
-    log_in(accounts, house.control.token, clock.now())
-    subscribe_accounts(make_short_straddle(strategy=house.entry_in(9, 600)), accounts)
+    log_in(accounts, installation.control.token, clock.now())
+    subscribe_accounts(make_short_straddle(strategy=installation.entry_in(9, 600)), accounts)
     host = executor()
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 3, 40)
-    house.control.ask("POST", "/manner", updates="dead")  # its websocket, and its calls
-    house.control.ask("POST", "/faults", kind="delay", op="quote", seconds=60)
-    wait_until(lambda: house.control.ask("GET", "/faults")["faults"][0]["hit_count"] > 0, 20)
+    installation.control.ask("POST", "/manner", updates="dead")  # its websocket, and its calls
+    installation.control.ask("POST", "/faults", kind="delay", op="quote", seconds=60)
+    wait_until(lambda: installation.control.ask("GET", "/faults")["faults"][0]["hit_count"] > 0, 20)
     subscriptions = list(Execution.objects.values_list("subscription_id", flat=True))
     request_exit(subscriptions, reason="EXIT_REQUESTED", now=clock.now())
     fenced = []
@@ -247,7 +251,9 @@ def test_an_exit_that_is_asked_for_leaves_while_the_feed_hangs(
     assert OrderIntent.objects.filter(purpose="EXIT", state="FILLED").count() == 6
 
 
-def test_a_price_of_the_websocket_is_a_price(house: House, noren: FeedAccount) -> None:
+def test_a_price_of_the_websocket_is_a_price(
+    installation: Installation, noren: FeedAccount
+) -> None:
     """Level, book and time as the call gives them."""
     (contract,) = list(held_contracts())[:1]
     market = PLATFORM_QUOTES.read(["NIFTY"], [contract], now=clock.now(), need=Need.RISK)

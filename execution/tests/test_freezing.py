@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from execution.tests.freezing.rounds import FreezeHouse, play
+from execution.tests.freezing.rounds import FreezeInstallation, play
 
 pytestmark = pytest.mark.process
 ROUNDS = int(os.environ.get("QUANTLEAP_FREEZE_ROUNDS", "0"))
@@ -21,8 +21,8 @@ ROUNDS = int(os.environ.get("QUANTLEAP_FREEZE_ROUNDS", "0"))
 
 def test_a_frozen_executor_thawed_and_sent_beside_its_successor(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10**6)
-    with FreezeHouse(tmp_path / "freeze") as house:
-        verdict = play(house, ROUNDS, 2, seed, late=1)
+    with FreezeInstallation(tmp_path / "freeze") as installation:
+        verdict = play(installation, ROUNDS, 2, seed, late=1)
     assert verdict.problems == [], verdict.figures
     # The control: what was frozen before its byte did leave when it thawed, and was judged.
     assert verdict.figures["duplicates"] >= 1

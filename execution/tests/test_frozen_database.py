@@ -11,8 +11,8 @@ from django.db import connection
 
 from execution.models import Execution, OrderIntent, Run
 from execution.tests.forwarder import Forwarder
-from execution.tests.house import (
-    House,
+from execution.tests.installation import (
+    Installation,
     assert_filled,
     open_at_brokers,
     runs_closed,
@@ -28,7 +28,7 @@ FROZEN = 5.8
 
 
 @pytest.fixture
-def forwarder(house: House) -> Iterator[Forwarder]:
+def forwarder(installation: Installation) -> Iterator[Forwarder]:
     """Between the executor's threads and the database; this thread has its own link."""
     proxy = Forwarder()
     direct = {name: connection.settings_dict[name] for name in proxy.settings()}
@@ -39,13 +39,15 @@ def forwarder(house: House) -> Iterator[Forwarder]:
     proxy.close()
 
 
-def test_a_frozen_database_had_bought_hedges_unwound(house: House, forwarder: Forwarder) -> None:
+def test_a_frozen_database_had_bought_hedges_unwound(
+    installation: Installation, forwarder: Forwarder
+) -> None:
     """Seen: it stood still half a second before the entry, and everybody's hedges were unwound.
 
     In 5 of 5 rounds: the bought legs had filled when it went on, the switch had not been read for
     five seconds, and what was bought was sold again (CONTROL_UNREACHABLE), no alarm.
     """
-    house.subscribe(make_iron_condor(strategy=house.entry_in(10, 20)), 4)
+    installation.subscribe(make_iron_condor(strategy=installation.entry_in(10, 20)), 4)
     host = start_executor("frozen")
     try:
         wait_until(lambda: Execution.objects.filter(status="ARMED").count() == 4, 20)
@@ -63,5 +65,8 @@ def test_a_frozen_database_had_bought_hedges_unwound(house: House, forwarder: Fo
     entries = OrderIntent.objects.filter(purpose="ENTRY")
     assert entries.count() == 16
     assert_filled(entries)
-    assert len({order["tag"] for order in house.control.orders()}) == OrderIntent.objects.count()
-    assert open_at_brokers(house.control) == []
+    assert (
+        len({order["tag"] for order in installation.control.orders()})
+        == OrderIntent.objects.count()
+    )
+    assert open_at_brokers(installation.control) == []

@@ -19,7 +19,7 @@ from execution.models import Execution, OrderIntent
 from execution.tests import hostile, wire
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
 from execution.tests.hostile import Manner
-from execution.tests.house import House, assert_filled, wait_until
+from execution.tests.installation import Installation, assert_filled, wait_until
 from execution.tests.parts import Parts
 from marketplace.tests.factories import make_short_straddle
 from quantleap.core import clock
@@ -39,22 +39,24 @@ def swallowing() -> Iterator[str]:
 
 
 @pytest.fixture
-def play(house: House, executor: Callable[[], Any], settings: Any) -> Callable[..., Any]:
+def play(
+    installation: Installation, executor: Callable[[], Any], settings: Any
+) -> Callable[..., Any]:
     """A day of healthy accounts at one broker and of hostile ones at the other; the hostile."""
 
     def day(url: str, hostiles: Sequence[BrokerAccount]) -> set[str]:
         brokers = settings.QUANTLEAP_BROKERS
         settings.QUANTLEAP_BROKERS = {**brokers, "zebu": {**brokers["zebu"], "api": url}}
         healthy = make_accounts(HEALTHY, partner=make_partner(), brokers=("zerodha",), prefix="H")
-        log_in([*hostiles, *healthy], house.control.token, clock.now())
-        template = make_short_straddle(strategy=house.entry_in(10, 5))
+        log_in([*hostiles, *healthy], installation.control.token, clock.now())
+        template = make_short_straddle(strategy=installation.entry_in(10, 5))
         subscribe_accounts(template, [*hostiles, *healthy])
         executor()
         wait_until(lambda: closed(healthy), 60)
         intents = list(OrderIntent.objects.filter(account__in=healthy))
         assert_filled(intents)
         assert len([i for i in intents if i.purpose == "ENTRY"]) == 2 * HEALTHY
-        rows = house.control.ask("GET", "/positions")["positions"]
+        rows = installation.control.ask("GET", "/positions")["positions"]
         assert [row for row in rows if row["quantity"]] == []
         ends = Execution.objects.filter(account__in=hostiles)
         return set(ends.values_list("status", flat=True))

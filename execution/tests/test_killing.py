@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from execution.tests.killing.rounds import KillHouse, play
+from execution.tests.killing.rounds import KillInstallation, play
 
 pytestmark = pytest.mark.process
 ROUNDS = int(os.environ.get("QUANTLEAP_KILL_ROUNDS", "2"))
@@ -21,14 +21,20 @@ ROUNDS = int(os.environ.get("QUANTLEAP_KILL_ROUNDS", "2"))
 
 def test_kill_rounds_are_clean(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10**6)
-    with KillHouse(tmp_path / "kill") as house:
-        verdict = play(house, ROUNDS, seed)
+    with KillInstallation(tmp_path / "kill") as installation:
+        verdict = play(installation, ROUNDS, seed)
     assert verdict.problems == []
 
 
 def test_without_the_commit_before_sending_the_judgement_fails(tmp_path: Path) -> None:
-    with KillHouse(tmp_path / "kill", fault="skip_commit") as house:
+    with KillInstallation(tmp_path / "kill", fault="skip_commit") as installation:
         verdict = play(
-            house, 1, seed=1, victims=("executors",), moment=0, after_first_order=True, patience=3
+            installation,
+            1,
+            seed=1,
+            victims=("executors",),
+            moment=0,
+            after_first_order=True,
+            patience=3,
         )
     assert any("without an intent" in problem for problem in verdict.problems)

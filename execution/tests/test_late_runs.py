@@ -29,7 +29,7 @@ from execution.models import Alarm, Execution
 from execution.state import LiveExecution, LiveIntent
 from execution.steps import ExitOrder
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
-from execution.tests.house import House, open_at_brokers, runs_closed, wait_until
+from execution.tests.installation import Installation, open_at_brokers, runs_closed, wait_until
 from execution.unreported import exit_tries
 from execution.witnesses import Leg
 from marketplace.tests.factories import make_short_straddle
@@ -84,7 +84,7 @@ class Crowd:
 
 
 def play(
-    house: House,
+    installation: Installation,
     executor: Callable[[], Any],
     monkeypatch: pytest.MonkeyPatch,
     count: int,
@@ -97,10 +97,10 @@ def play(
     Without ``mended`` an exit is asked for though its leg has had it since it was decided.
     """
     accounts = make_accounts(count, partner=make_partner(), brokers=("zebu", "zerodha"))
-    log_in(accounts, house.control.token, clock.now())
+    log_in(accounts, installation.control.token, clock.now())
     for number, account in enumerate(accounts):
-        house.strike(account, "lag", op="positions", seconds=2)
-        house.strike(account, "delay", op="book", seconds=number % 8 / 10)
+        installation.strike(account, "lag", op="positions", seconds=2)
+        installation.strike(account, "delay", op="book", seconds=number % 8 / 10)
     asked: list[bool] = []
     is_stale = exit_orders._is_stale
 
@@ -110,10 +110,10 @@ def play(
 
     monkeypatch.setattr(exit_orders, "_is_stale", ask)
     Crowd(monkeypatch)
-    times = house.entry_in(2, 10)
+    times = installation.entry_in(2, 10)
     for name in ("One", "Another"):
         template = make_short_straddle(name=name, stop_pct=None, strategy=times)
-        subscribe_accounts(template, accounts, now=house.now - dt.timedelta(minutes=1))
+        subscribe_accounts(template, accounts, now=installation.now - dt.timedelta(minutes=1))
     entry_at = clock.at_ist(clock.ist_date(clock.now()), times["entry_time"])
     wait_until(lambda: clock.now() > entry_at, 10)
     executor()
@@ -124,10 +124,10 @@ def play(
 
 
 def test_two_late_runs_on_a_slow_database_were_closed_outside(
-    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody trades by hand here. Judged at the broker's book: what was sold is bought back."""
-    accounts = play(house, executor, monkeypatch, 60)
+    accounts = play(installation, executor, monkeypatch, 60)
     assert Alarm.objects.filter(cause="CLOSED_OUTSIDE").count() == 0
     executions = list(Execution.objects.all())
     ends = Counter(
@@ -136,9 +136,9 @@ def test_two_late_runs_on_a_slow_database_were_closed_outside(
     )
     assert ends == {("CLOSED", "", False): 2 * len(accounts)}
     assert not any(execution.closed_outside for execution in executions)
-    assert open_at_brokers(house.control) == []
+    assert open_at_brokers(installation.control) == []
     units: Counter[tuple[str, str]] = Counter()
-    for order in house.control.orders():
+    for order in installation.control.orders():
         units[order["client_id"], order["side"]] += int(order["filled_quantity"])
     assert {units[account.client_id, side] for account in accounts for side in ("BUY", "SELL")} == {
         4 * 65
@@ -151,11 +151,11 @@ def _whatever_is_not_granted(order: ExitOrder, grant: Grant) -> Closing:
 
 
 def test_an_exit_asked_for_after_its_leg_left_is_found(
-    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control: both mends taken back. A decision from before the leg left is no exit any more,
     and of what may not be closed only that is somebody else's which the broker's book shows."""
     monkeypatch.setattr(exit_orders, "to_close", _whatever_is_not_granted)
-    play(house, executor, monkeypatch, 16, mended=False)
-    assert open_at_brokers(house.control) == []
+    play(installation, executor, monkeypatch, 16, mended=False)
+    assert open_at_brokers(installation.control) == []
     assert Alarm.objects.filter(cause="CLOSED_OUTSIDE").exists()

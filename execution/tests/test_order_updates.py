@@ -26,7 +26,7 @@ from execution.tests.parts import Parts
 from quantleap.core import clock
 
 
-class House:
+class Setup:
     """A desk with one stream and one order, and what it told others."""
 
     def __init__(self, healthy: bool = True, **fields: Any) -> None:
@@ -54,23 +54,23 @@ class House:
 
 
 def test_a_fill_is_a_fill_whoever_told_it_first() -> None:
-    house = House()
-    house.hear(BookState.FILLED, LOT)
-    assert (house.intent.state, house.intent.filled_quantity) == (lifecycle.FILLED, LOT)
-    assert house.changed == [house.intent]
-    assert house.read == []
+    setup = Setup()
+    setup.hear(BookState.FILLED, LOT)
+    assert (setup.intent.state, setup.intent.filled_quantity) == (lifecycle.FILLED, LOT)
+    assert setup.changed == [setup.intent]
+    assert setup.read == []
 
 
 def test_a_fill_may_come_before_the_answer_to_its_order() -> None:
-    house = House(state=lifecycle.SENDING, broker_order_id="", sent_mono=clock.monotonic())
-    house.hear(BookState.FILLED, LOT, broker_order_id="B7")
-    assert (house.intent.state, house.intent.broker_order_id) == (lifecycle.FILLED, "B7")
+    setup = Setup(state=lifecycle.SENDING, broker_order_id="", sent_mono=clock.monotonic())
+    setup.hear(BookState.FILLED, LOT, broker_order_id="B7")
+    assert (setup.intent.state, setup.intent.broker_order_id) == (lifecycle.FILLED, "B7")
 
 
 def test_an_unknown_order_is_found_by_an_update() -> None:
-    house = House(state=lifecycle.UNKNOWN, broker_order_id="", unknown_since_mono=clock.monotonic())
-    house.hear(BookState.OPEN, 0, broker_order_id="B7")
-    assert house.intent.state == lifecycle.ACCEPTED
+    setup = Setup(state=lifecycle.UNKNOWN, broker_order_id="", unknown_since_mono=clock.monotonic())
+    setup.hear(BookState.OPEN, 0, broker_order_id="B7")
+    assert setup.intent.state == lifecycle.ACCEPTED
 
 
 @given(
@@ -89,13 +89,13 @@ def test_out_of_order_and_repeated_updates_are_harmless(
     order: list[tuple[BookState, int]], again: list[int]
 ) -> None:
     """In any order, any of them again: no fill is undone, and all of it is held at the end."""
-    house = House()
+    setup = Setup()
     highest = 0
     for state, filled in itertools.chain(order, (order[number] for number in again)):
-        house.hear(state, filled)
+        setup.hear(state, filled)
         highest = max(highest, filled)
-        assert house.intent.filled_quantity == highest
-    assert (house.intent.state, house.intent.filled_quantity) == (lifecycle.FILLED, LOT)
+        assert setup.intent.filled_quantity == highest
+    assert (setup.intent.state, setup.intent.filled_quantity) == (lifecycle.FILLED, LOT)
 
 
 @pytest.mark.parametrize(
@@ -104,68 +104,68 @@ def test_out_of_order_and_repeated_updates_are_harmless(
     ids=["another order of the same send", "an earlier send"],
 )
 def test_what_is_not_plainly_the_newest_send_is_left_to_the_book(fields: dict[str, Any]) -> None:
-    house = House(sends=2)
+    setup = Setup(sends=2)
     if "tag" in fields:
-        fields["tag"] = make_tag(house.intent.code, 1)
+        fields["tag"] = make_tag(setup.intent.code, 1)
     else:
-        fields["tag"] = make_tag(house.intent.code, 2)
-    house.hear(BookState.FILLED, LOT, **fields)
-    assert house.intent.state == lifecycle.ACCEPTED
-    assert house.changed == []
-    assert house.read == [house.actor]
+        fields["tag"] = make_tag(setup.intent.code, 2)
+    setup.hear(BookState.FILLED, LOT, **fields)
+    assert setup.intent.state == lifecycle.ACCEPTED
+    assert setup.changed == []
+    assert setup.read == [setup.actor]
 
 
 @pytest.mark.parametrize("tag", ["", "BYHAND", "Q" + "Z" * 12 + "1"], ids=["none", "app", "alien"])
 def test_other_peoples_orders_change_nothing(tag: str) -> None:
-    house = House()
-    house.hear(BookState.FILLED, LOT, tag=tag)
-    assert (house.intent.state, house.changed, house.read) == (lifecycle.ACCEPTED, [], [])
+    setup = Setup()
+    setup.hear(BookState.FILLED, LOT, tag=tag)
+    assert (setup.intent.state, setup.changed, setup.read) == (lifecycle.ACCEPTED, [], [])
 
 
 def test_what_was_never_sent_is_not_moved() -> None:
-    house = House(state=lifecycle.PLANNED, sends=0, broker_order_id="")
-    house.hear(BookState.FILLED, LOT, tag=make_tag(house.intent.code, 1))
-    assert house.intent.state == lifecycle.PLANNED
+    setup = Setup(state=lifecycle.PLANNED, sends=0, broker_order_id="")
+    setup.hear(BookState.FILLED, LOT, tag=make_tag(setup.intent.code, 1))
+    assert setup.intent.state == lifecycle.PLANNED
 
 
 def test_an_order_that_was_changed_in_the_brokers_app_is_told() -> None:
-    house = House()
-    house.hear(BookState.FILLED, 40, quantity=40)
-    assert house.alarms == ["CHANGED_OUTSIDE"]
-    assert house.intent.state == lifecycle.CANCELLED
+    setup = Setup()
+    setup.hear(BookState.FILLED, 40, quantity=40)
+    assert setup.alarms == ["CHANGED_OUTSIDE"]
+    assert setup.intent.state == lifecycle.CANCELLED
 
 
 # -- trust ---------------------------------------------------------------------------------------
-def is_trusted_after_a_fill(house: House, heard: bool) -> bool:
+def is_trusted_after_a_fill(setup: Setup, heard: bool) -> bool:
     """Whether the stream is trusted a second after the book has shown a fill."""
 
     async def main() -> bool:
-        fill: OrderReport = report(house.intent, BookState.FILLED, LOT)
+        fill: OrderReport = report(setup.intent, BookState.FILLED, LOT)
         loop = asyncio.get_running_loop()
         later: list[Any] = []
         loop.call_later = lambda _seconds, call, *about: later.append((call, about))  # type: ignore[assignment, method-assign]
-        house.desk.compare(house.actor, fill)
+        setup.desk.compare(setup.actor, fill)
         if heard:
-            house.desk._heard(house.actor, fill)
+            setup.desk._heard(setup.actor, fill)
         for call, about in later:
             call(*about)
-        return house.trusts(house.actor)
+        return setup.trusts(setup.actor)
 
     return asyncio.run(main())
 
 
 def test_a_stream_that_hides_a_fill_is_not_trusted() -> None:
     """It keeps a fill to itself, and is not trusted for a while."""
-    silent = House()
+    silent = Setup()
     assert silent.trusts(silent.actor)
     assert not is_trusted_after_a_fill(silent, heard=False)
     assert silent.read == [silent.actor]
-    assert is_trusted_after_a_fill(House(), heard=True)
+    assert is_trusted_after_a_fill(Setup(), heard=True)
 
 
 def test_a_dead_stream_is_not_trusted() -> None:
-    house = House(healthy=False)
-    assert not house.trusts(house.actor)
+    setup = Setup(healthy=False)
+    assert not setup.trusts(setup.actor)
 
 
 @pytest.mark.parametrize(

@@ -51,38 +51,38 @@ def entry(**fields: Any) -> tuple[LiveExecution, LiveIntent]:
 
 
 def test_the_sold_legs_bytes_were_made_twice() -> None:
-    house, (execution, intent) = Desk(), entry()
-    before = house.prepared(execution, intent)
+    installation, (execution, intent) = Desk(), entry()
+    before = installation.prepared(execution, intent)
     intent.state, intent.sends = lifecycle.SENDING, 1
-    assert house.prepared(execution, intent) == before
-    assert len(house.made) == 1
+    assert installation.prepared(execution, intent) == before
+    assert len(installation.made) == 1
 
 
 def test_another_send_has_a_tag_of_its_own() -> None:
-    house, (execution, intent) = Desk(), entry(sends=1)
-    before = house.prepared(execution, intent)
+    installation, (execution, intent) = Desk(), entry(sends=1)
+    before = installation.prepared(execution, intent)
     intent.sends = 2
-    after = house.prepared(execution, intent)
+    after = installation.prepared(execution, intent)
     assert before != after
-    assert len(set(house.made)) == 2
+    assert len(set(installation.made)) == 2
 
 
 def test_another_session_is_in_the_bytes() -> None:
-    house, (execution, intent) = Desk(), entry()
-    assert b"first" in house.prepared(execution, intent)
-    house.log_in("second")
-    assert b"second" in house.prepared(execution, intent)
+    installation, (execution, intent) = Desk(), entry()
+    assert b"first" in installation.prepared(execution, intent)
+    installation.log_in("second")
+    assert b"second" in installation.prepared(execution, intent)
 
 
 def test_an_exit_is_written_out_every_time() -> None:
     """Its price may have been changed while it rested."""
-    house, (execution, intent) = Desk(), entry(purpose=lifecycle.EXIT)
-    house.prepared(execution, intent)
-    house.prepared(execution, intent)
-    assert len(house.made) == 2
+    installation, (execution, intent) = Desk(), entry(purpose=lifecycle.EXIT)
+    installation.prepared(execution, intent)
+    installation.prepared(execution, intent)
+    assert len(installation.made) == 2
 
 
 def test_nobody_logged_in_is_no_order() -> None:
-    house, (execution, intent) = Desk(), entry()
-    house.channels.clear()
-    assert not house.desk.prepare(execution, intent)
+    installation, (execution, intent) = Desk(), entry()
+    installation.channels.clear()
+    assert not installation.desk.prepare(execution, intent)

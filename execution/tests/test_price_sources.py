@@ -10,7 +10,7 @@ import pytest
 
 from brokers.models import FeedAccount
 from execution.models import Execution, OrderIntent
-from execution.tests.house import House, open_at_brokers, runs_closed, wait_until
+from execution.tests.installation import Installation, open_at_brokers, runs_closed, wait_until
 from marketplace.tests.factories import make_short_straddle
 
 pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
@@ -25,22 +25,24 @@ CUSTOMERS = 10
     ],
 )
 def test_with_a_dead_feed_half_of_the_legs_stayed_open(
-    house: House, executor: Callable[[], Any], dead: str, source: str
+    installation: Installation, executor: Callable[[], Any], dead: str, source: str
 ) -> None:
     """The feed was dead at the exit. Seen: the price had moved by 60 %: 10 of 20 open after five
     tries from the entry's price."""
-    house.control.ask("POST", "/market", noise=0)
-    house.subscribe(make_short_straddle(strategy=house.entry_in(9, 18)), CUSTOMERS)
+    installation.control.ask("POST", "/market", noise=0)
+    installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 18)), CUSTOMERS)
     executor()
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == CUSTOMERS, 40)
     feed = FeedAccount.objects.get()
     match = {"client_id": feed.client_id} if dead == "the_feed" else {}
-    house.control.ask("POST", "/faults", kind="html_502", op="quote", match=match)
-    house.control.ask("POST", "/manner", updates="dead")  # nor does the websocket say anything
-    iv = house.control.ask("GET", "/market")["underlyings"]["NIFTY"]["iv"]
-    house.control.ask("POST", "/market", underlying="NIFTY", iv=1.6 * iv)
+    installation.control.ask("POST", "/faults", kind="html_502", op="quote", match=match)
+    installation.control.ask(
+        "POST", "/manner", updates="dead"
+    )  # nor does the websocket say anything
+    iv = installation.control.ask("GET", "/market")["underlyings"]["NIFTY"]["iv"]
+    installation.control.ask("POST", "/market", underlying="NIFTY", iv=1.6 * iv)
     wait_until(runs_closed, 60)
-    assert open_at_brokers(house.control) == []
+    assert open_at_brokers(installation.control) == []
     exits = OrderIntent.objects.filter(purpose="EXIT")
     first = exits.filter(attempt_group=0)
     assert {(i.price_source, i.state) for i in first} == {(source, "FILLED")}

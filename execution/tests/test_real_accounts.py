@@ -19,7 +19,7 @@ from brokers.models import BrokerAccount
 from brokers.registry import get_adapter
 from execution.models import Execution, OrderIntent
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
-from execution.tests.house import House, open_at_brokers, runs_closed, wait_until
+from execution.tests.installation import Installation, open_at_brokers, runs_closed, wait_until
 from marketplace.models import Template
 from marketplace.tests.factories import leg_spec, make_short_straddle, make_template
 from quantleap.core import clock
@@ -34,10 +34,10 @@ def make_long_straddle(**fields: Any) -> Template:
     return make_template(legs=legs, strategy=strategy, name="NIFTY Long Straddle", **fields)
 
 
-def log_in_anew(house: House, slug: str, account: BrokerAccount) -> str:
+def log_in_anew(installation: Installation, slug: str, account: BrokerAccount) -> str:
     """A session of the partner's own app; Zerodha ends the one that the app had before."""
     session = {"broker": account.broker, "client_id": account.client_id}
-    answer = house.control.ask("POST", "/sessions", api_key=f"app-of-{slug}", **session)
+    answer = installation.control.ask("POST", "/sessions", api_key=f"app-of-{slug}", **session)
     return str(answer["access_token"])
 
 
@@ -50,13 +50,13 @@ def keep(account: BrokerAccount, token: str) -> None:
 
 
 def at_partner(
-    house: House, slug: str, count: int, brokers: Sequence[str] = ("zebu", "zerodha")
+    installation: Installation, slug: str, count: int, brokers: Sequence[str] = ("zebu", "zerodha")
 ) -> list[BrokerAccount]:
     """The same ``count`` persons as customers of a partner, logged in by that partner's own app."""
     accounts = make_accounts(count, partner=make_partner(slug), brokers=brokers)
     for account in accounts:
         account.api_key = sealed_credentials.seal(account, "api_key", f"app-of-{slug}")
-        keep(account, log_in_anew(house, slug, account))
+        keep(account, log_in_anew(installation, slug, account))
     return accounts
 
 
@@ -98,7 +98,7 @@ def ends(accounts: Sequence[BrokerAccount]) -> set[tuple[str, str, bool]]:
 
 
 def test_a_person_at_two_partners_lost_both_exits(
-    house: House, executor: Callable[[], Any]
+    installation: Installation, executor: Callable[[], Any]
 ) -> None:
     """They had two books.
 
@@ -106,8 +106,8 @@ def test_a_person_at_two_partners_lost_both_exits(
     those who are opposite, the first to leave saw a net that was not theirs, took the position for
     closed outside, and stayed in it.
     """
-    here, there = at_partner(house, "zebu", 4), at_partner(house, "other", 4)
-    entry = house.entry_in(10, 1)["entry_time"]
+    here, there = at_partner(installation, "zebu", 4), at_partner(installation, "other", 4)
+    entry = installation.entry_in(10, 1)["entry_time"]
     short = make_short_straddle(stop_pct=None, strategy=times(entry, entry=0, exit=6))
     long = make_long_straddle(strategy=times(entry, entry=2, exit=9))
     later_short = make_short_straddle(stop_pct=None, strategy=times(entry, entry=2, exit=9))
@@ -118,7 +118,7 @@ def test_a_person_at_two_partners_lost_both_exits(
     executor()
     wait_until(runs_closed, 90)
     assert ends([*here, *there]) == {("CLOSED", "", False)}
-    assert open_at_brokers(house.control) == []
+    assert open_at_brokers(installation.control) == []
     for account in (*here, *there):
         filled = OrderIntent.objects.filter(account=account, state="FILLED")
         assert filled.filter(purpose="ENTRY").count() == 2
@@ -126,16 +126,16 @@ def test_a_person_at_two_partners_lost_both_exits(
         for intent in filled:
             net[intent.symbol] += intent.filled_quantity * (1 if intent.side == "BUY" else -1)
         assert set(net.values()) == {0}, "each row left what it had entered"
-    assert self_trades(house.control.orders()) == []
+    assert self_trades(installation.control.orders()) == []
 
 
 def test_two_strategies_of_one_customer_make_no_self_trade(
-    house: House, executor: Callable[[], Any]
+    installation: Installation, executor: Callable[[], Any]
 ) -> None:
     """They are opposite in one contract, and enter and leave at the same seconds; net zero at the
     broker, and both exits leave."""
-    accounts = at_partner(house, "zebu", 2)
-    when = house.entry_in(10, 5)
+    accounts = at_partner(installation, "zebu", 2)
+    when = installation.entry_in(10, 5)
     for template in (
         make_short_straddle(stop_pct=None, strategy=when),
         make_long_straddle(strategy=when),
@@ -146,21 +146,21 @@ def test_two_strategies_of_one_customer_make_no_self_trade(
     assert ends(accounts) == {("CLOSED", "", False)}
     exits = OrderIntent.objects.filter(purpose="EXIT", state="FILLED")
     assert exits.count() == 2 * 2 * len(accounts)
-    assert open_at_brokers(house.control) == []
-    assert self_trades(house.control.orders()) == []
+    assert open_at_brokers(installation.control) == []
+    assert self_trades(installation.control.orders()) == []
 
 
 def test_when_one_session_dies_the_other_reads_the_book(
-    house: House, executor: Callable[[], Any]
+    installation: Installation, executor: Callable[[], Any]
 ) -> None:
     """One book holds the orders of both rows. Whoever is logged in leaves; the other waits."""
-    here, there = (at_partner(house, slug, 2, ("zerodha",)) for slug in ("zebu", "other"))
-    when = house.entry_in(10, 8)
+    here, there = (at_partner(installation, slug, 2, ("zerodha",)) for slug in ("zebu", "other"))
+    when = installation.entry_in(10, 8)
     subscribe_accounts(make_short_straddle(stop_pct=None, strategy=when), here)
     subscribe_accounts(make_short_straddle(stop_pct=None, strategy=when), there)
     executor()
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 4, 40)
-    fresh = {account.pk: log_in_anew(house, "zebu", account) for account in here}
+    fresh = {account.pk: log_in_anew(installation, "zebu", account) for account in here}
     wait_until(lambda: Execution.objects.filter(status="CLOSED").count() == 2, 40)
     assert ends(there) == {("CLOSED", "", False)}
     wait_until(lambda: Execution.objects.filter(needs_attention=True).count() == 2, 20)
@@ -168,4 +168,4 @@ def test_when_one_session_dies_the_other_reads_the_book(
     for account in here:
         keep(account, fresh[account.pk])
     wait_until(runs_closed, 60)
-    assert open_at_brokers(house.control) == []
+    assert open_at_brokers(installation.control) == []

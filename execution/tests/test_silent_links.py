@@ -12,7 +12,7 @@ from django.db import OperationalError, connection
 from execution.engine.executor import Executor
 from execution.models import ShardLease
 from execution.tests.forwarder import Forwarder
-from execution.tests.house import ExecutorThread
+from execution.tests.installation import ExecutorThread
 from quantleap.core import clock
 from quantleap.core.postgres.base import DatabaseWrapper
 

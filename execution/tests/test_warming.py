@@ -134,8 +134,8 @@ def test_an_egress_no_order_can_take_is_the_accounts_problem(
 
 
 def test_what_is_open_is_closed_by_the_last_known_route(settings: Any) -> None:
-    """It is the last route that the broker knew. An egress that orders cannot take, or a broker that
-    was switched off: no entry leaves, and exits do. The old channel was kept by chance, with the
+    """The last route that the broker knew. An egress that orders cannot take, or a broker that was
+    switched off: no entry leaves, and exits do. The old channel was kept by chance, with the
     old session."""
     api = "https://broker.example"
     settings.QUANTLEAP_BROKERS = {"zerodha": {"api": api, "login": api, "instruments": api}}

@@ -14,8 +14,8 @@ from brokers.base import Side
 from execution.engine.entries.leg_resolution import NoQuote, resolve_legs
 from execution.models import Execution, OrderIntent, Run
 from execution.plan import plan_entry
-from execution.tests.house import House, runs_closed, wait_until
 from execution.tests.inmemory import live_run
+from execution.tests.installation import Installation, runs_closed, wait_until
 from marketplace.ports import QUOTES, Need, Quote, QuoteSource
 from marketplace.tests.factories import (
     SPOTS,
@@ -107,23 +107,23 @@ class Opening(ToldFeed):
 
 
 def open_wide(
-    house: House, monkeypatch: pytest.MonkeyPatch, late: float, hold: float
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, late: float, hold: float
 ) -> dt.datetime:
     """A straddle that three customers follow; its book is good ``late`` seconds after its entry."""
-    times = house.entry_in(9, hold)
+    times = installation.entry_in(9, hold)
     entry_at = clock.at_ist(clock.ist_date(clock.now()), times["entry_time"])
     better_at = entry_at + dt.timedelta(seconds=late)
     monkeypatch.setattr(QUOTES, "_implementation", Opening(QUOTES.get(), better_at))
-    house.subscribe(make_short_straddle(strategy=times), 3)
+    installation.subscribe(make_short_straddle(strategy=times), 3)
     return better_at
 
 
 @pytest.mark.process
 @pytest.mark.django_db(transaction=True)
 def test_an_entry_waits_inside_its_grace_for_a_better_quote(
-    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    better_at = open_wide(house, monkeypatch, late=3.0, hold=14)
+    better_at = open_wide(installation, monkeypatch, late=3.0, hold=14)
     executor()
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 3, 40)
     entries = OrderIntent.objects.filter(purpose="ENTRY")
@@ -135,13 +135,13 @@ def test_an_entry_waits_inside_its_grace_for_a_better_quote(
 @pytest.mark.process
 @pytest.mark.django_db(transaction=True)
 def test_an_entry_whose_quote_stays_wide_is_missed(
-    house: House, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+    installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is missed by name, and sends nothing."""
-    open_wide(house, monkeypatch, late=600, hold=60)
+    open_wide(installation, monkeypatch, late=600, hold=60)
     executor()
     wait_until(runs_closed, 60)
     assert {run.status for run in Run.objects.all()} == {"MISSED"}
     outcomes = set(Execution.objects.values_list("status", "cause"))
     assert outcomes == {("MISSED", "WIDE_QUOTE")}
-    assert house.control.orders() == []
+    assert installation.control.orders() == []

@@ -258,8 +258,8 @@ def enabler(name: str, email: str, **fields: Any) -> StaffUser:
 def test_a_disabled_endpoint_informs_everybody_concerned(partner: Partner, sink: Sink) -> None:
     """Bug: webhook_endpoint.disabled had no type and no handler, and nobody was told."""
     Partner.objects.filter(pk=partner.pk).update(contact_emails=["tech@partner.example"])
-    enabler("asha", "asha@house.example")
-    enabler("gone", "gone@house.example", is_active=False)
+    enabler("asha", "asha@installation.example")
+    enabler("gone", "gone@installation.example", is_active=False)
     enabler("mute", "")
     StaffUser.objects.create_user("clerk", "clerk@house.example", is_staff=True)
     dead = endpoint_of(partner, sink).endpoint
@@ -271,7 +271,7 @@ def test_a_disabled_endpoint_informs_everybody_concerned(partner: Partner, sink:
     assert mails.send_due(now=clock.now()) == 2
     assert mails.send_due(now=clock.now()) == 0
     assert sorted(message.to[0] for message in mail.outbox) == [
-        "asha@house.example",
+        "asha@installation.example",
         "tech@partner.example",
     ]
     for message in mail.outbox:
@@ -287,7 +287,7 @@ def test_a_disabled_endpoint_informs_everybody_concerned(partner: Partner, sink:
 
 
 def test_staff_are_told_that_a_partner_has_nobody_to_write_to(partner: Partner, sink: Sink) -> None:
-    enabler("asha", "asha@house.example")
+    enabler("asha", "asha@installation.example")
     disable(endpoint_of(partner, sink).endpoint)
     outbox.relay(now=clock.now())
     mails.send_due(now=clock.now())
@@ -323,7 +323,7 @@ def test_a_failed_mail_does_not_delay_the_others(
 @pytest.fixture
 def console() -> Client:
     client = Client()
-    client.force_login(StaffUser.objects.create_superuser("root", "root@house.example", "x"))
+    client.force_login(StaffUser.objects.create_superuser("root", "root@installation.example", "x"))
     return client
 
 

@@ -12,7 +12,7 @@ import requests
 from clients.demo.broker import Simulator
 from clients.demo.story import IST, UNDERLYING
 from clients.week.street import Street
-from execution.tests.house import SimulatorThread
+from execution.tests.installation import SimulatorThread
 
 TAG = "QABCDEFGHIJKL1"
 #: Within a Wednesday's session.

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from brokers.simulator import facts
-from clients.demo import openhouse, play
+from clients.demo import keep_open, play
 from clients.demo.installation import ROOT
 from clients.demo.story import IST
 from clients.ports import claim_block
@@ -34,7 +34,7 @@ STOPPED_WITHIN = 60
 # -- what ends it --------------------------------------------------------------------------------
 @pytest.fixture
 def handlers() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in openhouse.SIGNALS}
+    before = {number: signal.getsignal(number) for number in keep_open.SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -44,10 +44,10 @@ def handlers() -> Iterator[None]:
 def test_a_closed_terminal_ends_it_but_not_under_nohup() -> None:
     """Seen: an installation left running with nohup ended at the logout."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    openhouse.interrupt_on_signals()
+    keep_open.interrupt_on_signals()
     assert signal.getsignal(signal.SIGHUP) == signal.default_int_handler
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    openhouse.interrupt_on_signals()
+    keep_open.interrupt_on_signals()
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     assert signal.getsignal(signal.SIGTERM) == signal.default_int_handler
 

@@ -19,7 +19,7 @@ from django.db import connection
 from brokers import sealed_credentials
 from brokers.models import FeedAccount
 from brokers.tests.factories import make_feed
-from execution.tests.house import API_KEY, Control, load_market, start_executor
+from execution.tests.installation import API_KEY, Control, load_market, start_executor
 from quantleap.core import clock
 from quantleap.embedded.state import PROJECT_ROOT
 

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from execution.alarms import DUPLICATE, LEFT_LATE
 from execution.tags import parse_tag
-from execution.tests.killing.rounds import KillHouse, Verdict, _instant, _sleep_until
+from execution.tests.killing.rounds import KillInstallation, Verdict, _instant, _sleep_until
 from quantleap.embedded.processes import end_child, is_alive
 from quantleap.embedded.state import PROJECT_ROOT
 
@@ -43,7 +43,7 @@ SETTLES: Final = 30.0
 SETTINGS: Final = {"QUANTLEAP_LEASE_TTL": str(LEASE), "QUANTLEAP_LEASE_HEARTBEAT": "0.5"}
 
 
-class FreezeHouse(KillHouse):
+class FreezeInstallation(KillInstallation):
     """An installation whose executors are processes of the test's own."""
 
     def __init__(self, base_dir: Path, *, subscribers: int = 8) -> None:
@@ -75,7 +75,13 @@ class FreezeHouse(KillHouse):
 
 
 def play(
-    house: FreezeHouse, rounds: int, exact: int, seed: int, *, late: int = 0, log: Any = print
+    installation: FreezeInstallation,
+    rounds: int,
+    exact: int,
+    seed: int,
+    *,
+    late: int = 0,
+    log: Any = print,
 ) -> Verdict:
     """Random rounds, then exact ones, then late ones; then the whole day is judged."""
     chance = random.Random(seed)
@@ -83,21 +89,25 @@ def play(
     log(f"seed {seed}, {rounds} random, {exact} exact and {late} late rounds")
     templates = []
     for number in range(rounds):
-        with house.executor() as victim, house.executor() as other:
-            templates.append(_round(house, victim, other, chance, number, log))
+        with installation.executor() as victim, installation.executor() as other:
+            templates.append(_round(installation, victim, other, chance, number, log))
     for number in range(exact):
         before = ("ENTRY", "EXIT")[number % 2]
-        with house.executor(before) as victim, house.executor() as other:
-            templates.append(_round(house, victim, other, chance, rounds + number, log, before))
+        with installation.executor(before) as victim, installation.executor() as other:
+            templates.append(
+                _round(installation, victim, other, chance, rounds + number, log, before)
+            )
     for number in range(rounds + exact, rounds + exact + late):
-        with house.executor("ENTRY") as victim, house.executor() as other:
-            templates.append(_round(house, victim, other, chance, number, log, "ENTRY", late=True))
-    _judge(house, templates, verdict)
+        with installation.executor("ENTRY") as victim, installation.executor() as other:
+            templates.append(
+                _round(installation, victim, other, chance, number, log, "ENTRY", late=True)
+            )
+    _judge(installation, templates, verdict)
     return verdict
 
 
 def _round(
-    house: FreezeHouse,
+    installation: FreezeInstallation,
     victim: int,
     other: int,
     chance: random.Random,
@@ -107,10 +117,14 @@ def _round(
     *,
     late: bool = False,
 ) -> int:
-    _until(lambda: house.owned(victim) == house.owned(other) == 4, 60.0, "shards are shared")
+    _until(
+        lambda: installation.owned(victim) == installation.owned(other) == 4,
+        60.0,
+        "shards are shared",
+    )
     begun = time.monotonic()
     hold = EXACT_HOLD if before and not late else HOLD
-    started = house.ask("round", lead=LEAD, hold=hold)
+    started = installation.ask("round", lead=LEAD, hold=hold)
     template: int = started["template"]
     entry = begun + started["until_entry"]
     if before:
@@ -120,15 +134,17 @@ def _round(
         when = chance.choice((0.0, hold)) + chance.uniform(-0.3, 0.6)
         _sleep_until(entry + when)
         os.kill(victim, signal.SIGSTOP)
-    _until(lambda: house.owned(other) == 8, 30.0, "the successor took over")
+    _until(lambda: installation.owned(other) == 8, 30.0, "the successor took over")
     if late:
-        _until(lambda: _is_over(house, template), 120.0, "the run is over without the victim")
+        _until(
+            lambda: _is_over(installation, template), 120.0, "the run is over without the victim"
+        )
     elif before == "ENTRY":
         # Now what it was about to send is sent already, and is there twice when it thaws.
-        _wait(lambda: _all_are(house.ask("state", template=template), "OPEN"), hold)
+        _wait(lambda: _all_are(installation.ask("state", template=template), "OPEN"), hold)
     elif before == "EXIT":
         # What it was about to send has been given up, and another exit takes its place.
-        _wait(lambda: house.ask("state", template=template)["given_up"] > 0, hold)
+        _wait(lambda: installation.ask("state", template=template)["given_up"] > 0, hold)
     else:
         time.sleep(chance.uniform(0.0, 3.0))
     os.kill(victim, signal.SIGCONT)
@@ -137,15 +153,19 @@ def _round(
         f"round {number + 1}: frozen{f' before an {before}' if before else ''} at T{when:+.3f} s, "
         f"thawed at T{thawed:+.1f} s"
     )
-    _until(lambda: _is_over(house, template), 120.0, "the run is over")
+    _until(lambda: _is_over(installation, template), 120.0, "the run is over")
     if late:
-        _until(lambda: house.ask("state", template=template)["left_late"] > 0, 30.0, "it was told")
+        _until(
+            lambda: installation.ask("state", template=template)["left_late"] > 0,
+            30.0,
+            "it was told",
+        )
     assert is_alive(victim)
     return template
 
 
-def _is_over(house: FreezeHouse, template: int) -> bool:
-    return house.ask("state", template=template)["status"] in ("CLOSED", "MISSED")
+def _is_over(installation: FreezeInstallation, template: int) -> bool:
+    return installation.ask("state", template=template)["status"] in ("CLOSED", "MISSED")
 
 
 def _all_are(state: dict[str, Any], status: str) -> bool:
@@ -170,11 +190,11 @@ def _until(condition: Any, seconds: float, what: str) -> None:
         time.sleep(0.1)
 
 
-def _judge(house: FreezeHouse, templates: list[int], verdict: Verdict) -> None:
-    _wait(lambda: not house.positions(), SETTLES)
-    answer = house.ask("intents")
+def _judge(installation: FreezeInstallation, templates: list[int], verdict: Verdict) -> None:
+    _wait(lambda: not installation.positions(), SETTLES)
+    answer = installation.ask("intents")
     known = {intent["code"]: intent for intent in answer["intents"]}
-    book = house.book()
+    book = installation.book()
     filled: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for order in book:
         tag = parse_tag(order["tag"])
@@ -190,7 +210,7 @@ def _judge(house: FreezeHouse, templates: list[int], verdict: Verdict) -> None:
             slowest = max(slowest, _judge_closing(last, book, verdict))
             _judge_alarm(known[code], last, (DUPLICATE, LEFT_LATE), verdict)
     left = _judge_what_left_after_the_end(known, filled, verdict)
-    for row in house.positions():
+    for row in installation.positions():
         owed = left.pop((row["client_id"], row["symbol"]), 0)
         if row["quantity"] != owed:
             verdict.problems.append(f"{owed} units of it left after the end: {row}")
@@ -204,7 +224,7 @@ def _judge(house: FreezeHouse, templates: list[int], verdict: Verdict) -> None:
         "duplicates": len(duplicates),
         "slowest_close_s": round(slowest, 1),
         "left_late": sum(LEFT_LATE in i["told"] for i in answer["intents"]),
-        "open_because_late": len(house.positions()),
+        "open_because_late": len(installation.positions()),
         "executions": dict(Counter(e["status"] for e in answer["executions"])),
     }
 
@@ -269,8 +289,8 @@ def main() -> None:
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     begun = time.monotonic()
-    with FreezeHouse(PROJECT_ROOT / "var" / "freeze") as house:
-        verdict = play(house, options.rounds, options.exact, seed, late=options.late)
+    with FreezeInstallation(PROJECT_ROOT / "var" / "freeze") as installation:
+        verdict = play(installation, options.rounds, options.exact, seed, late=options.late)
     print(json.dumps(verdict.figures, indent=1))
     for problem in verdict.problems[:40]:
         print("PROBLEM", problem)

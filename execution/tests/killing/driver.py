@@ -33,7 +33,7 @@ from execution.tests.factories import (  # noqa: E402
     make_partner,
     subscribe_accounts,
 )
-from execution.tests.house import Control, load_market  # noqa: E402
+from execution.tests.installation import Control, load_market  # noqa: E402
 from marketplace.tests.factories import make_iron_condor  # noqa: E402
 from quantleap.core import clock  # noqa: E402
 

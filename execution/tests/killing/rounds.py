@@ -64,7 +64,7 @@ class Verdict:
         return not self.problems
 
 
-class KillHouse:
+class KillInstallation:
     """An installation of its own below ``base_dir``, and the driver inside it."""
 
     def __init__(
@@ -177,7 +177,7 @@ class KillHouse:
 
 
 def play(
-    house: KillHouse,
+    installation: KillInstallation,
     rounds: int,
     seed: int,
     *,
@@ -200,7 +200,7 @@ def play(
     slowest = 0.0
     for number in range(rounds):
         begun = time.monotonic()
-        started = house.ask("round", lead=LEAD, hold=HOLD)
+        started = installation.ask("round", lead=LEAD, hold=HOLD)
         templates.append(started["template"])
         victim = victims[number % len(victims)]
         # From arming (T-6 s) to the last answer (T+2 s), half of them in the last second and a
@@ -209,19 +209,21 @@ def play(
         when = chance.uniform(*span) if moment is None else moment
         entry = begun + started["until_entry"]
         _sleep_until(entry + when)
-        while after_first_order and not house.book():
+        while after_first_order and not installation.book():
             time.sleep(0.02)
-        house.kill(victim)
+        installation.kill(victim)
         killed = time.monotonic()
         log(f"round {number + 1}: kill -9 {victim} at T{when:+.3f} s")
         _sleep_until(max(entry + 1.0, killed + 0.5))
-        recovered = _recovery(house, started["template"], killed, min(RECOVERY + 5, patience))
+        recovered = _recovery(
+            installation, started["template"], killed, min(RECOVERY + 5, patience)
+        )
         slowest = max(slowest, recovered)
         if recovered > RECOVERY:
             verdict.problems.append(f"round {number + 1}: unfinished {recovered:.0f} s after kill")
         _sleep_until(begun + ROUND)
-    _wait_closed(house, templates, verdict, patience)
-    _judge(house, verdict)
+    _wait_closed(installation, templates, verdict, patience)
+    _judge(installation, verdict)
     verdict.figures["slowest_recovery_s"] = round(slowest, 1)
     return verdict
 
@@ -230,10 +232,10 @@ def _sleep_until(mono: float) -> None:
     time.sleep(max(0.0, mono - time.monotonic()))
 
 
-def _recovery(house: KillHouse, template: int, killed: float, limit: float) -> float:
+def _recovery(installation: KillInstallation, template: int, killed: float, limit: float) -> float:
     """Seconds from the kill until every intent of the round is final; at most about ``limit``."""
     while True:
-        state = house.ask("state", template=template)
+        state = installation.ask("state", template=template)
         spent = time.monotonic() - killed
         if (state["unfinished"] == 0 and state["status"]) or spent > limit:
             return spent
@@ -241,7 +243,7 @@ def _recovery(house: KillHouse, template: int, killed: float, limit: float) -> f
 
 
 def _wait_closed(
-    house: KillHouse, templates: Sequence[int], verdict: Verdict, patience: float
+    installation: KillInstallation, templates: Sequence[int], verdict: Verdict, patience: float
 ) -> None:
     deadline = time.monotonic() + patience
     open_runs = list(templates)
@@ -249,17 +251,17 @@ def _wait_closed(
         open_runs = [
             t
             for t in open_runs
-            if house.ask("state", template=t)["status"] not in ("CLOSED", "MISSED")
+            if installation.ask("state", template=t)["status"] not in ("CLOSED", "MISSED")
         ]
         time.sleep(0.5)
     for template in open_runs:
-        state = house.ask("state", template=template)
+        state = installation.ask("state", template=template)
         verdict.problems.append(f"run of template {template} never closed: {state}")
 
 
-def _judge(house: KillHouse, verdict: Verdict) -> None:
-    answer = house.ask("intents")
-    intents, book = answer["intents"], house.book()
+def _judge(installation: KillInstallation, verdict: Verdict) -> None:
+    answer = installation.ask("intents")
+    intents, book = answer["intents"], installation.book()
     by_code = {intent["code"]: intent for intent in intents}
     orders: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for order in book:
@@ -281,7 +283,7 @@ def _judge(house: KillHouse, verdict: Verdict) -> None:
             verdict.problems.append(f"{problem}: {PROVEN}")
     for intent in intents:
         _judge_intent(intent, orders.get(intent["code"], []), verdict)
-    for row in house.positions():
+    for row in installation.positions():
         verdict.problems.append(f"position left open: {row}")
     entries = [i for i in intents if i["purpose"] == "ENTRY"]
     verdict.figures |= {
@@ -326,8 +328,8 @@ def main() -> None:
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     base = PROJECT_ROOT / "var" / "kill"
     begun = time.monotonic()
-    with KillHouse(base, fault=options.fault) as house:
-        verdict = play(house, options.rounds, seed, victims=options.victims.split(","))
+    with KillInstallation(base, fault=options.fault) as installation:
+        verdict = play(installation, options.rounds, seed, victims=options.victims.split(","))
     print(json.dumps(verdict.figures, indent=1))
     for problem in verdict.problems[:40]:
         print("PROBLEM", problem)

@@ -13,27 +13,27 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
     from pytest_django.live_server_helper import LiveServer
 
-    from quantleap.core.tests.matrix.world import World
+    from quantleap.core.tests.matrix.dataset import Dataset
 
 
 KITE, NOREN = "http://127.0.0.1:8901", "http://127.0.0.1:8902"
 
 
 @pytest.fixture
-def world(db: None, settings: LazySettings) -> Iterator[World]:
+def dataset(db: None, settings: LazySettings) -> Iterator[Dataset]:
     """Data of several tenants side by side, without logging: thousands of refusals are one line
     each.
 
     The brokers are those of the simulator, which does not run.
     """
-    from quantleap.core.tests.matrix.world import make_world  # not before Django is set up
+    from quantleap.core.tests.matrix.dataset import make_dataset  # not before Django is set up
 
     settings.QUANTLEAP_BROKERS = {
         "zerodha": {"api": KITE, "login": KITE, "instruments": ""},
         "zebu": {"api": NOREN, "login": NOREN, "instruments": ""},
     }
     logging.disable(logging.CRITICAL)
-    yield make_world()
+    yield make_dataset()
     logging.disable(logging.NOTSET)
 
 

@@ -43,7 +43,7 @@ from partners.webhooks.services import create_endpoint
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.models import OutboxEvent, StaffUser
-from quantleap.core.tests.matrix.world import World, make_world
+from quantleap.core.tests.matrix.dataset import Dataset, make_dataset
 from subscriptions import services as subscriptions
 from subscriptions.billing.invoicing import invoice_mails
 from subscriptions.billing.ledger import checks, revenue_recognition
@@ -79,13 +79,13 @@ class ConsolePage(NamedTuple):
 def furnish() -> None:
     """A day and a month of business: every model with a page has a row."""
     now = clock.now()
-    world = make_world()
+    dataset = make_dataset()
     load_test_contracts(clock.ist_date(now), underlyings=["NIFTY"])
     _authoring(now)
     _trading(now)
-    _partners(world, now)
-    _brokers(world, now)
-    _money(world, now)
+    _partners(dataset, now)
+    _brokers(dataset, now)
+    _money(dataset, now)
     _house(now)
 
 
@@ -114,9 +114,9 @@ def _trading(now: dt.datetime) -> None:
     engage_kill_switch(template_id=day.template.pk, reason="quotes look odd", actor=SYSTEM, now=now)
 
 
-def _partners(world: World, now: dt.datetime) -> None:
+def _partners(dataset: Dataset, now: dt.datetime) -> None:
     """Enabled and disabled endpoints, failed deliveries, a revoked key, a held partner."""
-    partner = world.me.partner
+    partner = dataset.me.partner
     assert partner is not None
     for status in ("ENABLED", "DISABLED"):
         endpoint = create_endpoint(
@@ -146,7 +146,7 @@ def _partners(world: World, now: dt.datetime) -> None:
             next_attempt_at=now,
         )
     change_email(
-        customer_id=world.me.customer.pk,
+        customer_id=dataset.me.customer.pk,
         email="a.customer.with.a.rather.long.name@a-domain-of-some-length.example",
         reason=WORDY,
         actor=SYSTEM,
@@ -166,16 +166,16 @@ def _partners(world: World, now: dt.datetime) -> None:
     reinstate_partner(partner_id=again.pk, reason=WORDY, actor=SYSTEM, now=now)
 
 
-def _brokers(world: World, now: dt.datetime) -> None:
+def _brokers(dataset: Dataset, now: dt.datetime) -> None:
     """A feed, a login in progress, an account that is switched off."""
     make_feed(broker="zebu")
     LoginAttempt.objects.create(
-        account=world.me.account,
-        partner_id=world.me.account.partner_id,
+        account=dataset.me.account,
+        partner_id=dataset.me.account.partner_id,
         state_hash="0" * 64,
         expires_at=now,
     )
-    BrokerAccount.objects.filter(pk=world.neighbour.account.pk).update(status="DISABLED")
+    BrokerAccount.objects.filter(pk=dataset.neighbour.account.pk).update(status="DISABLED")
     ContractListImport.objects.create(
         broker="zebu",
         exchange="NFO",
@@ -188,14 +188,14 @@ def _brokers(world: World, now: dt.datetime) -> None:
     )
 
 
-def _money(world: World, now: dt.datetime) -> None:
+def _money(dataset: Dataset, now: dt.datetime) -> None:
     """Last month's business: due, paid, overpaid, credited, withdrawn, proved."""
     today = clock.ist_date(now)
     month_ago = today - dt.timedelta(days=33)
     template = make_template(name="BANKNIFTY straddle for patient people", fee=124_999)
     withdrawn = make_template(name="Withdrawn last month")
-    follow(template, world.me.partner, [month_ago] * 3, fee=124_999)
-    follow(withdrawn, world.me.partner, [month_ago])
+    follow(template, dataset.me.partner, [month_ago] * 3, fee=124_999)
+    follow(withdrawn, dataset.me.partner, [month_ago])
     bill(month_ago)
     first, second, third, *_ = Invoice.objects.filter(subscription__template=template).order_by(
         "id"
@@ -220,7 +220,7 @@ def _money(world: World, now: dt.datetime) -> None:
     invoice_mails.queue_mails(list(OutboxEvent.objects.filter(type="invoice.issued")), now)
     checks.check_ledger(now=now)
     subscriptions.pause(
-        subscription_id=world.neighbour.subscription.pk,
+        subscription_id=dataset.neighbour.subscription.pk,
         actor=SYSTEM,
         reason="ADMIN",
         open_positions=subscriptions.OpenPositions.MANAGE,

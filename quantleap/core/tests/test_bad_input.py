@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from quantleap.core.tests.matrix import bad_bodies, bad_callers, bad_requests
 from quantleap.core.tests.matrix.bodies import GOOD, good_body, places
 from quantleap.core.tests.matrix.cases import Cases, request, with_body
+from quantleap.core.tests.matrix.dataset import Dataset, fingerprint
 from quantleap.core.tests.matrix.play import envelope_faults, new_client, play, send
 from quantleap.core.tests.matrix.routes import Operation
-from quantleap.core.tests.matrix.world import World, fingerprint
 
 Record = Callable[[str, object], None]
 FUZZ_EXAMPLES = int(os.environ.get("QUANTLEAP_FUZZ_EXAMPLES", "300"))
 #: Category, and the minimum number of cases.
-FLOORS: dict[Callable[[World], Cases], int] = {
+FLOORS: dict[Callable[[Dataset], Cases], int] = {
     bad_bodies.wrong_fields: 1000,
     bad_bodies.missing_fields: 60,
     bad_bodies.unknown_fields: 200,
@@ -52,34 +52,36 @@ FLOORS: dict[Callable[[World], Cases], int] = {
 
 @pytest.mark.parametrize("category", FLOORS, ids=lambda category: category.__name__)
 def test_it_is_refused_and_nothing_changes(
-    world: World, category: Callable[[World], Cases], record_property: Record
+    dataset: Dataset, category: Callable[[Dataset], Cases], record_property: Record
 ) -> None:
     name = category.__name__.replace("_", " ")
     # Made first: some need rows of their own, and those are no change that a request made.
-    cases = list(category(world))
-    play(world, cases, at_least=FLOORS[category], category=name, record=record_property)
+    cases = list(category(dataset))
+    play(dataset, cases, at_least=FLOORS[category], category=name, record=record_property)
 
 
 # -- the comparison itself can fail ---------------------------------------------------------------
-def test_a_request_that_is_not_refused_is_noticed(world: World) -> None:
+def test_a_request_that_is_not_refused_is_noticed(dataset: Dataset) -> None:
     pause = next(
         operation
         for operation in with_body()
         if operation.route.endswith("partner/subscriptions/{subscription_id}/pause")
     )
-    good = request(pause, world, "nothing is wrong with it", 400)
+    good = request(pause, dataset, "nothing is wrong with it", 400)
     recorded: list[object] = []
     with pytest.raises(pytest.fail.Exception) as failed:
-        play(world, [good], at_least=1, category="control", record=lambda _, n: recorded.append(n))
+        play(
+            dataset, [good], at_least=1, category="control", record=lambda _, n: recorded.append(n)
+        )
     words = str(failed.value)
     assert "200 instead of 400" in words
     assert "subscriptions_subscription changed" in words
     assert recorded == ["1 bad requests: control"]
 
 
-def test_a_generator_that_makes_nothing_is_noticed(world: World) -> None:
+def test_a_generator_that_makes_nothing_is_noticed(dataset: Dataset) -> None:
     with pytest.raises(AssertionError, match="only 0 cases"):
-        play(world, [], at_least=1, category="control", record=lambda *_: None)
+        play(dataset, [], at_least=1, category="control", record=lambda *_: None)
 
 
 # -- unforeseen bodies ----------------------------------------------------------------------------
@@ -108,15 +110,15 @@ def any_request(draw: st.DrawFn) -> tuple[Operation, Any, set[str]]:
 
 
 def test_any_body_is_answered_and_a_refused_one_changes_nothing(
-    world: World, record_property: Record
+    dataset: Dataset, record_property: Record
 ) -> None:
     before, client = fingerprint(), new_client()
     statuses: dict[int, int] = {}
 
     def check(operation: Operation, body: bytes) -> None:
         # without an Idempotency-Key, whose record keeps a 409 or 422 as it should
-        headers = world.headers(operation.surface)
-        case = request(operation, world, "fuzz", 0, body=body, headers=headers)
+        headers = dataset.headers(operation.surface)
+        case = request(operation, dataset, "fuzz", 0, body=body, headers=headers)
         savepoint = transaction.savepoint()
         answer = send(client, case)
         after = fingerprint() if answer.status >= 400 else before
@@ -135,10 +137,10 @@ def test_any_body_is_answered_and_a_refused_one_changes_nothing(
     @given(any_request())
     def members(drawn: tuple[Operation, Any, set[str]]) -> None:
         operation, changes, left_out = drawn
-        good = good_body(operation, world)
+        good = good_body(operation, dataset)
         body = {name: value for name, value in good.items() if name not in left_out}
         for name, value in changes.items():
-            body[name] = GOOD[name](world) if value is ... and name in GOOD else None
+            body[name] = GOOD[name](dataset) if value is ... and name in GOOD else None
             if value is not ...:
                 body[name] = value
         check(operation, json.dumps(body).encode())

@@ -22,8 +22,8 @@ from execution.models import KillSwitch
 from quantleap.core import clock
 from quantleap.core.models import StaffUser
 from quantleap.core.schedules import required
+from quantleap.core.tests.matrix.dataset import Dataset, fingerprint
 from quantleap.core.tests.matrix.routes import leaves
-from quantleap.core.tests.matrix.world import World, fingerprint
 
 #: unfold's kinds of buttons, and Django's own.
 KINDS = ("actions", "actions_list", "actions_detail", "actions_row", "actions_submit_line")
@@ -63,7 +63,7 @@ def viewer() -> Client:
 
 
 @pytest.fixture
-def rows(world: World) -> dict[type[models.Model], Any]:
+def rows(dataset: Dataset) -> dict[type[models.Model], Any]:
     """A row for every page that could be made one."""
     make_feed()
     Group.objects.create(name="Finance")

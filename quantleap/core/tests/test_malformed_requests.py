@@ -19,8 +19,8 @@ from quantleap.core.admin import base
 from quantleap.core.admin.malformed_requests import SHOWS_ALL
 from quantleap.core.admin.records import AuditEntryAdmin
 from quantleap.core.models import StaffUser
+from quantleap.core.tests.matrix.dataset import Dataset
 from quantleap.core.tests.matrix.routes import leaves, operations
-from quantleap.core.tests.matrix.world import World
 
 Record = Callable[[str, object], None]
 HUGE = "9" * 20
@@ -118,7 +118,7 @@ class Walk:
 
 
 @pytest.fixture
-def walk(world: World, record_property: Record) -> Walk:
+def walk(dataset: Dataset, record_property: Record) -> Walk:
     return Walk(record_property)
 
 
@@ -182,12 +182,12 @@ def test_junk_in_the_fields_of_a_form_is_no_crash(walk: Walk) -> None:
     walk.finish("junk in forms of the console", at_least=300)
 
 
-def test_junk_in_a_query_or_an_id_of_the_api_is_no_crash(walk: Walk, world: World) -> None:
+def test_junk_in_a_query_or_an_id_of_the_api_is_no_crash(walk: Walk, dataset: Dataset) -> None:
     for operation in operations():
         if operation.method != "GET":
             continue
         ids = dict.fromkeys(operation.parameters, "abc")
-        walk.headers = dict(world.headers(operation.surface))
+        walk.headers = dict(dataset.headers(operation.surface))
         for query in (*ANYWHERE, *LISTS):
             walk.send(operation.url(ids), query)
         for name in operation.query:

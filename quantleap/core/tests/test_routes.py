@@ -26,6 +26,14 @@ from quantleap.core.tests.conftest import NOREN
 from quantleap.core.tests.matrix.bad_requests import BAD_QUERY
 from quantleap.core.tests.matrix.bodies import GOOD, good_body, places
 from quantleap.core.tests.matrix.cases import Case, request
+from quantleap.core.tests.matrix.dataset import (
+    Dataset,
+    Headers,
+    bearer,
+    fingerprint,
+    lacks,
+    user_token,
+)
 from quantleap.core.tests.matrix.play import envelope_faults, new_client, send, undone
 from quantleap.core.tests.matrix.routes import (
     METHODS,
@@ -35,7 +43,6 @@ from quantleap.core.tests.matrix.routes import (
     operations,
     route_of,
 )
-from quantleap.core.tests.matrix.world import Headers, World, bearer, fingerprint, lacks, user_token
 from subscriptions import services
 
 #: The permission of a partner's key, written by hand: code that requires less fails.
@@ -258,79 +265,79 @@ def broker() -> Iterator[responses.RequestsMock]:
         yield mock
 
 
-def good_request(operation: Operation, world: World, headers: Headers) -> Case:
+def good_request(operation: Operation, dataset: Dataset, headers: Headers) -> Case:
     """One that is accepted; what must be so before it is made so."""
     if operation.route.endswith("/resume"):
         services.pause(
-            subscription_id=world.me.subscription.pk,
+            subscription_id=dataset.me.subscription.pk,
             actor=SYSTEM,
             reason="PARTNER" if operation.surface == "partner" else "USER",
-            now=world.me.subscription.created_at,
+            now=dataset.me.subscription.created_at,
         )
     changes: dict[str, Any] = {}
     if operation.route.endswith("/callback"):
-        body = {**good_body(operation, world), "state": begun_login(operation, world)}
+        body = {**good_body(operation, dataset), "state": begun_login(operation, dataset)}
         changes["body"] = json.dumps(body).encode()
-    return request(operation, world, "good", 0, headers=headers, **changes)
+    return request(operation, dataset, "good", 0, headers=headers, **changes)
 
 
-def begun_login(operation: Operation, world: World) -> str:
+def begun_login(operation: Operation, dataset: Dataset) -> str:
     """The state of a login that has begun."""
     path = operation.route.replace("callback", "initiate")
     begin = next(candidate for candidate in operations() if candidate.route == path)
-    answer = send(new_client(), request(begin, world, "begin", 200))
+    answer = send(new_client(), request(begin, dataset, "begin", 200))
     state: str = answer.json()["state"]
     return state
 
 
-def grant(broker: responses.RequestsMock, world: World) -> None:
-    client_id = world.me.account.client_id
+def grant(broker: responses.RequestsMock, dataset: Dataset) -> None:
+    client_id = dataset.me.account.client_id
     granted = {"stat": "Ok", "access_token": "today", "actid": client_id, "USERID": client_id}
     broker.post(f"{NOREN}/NorenWClientAPI/GenAcsTok", json=granted)
 
 
-def only(world: World, permission: str, surface: str) -> Headers:
+def only(dataset: Dataset, permission: str, surface: str) -> Headers:
     """A key that may do this alone, or a customer's token that such a key minted."""
     if surface == "partner":
-        assert world.me.partner is not None
-        return key_headers(make_key(world.me.partner, permissions=[permission]))
-    return bearer(user_token(world.me.customer, granted=[permission]))
+        assert dataset.me.partner is not None
+        return key_headers(make_key(dataset.me.partner, permissions=[permission]))
+    return bearer(user_token(dataset.me.customer, granted=[permission]))
 
 
-def without(world: World) -> Callable[[Operation], Headers]:
+def without(dataset: Dataset) -> Callable[[Operation], Headers]:
     """Headers of who lacks what an operation needs, and nothing else; each made once."""
-    lacking = functools.cache(functools.partial(lacks, world))
+    lacking = functools.cache(functools.partial(lacks, dataset))
     return lambda operation: lacking(operation.permission, operation.surface != "partner")
 
 
-def test_a_good_request_is_accepted(world: World, broker: responses.RequestsMock) -> None:
+def test_a_good_request_is_accepted(dataset: Dataset, broker: responses.RequestsMock) -> None:
     """The control of every refusal: the same request without its fault, by the one who may; a
     partner's key has this permission and no other, and so has the key of a customer's token."""
-    grant(broker, world)
-    alone = functools.cache(functools.partial(only, world))
+    grant(broker, dataset)
+    alone = functools.cache(functools.partial(only, dataset))
     client = new_client()
     for operation in VERSIONED_OPERATIONS:
         asks = operation.permission
         headers = alone(asks, operation.surface) if asks else {}
         with undone():
-            case = good_request(operation, world, headers)
+            case = good_request(operation, dataset, headers)
             before = fingerprint()
             answer = send(client, case)
             changed = {table for table, rows in fingerprint().items() if rows != before[table]}
         assert answer.status in (200, 201), (str(case), answer.content)
         assert bool(changed) == (operation.method != "GET"), (str(case), changed)
-        assert not any(secret.encode() in answer.content for secret in world.secrets), str(case)
+        assert not any(secret.encode() in answer.content for secret in dataset.secrets), str(case)
 
 
-def test_without_the_permission_it_is_refused_by_name(world: World) -> None:
-    lacking = without(world)
+def test_without_the_permission_it_is_refused_by_name(dataset: Dataset) -> None:
+    lacking = without(dataset)
     client = new_client()
     for operation in VERSIONED_OPERATIONS:
         if not operation.permission:
             continue
         headers = lacking(operation)
         with undone():
-            case = good_request(operation, world, headers)
+            case = good_request(operation, dataset, headers)
             before = fingerprint()
             answer = send(client, case)
             assert fingerprint() == before, str(case)
@@ -350,21 +357,21 @@ def test_a_new_route_is_closed_while_a_partner_is_suspended() -> None:
 
 
 def test_what_stays_open_while_a_partner_is_suspended(
-    world: World, broker: responses.RequestsMock
+    dataset: Dataset, broker: responses.RequestsMock
 ) -> None:
     """Every route: seen was 401 for a customer's pause and cancel, and for the partner's."""
-    grant(broker, world)
+    grant(broker, dataset)
     client, opened = new_client(), {"partner": set[str](), "user": set[str]()}
-    assert world.me.partner is not None
+    assert dataset.me.partner is not None
     for operation in VERSIONED_OPERATIONS:
         surfaces = ("partner", "user") if operation.surface == "public" else (operation.surface,)
         for surface in surfaces:
             with undone():
-                case = good_request(operation, world, world.headers(surface))
+                case = good_request(operation, dataset, dataset.headers(surface))
                 if operation.route.endswith("/user-tokens"):  # for whoever is a customer already
-                    known = json.dumps({"user_email": world.me.customer.email}).encode()
-                    case = request(operation, world, "known", 201, body=known)
-                Partner.objects.filter(pk=world.me.partner.pk).update(status="SUSPENDED")
+                    known = json.dumps({"user_email": dataset.me.customer.email}).encode()
+                    case = request(operation, dataset, "known", 201, body=known)
+                Partner.objects.filter(pk=dataset.me.partner.pk).update(status="SUSPENDED")
                 answer = send(client, case)
             if answer.status in (200, 201):
                 opened[surface].add(spoken(operation))
@@ -376,18 +383,18 @@ def test_what_stays_open_while_a_partner_is_suspended(
     assert opened["user"] == TOKENS_OF_SUSPENDED_MAY
 
 
-def test_a_head_needs_what_its_get_needs(world: World) -> None:
-    lacking = without(world)
+def test_a_head_needs_what_its_get_needs(dataset: Dataset) -> None:
+    lacking = without(dataset)
     client = new_client()
 
     def head(operation: Operation, headers: Headers) -> int:
-        case = request(operation, world, "head", 0, headers=headers, method="HEAD")
+        case = request(operation, dataset, "head", 0, headers=headers, method="HEAD")
         return send(client, case).status
 
     for operation in VERSIONED_OPERATIONS:
         if operation.method != "GET":
             continue
-        assert head(operation, world.headers(operation.surface)) == 200, str(operation)
+        assert head(operation, dataset.headers(operation.surface)) == 200, str(operation)
         if operation.surface != "public":
             assert head(operation, {}) == 401, str(operation)
         if operation.permission:
@@ -411,37 +418,37 @@ ODD_ACCEPTS = (
 )
 
 
-def test_an_accept_that_no_route_has_gets_the_routes_own_type(world: World) -> None:
+def test_an_accept_that_no_route_has_gets_the_routes_own_type(dataset: Dataset) -> None:
     """Bug: 406 for an empty header, and for application/octet-stream to an invoice's PDF."""
     client = new_client()
     for operation in VERSIONED_OPERATIONS:
         if operation.method != "GET":
             continue
-        headers = world.headers(operation.surface)
-        own = send(client, request(operation, world, "plain", 200, headers=headers))
+        headers = dataset.headers(operation.surface)
+        own = send(client, request(operation, dataset, "plain", 200, headers=headers))
         assert own.status == 200, str(operation)
         for accept in ODD_ACCEPTS:
             given = {**headers, "Accept": accept}
-            answer = send(client, request(operation, world, accept, 200, headers=given))
+            answer = send(client, request(operation, dataset, accept, 200, headers=given))
             assert answer.status == 200, (str(operation), accept)
             assert answer.headers["Content-Type"] == own.headers["Content-Type"], accept
 
 
-def test_a_refusal_is_json_whatever_the_accept(world: World) -> None:
+def test_a_refusal_is_json_whatever_the_accept(dataset: Dataset) -> None:
     client = new_client()
     for operation in VERSIONED_OPERATIONS:
         for accept in ODD_ACCEPTS:
             headers = {"Accept": accept, "Authorization": "Bearer nobody"}
-            answer = send(client, request(operation, world, accept, 401, headers=headers))
+            answer = send(client, request(operation, dataset, accept, 401, headers=headers))
             assert (answer.status, answer.json()["code"]) == (401, "invalid_credentials")
 
 
-def test_every_request_is_told_apart(world: World) -> None:
+def test_every_request_is_told_apart(dataset: Dataset) -> None:
     """A caller's own request id comes back, also on a refusal; a harmful one does not."""
     ids = {"abc-123": True, "x" * 64: True, "x" * 65: False, "tab\there": False, "é": False}
     client = new_client()
     for operation in operations():
         for given, is_kept in ids.items():
-            case = request(operation, world, "id", 401, headers={"X-Request-Id": given})
+            case = request(operation, dataset, "id", 401, headers={"X-Request-Id": given})
             answer = send(client, case)
             assert (answer.headers["X-Request-Id"] == given) == is_kept, str(case)

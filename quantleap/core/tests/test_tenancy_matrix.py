@@ -15,16 +15,16 @@ from execution.models import Execution
 from partners.tests.factories import key_headers, make_key
 from quantleap.core.tenancy import Environment, TenantOwned, TenantQuerySet
 from quantleap.core.tests.matrix.cases import JUNK, NOBODYS, request
-from quantleap.core.tests.matrix.play import Answer, new_client, send, undone
-from quantleap.core.tests.matrix.routes import Operation, operations
-from quantleap.core.tests.matrix.world import (
+from quantleap.core.tests.matrix.dataset import (
     ROOMS,
+    Dataset,
     Side,
-    World,
     bearer,
     fingerprint,
     user_token,
 )
+from quantleap.core.tests.matrix.play import Answer, new_client, send, undone
+from quantleap.core.tests.matrix.routes import Operation, operations
 from subscriptions.billing.models import Commission, Invoice, Refund
 from subscriptions.models import Allocation
 
@@ -81,8 +81,8 @@ GLOBAL_KEYS = {
     "event_id": "random; the receiver's key against repetition",
     "token_hash": "the hash of a random secret, looked up before the tenant is known",
     "code": "random; a broker's book knows no tenants of ours",
-    "idem_key": "the books': it begins with what is posted, whose id is random or the house's",
-    "number": "the law's: one series of numbers for the whole house",
+    "idem_key": "the books': it begins with what is posted, whose id is random or ours",
+    "number": "the law's: one series of numbers for the whole installation",
     "transaction": "one row of the books for one row of history",
     "credit_note": "one refund, one document for one credit note",
     "charges_transaction": "one row of the books for one reversal's charges",
@@ -92,8 +92,8 @@ GLOBAL_KEYS = {
 }
 #: The same for keys of several columns.
 GLOBAL_CONSTRAINTS = {
-    "invoice_fy_seq_uniq": "the law's: one series of numbers for the whole house",
-    "credit_note_fy_seq_uniq": "the law's: one series of numbers for the whole house",
+    "invoice_fy_seq_uniq": "the law's: one series of numbers for the whole installation",
+    "credit_note_fy_seq_uniq": "the law's: one series of numbers for the whole installation",
     "receipt_reference_uniq": "a bank's: it gives a reference once, and knows no tenants of ours",
 }
 OWNED = ["partner_id", "environment"]
@@ -106,20 +106,20 @@ WITH_IDS = [operation for operation in operations() if operation.parameters]
 
 
 def test_anothers_and_unknown_are_the_same_404_byte_for_byte(
-    world: World, record_property: Callable[[str, object], None]
+    dataset: Dataset, record_property: Callable[[str, object], None]
 ) -> None:
     client, before, tried = new_client(), fingerprint(), 0
     for operation in WITH_IDS:
-        headers = {**world.headers(operation.surface), "X-Request-Id": "the-same"}
+        headers = {**dataset.headers(operation.surface), "X-Request-Id": "the-same"}
         bodies: list[dict[str, Any]] = [{}, {"body": JUNK}] if operation.serializer else [{}]
         for name in operation.parameters:
-            foreign = world.foreign_ids(operation.surface, name)
-            assert len(foreign) >= FEWEST.get(name, 3), "the world has too few strangers"
+            foreign = dataset.foreign_ids(operation.surface, name)
+            assert len(foreign) >= FEWEST.get(name, 3), "the dataset has too few strangers"
             answers: dict[str, Answer] = {}
             for whose, value in {**foreign, **NOBODYS}.items():
                 for body in bodies:
                     changes = {"ids": {name: value}, "headers": headers, **body}
-                    case = request(operation, world, whose, 404, **changes)
+                    case = request(operation, dataset, whose, 404, **changes)
                     answers[str(case)] = send(client, case)
             tried += len(answers)
             (reference,) = {answer.content for answer in answers.values() if answer.status == 404}
@@ -131,21 +131,21 @@ def test_anothers_and_unknown_are_the_same_404_byte_for_byte(
     assert tried >= 500
 
 
-def test_the_owner_finds_them(world: World) -> None:
+def test_the_owner_finds_them(dataset: Dataset) -> None:
     """The control: each of those ids is found by the one whose it is."""
     client = new_client()
     reads = [operation for operation in WITH_IDS if operation.method == "GET"]
     for operation in reads:
-        answer = send(client, request(operation, world, "mine", 200))
+        answer = send(client, request(operation, dataset, "mine", 200))
         assert answer.status == 200, str(operation)
-    assert {name for operation in reads for name in operation.parameters} == set(world.me.ids)
+    assert {name for operation in reads for name in operation.parameters} == set(dataset.me.ids)
 
 
-def test_the_other_environment_of_the_same_partner_finds_nothing(world: World) -> None:
+def test_the_other_environment_of_the_same_partner_finds_nothing(dataset: Dataset) -> None:
     """Its own live ids, asked for with its test key and by its test customer."""
-    test_side = world.strangers["the other environment"]
+    test_side = dataset.strangers["the other environment"]
     assert test_side.partner is not None
-    assert test_side.partner == world.me.partner
+    assert test_side.partner == dataset.me.partner
     headers = {
         "partner": key_headers(make_key(test_side.partner, Environment.TEST)),
         "user": bearer(user_token(test_side.customer)),
@@ -157,40 +157,40 @@ def test_the_other_environment_of_the_same_partner_finds_nothing(world: World) -
         changes: dict[str, Any] = {
             "headers": {**headers[operation.surface], "X-Request-Id": "the-same"}
         }
-        mine = send(client, request(operation, world, "live id", 404, **changes))
+        mine = send(client, request(operation, dataset, "live id", 404, **changes))
         changes["ids"] = dict.fromkeys(operation.parameters, NOBODYS["unknown"])
         assert mine.status == 404, str(operation)
-        assert mine == send(client, request(operation, world, "unknown", 404, **changes))
+        assert mine == send(client, request(operation, dataset, "unknown", 404, **changes))
 
 
 # -- cursors ---------------------------------------------------------------------------------------
-def test_anothers_row_is_no_cursor(world: World) -> None:
+def test_anothers_row_is_no_cursor(dataset: Dataset) -> None:
     """A list goes on after a row of its own; anybody else's is refused like an unknown one."""
     lists = [operation for operation in operations() if "cursor" in operation.query]
     assert {operation.surface for operation in lists} == {"partner", "user"}
     for operation in lists:
         rows = row_ids(operation)
-        mine = rows.pop(world.me.customer.pk)
+        mine = rows.pop(dataset.me.customer.pk)
         if not operation.parameters:  # a list of all the partner's customers
-            mine |= rows.pop(world.neighbour.customer.pk)
-        elsewhere = ({*world.me.ids.values()} | money_marks(world.me)) - mine
-        assert {ask(world, operation, public_id).status for public_id in mine} == {200}, str(
+            mine |= rows.pop(dataset.neighbour.customer.pk)
+        elsewhere = ({*dataset.me.ids.values()} | money_marks(dataset.me)) - mine
+        assert {ask(dataset, operation, public_id).status for public_id in mine} == {200}, str(
             operation
         )
         refused = {
-            public_id: ask(world, operation, public_id)
+            public_id: ask(dataset, operation, public_id)
             for public_id in set().union(*rows.values(), elsewhere, "?")
         }
-        assert len(refused) >= 5, "the world has too few strangers"
+        assert len(refused) >= 5, "the dataset has too few strangers"
         assert {answer.status for answer in refused.values()} == {400}, str(operation)
         assert len({answer.content for answer in refused.values()}) == 1, str(operation)
 
 
-def ask(world: World, operation: Operation, cursor: str) -> Answer:
+def ask(dataset: Dataset, operation: Operation, cursor: str) -> Answer:
     """The page after ``cursor``."""
-    headers = {**world.headers(operation.surface), "X-Request-Id": "the-same"}
+    headers = {**dataset.headers(operation.surface), "X-Request-Id": "the-same"}
     query = f"cursor={cursor}"
-    case = request(operation, world, "cursor", 400, query=query, headers=headers)
+    case = request(operation, dataset, "cursor", 400, query=query, headers=headers)
     return send(new_client(), case)
 
 
@@ -236,25 +236,25 @@ def money_marks(side: Side) -> set[str]:
     return numbers
 
 
-def hidden_from(world: World, surface: str) -> dict[str, set[str]]:
+def hidden_from(dataset: Dataset, surface: str) -> dict[str, set[str]]:
     """What a caller of a surface must not see, by whose it is."""
-    sides = dict(world.strangers)
+    sides = dict(dataset.strangers)
     if surface == "user":
-        sides["another customer"] = world.neighbour
+        sides["another customer"] = dataset.neighbour
     public = {
         template.public_id
-        for side in (world.neighbour, sides["direct customer"])
+        for side in (dataset.neighbour, sides["direct customer"])
         for template in (side.offered, side.subscription.template)
     }
     return {whose: marks(side) - public for whose, side in sides.items()}
 
 
-def test_no_answer_shows_anothers(world: World) -> None:
+def test_no_answer_shows_anothers(dataset: Dataset) -> None:
     client = new_client()
     for operation in operations():
-        hidden = hidden_from(world, operation.surface)
+        hidden = hidden_from(dataset, operation.surface)
         with undone():
-            answer = send(client, request(operation, world, "good", 200))
+            answer = send(client, request(operation, dataset, "good", 200))
         text = answer.content.decode("utf-8", "replace")  # a PDF is none
         for whose, words in hidden.items():
             shown = {word for word in words if word in text}
@@ -277,22 +277,22 @@ LISTS = {
 }
 
 
-def test_lists_show_ones_own_and_no_more(world: World) -> None:
+def test_lists_show_ones_own_and_no_more(dataset: Dataset) -> None:
     listing = {
         operation.route: operation for operation in operations() if "per_page" in operation.query
     }
     assert set(LISTS) == {route for route, operation in listing.items() if not operation.parameters}
     for route, name in LISTS.items():
         answer = send(
-            new_client(), request(listing[route], world, "list", 200, query="per_page=100")
+            new_client(), request(listing[route], dataset, "list", 200, query="per_page=100")
         )
         rows = next(value for value in answer.json().values() if isinstance(value, list))
         shown = {row[name] for row in rows}
-        assert world.me.ids[name] in shown, route
+        assert dataset.me.ids[name] in shown, route
         if listing[route].surface == "user":
-            assert shown == {world.me.ids[name]}, route
+            assert shown == {dataset.me.ids[name]}, route
         elif name != "template_id":
-            assert shown == {world.me.ids[name], world.neighbour.ids[name]}, route
+            assert shown == {dataset.me.ids[name], dataset.neighbour.ids[name]}, route
         if "cursor" in listing[route].query:
             assert answer.json()["next_cursor"] is None, route
         else:
@@ -302,18 +302,18 @@ def test_lists_show_ones_own_and_no_more(world: World) -> None:
 @pytest.mark.parametrize(
     "route", ["customers", "subscriptions", "broker-accounts", "invoices", "payments"]
 )
-def test_filters_reach_no_further_than_the_tenant(world: World, route: str) -> None:
+def test_filters_reach_no_further_than_the_tenant(dataset: Dataset, route: str) -> None:
     listing = next(
         operation for operation in operations() if str(operation) == f"GET /api/v1/partner/{route}"
     )
-    for side in world.strangers.values():
+    for side in dataset.strangers.values():
         queries = {
             "user_email": side.customer.email,
             "external_user_id": side.customer.external_user_id,
             "template_id": side.offered.public_id,
         }
         for name in set(queries) & set(listing.query):
-            case = request(listing, world, "filter", 200, query=f"{name}={queries[name]}")
+            case = request(listing, dataset, "filter", 200, query=f"{name}={queries[name]}")
             answer = send(new_client(), case)
             assert answer.status == 200
             assert answer.json()["pagination"]["total"] == 0

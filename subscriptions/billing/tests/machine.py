@@ -109,7 +109,7 @@ class Portfolio(Books):
             self.stack.close()
 
     @initialize()
-    def house(self) -> None:
+    def set_up(self) -> None:
         for values in ((HOME, 999, 3000), (HOME, 999, 3000), (AWAY, FEES[1], 3333)):
             self.followed(self.partner, *values)
         self.followed(None, HOME, 999, 0)

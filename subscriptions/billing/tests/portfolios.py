@@ -1,4 +1,4 @@
-"""The way of a random portfolio through the house (lifecycle, runs, money), and what differs.
+"""The way of a random portfolio through the rooms (lifecycle, runs, money), and what differs.
 
 Portfolios are drawn in portfolios_drawn.py. Everything goes in at the front doors, in the order of
 the days: ``subscriptions.services`` with their ``now``, ``billing.runs.run`` with its own,
@@ -56,7 +56,7 @@ from subscriptions.errors import TransitionRefused
 from subscriptions.models import Subscription
 
 
-# -- the way through the house ---------------------------------------------------------------------
+# -- the way through the rooms --------------------------------------------------------------------
 @contextlib.contextmanager
 def undone() -> Iterator[None]:
     """Everything inside is rolled back. The run's durable chunks are savepoints meanwhile."""
@@ -75,7 +75,7 @@ def undone() -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Setup:
     """What all portfolios share: a template in each environment, and PARTNER_STATES as partners."""
 
     template: Template
@@ -83,11 +83,11 @@ class House:
     partners: tuple[Partner | None, ...]
 
 
-def build_house() -> House:
-    """A house without subscriptions; tax and supplier are in force."""
+def build_setup() -> Setup:
+    """One without subscriptions; tax and supplier are in force."""
     load_billing()
     load_reference_data()
-    return House(
+    return Setup(
         make_template(),
         make_template(environment=Environment.TEST),
         tuple(
@@ -96,7 +96,7 @@ def build_house() -> House:
     )
 
 
-def load(case: Case, house: House) -> list[list[Subscription]]:
+def load(case: Case, setup: Setup) -> list[list[Subscription]]:
     """The subscriptions in the order of the portfolio, each of a customer of its own, as the first
     of its turns.
     """
@@ -111,8 +111,8 @@ def load(case: Case, house: House) -> list[list[Subscription]]:
     for (live, place, state, fee), numbers in groups.items():
         days = [case.portfolio.subscriptions[number].start for number in numbers]
         subscriptions = follow(
-            house.template if live else house.sandbox,
-            house.partners[place],
+            setup.template if live else setup.sandbox,
+            setup.partners[place],
             days,
             state=state,
             fee=fee,
@@ -227,7 +227,7 @@ def invoiced(by_customer: Sequence[list[Subscription]]) -> list[Bill]:
     return sorted(Bill(*(*places[row[0]], *row[1:])) for row in rows)
 
 
-def booked(by_customer: Sequence[list[Subscription]], house: House) -> Mapping[str, Decimal]:
+def booked(by_customer: Sequence[list[Subscription]], setup: Setup) -> Mapping[str, Decimal]:
     """The sums of the entries by account, those that are 0 left out."""
     places = {
         f"{name}:{turns[0].customer.public_id}": f"{name}:{number}"
@@ -236,7 +236,7 @@ def booked(by_customer: Sequence[list[Subscription]], house: House) -> Mapping[s
     }
     places |= {
         f"partner_payable_pending:{partner.slug}": f"partner_payable_pending:{number}"
-        for number, partner in enumerate(house.partners)
+        for number, partner in enumerate(setup.partners)
         if partner is not None
     }
     sums = LedgerEntry.objects.values_list("account__code").annotate(sum=Sum("amount"))
@@ -245,7 +245,7 @@ def booked(by_customer: Sequence[list[Subscription]], house: House) -> Mapping[s
 
 # -- the comparison --------------------------------------------------------------------------------
 def differences(
-    case: Case, by_customer: Sequence[list[Subscription]], counted: int, house: House
+    case: Case, by_customer: Sequence[list[Subscription]], counted: int, setup: Setup
 ) -> list[str]:
     """Everything in which the books and the oracle do not agree, in words."""
     expected, actual = bills(case.portfolio), invoiced(by_customer)
@@ -257,7 +257,7 @@ def differences(
         *_invoices(expected, actual),
         *_paid(money.paid, by_customer),
         *_books(
-            {code: amount for code, amount in sums.items() if amount}, booked(by_customer, house)
+            {code: amount for code, amount in sums.items() if amount}, booked(by_customer, setup)
         ),
         *_numbers(numbered(expected)),
         *([] if counted == len(actual) else [f"runs counted {counted} of {len(actual)} invoices"]),
@@ -327,9 +327,9 @@ def _numbers(expected: Mapping[str, int]) -> Iterator[str]:
         yield "dates fall while numbers rise"
 
 
-def compare(case: Case, house: House) -> tuple[list[str], int]:
+def compare(case: Case, setup: Setup) -> tuple[list[str], int]:
     """Play a case to its end and undo it: the differences, and the invoices that agree or not."""
     with undone():
-        by_customer = load(case, house)
+        by_customer = load(case, setup)
         counted = drive(case, by_customer)
-        return differences(case, by_customer, counted, house), counted
+        return differences(case, by_customer, counted, setup), counted

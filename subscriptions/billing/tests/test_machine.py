@@ -59,7 +59,7 @@ HAPPENED = {
 
 
 @pytest.fixture(autouse=True)
-def house(monkeypatch: pytest.MonkeyPatch) -> None:
+def setup(monkeypatch: pytest.MonkeyPatch) -> None:
     """What all examples share. Durable chunks are savepoints here, as all that an example does."""
     load_billing()
     load_reference_data()
@@ -117,7 +117,7 @@ def walk(seed: int, steps: int) -> None:
     machine, parts = Portfolio(), Portfolio.setup_state()
     often = [rule for rule in parts.rules if rule.function.__name__ in OFTEN]
     try:
-        machine.house()
+        machine.set_up()
         for _ in range(steps):
             step = chance.choice([*parts.rules, *often, *often])
             given = {name: chance.choice(VALUES[name]) for name in step.arguments}
@@ -209,7 +209,7 @@ def a_reversal_leaves_the_commission(monkeypatch: pytest.MonkeyPatch) -> None:
     real = commissions.claw_back
 
     def claw_back(invoice: Any, cause: Any, accruals: Any, **given: Any) -> list[Any]:
-        return [] if given.get("gone") else real(invoice, cause, accruals, **given)
+        return [] if given.get("taken_back") else real(invoice, cause, accruals, **given)
 
     monkeypatch.setattr(commissions, "claw_back", claw_back)
 

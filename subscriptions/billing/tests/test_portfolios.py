@@ -23,8 +23,8 @@ from subscriptions.billing.settlement import commissions, reversals
 from subscriptions.billing.tests import portfolios
 from subscriptions.billing.tests.factories import AWAY, HOME
 from subscriptions.billing.tests.portfolios import (
-    House,
-    build_house,
+    Setup,
+    build_setup,
     compare,
     drive,
     invoiced,
@@ -306,9 +306,9 @@ def random_cases(count: int, size: int = SIZE) -> Callable[[Any], Any]:
 
 
 @pytest.fixture
-def house(db: None) -> House:
+def setup(db: None) -> Setup:
     """What portfolios need, in the test's transaction."""
-    return build_house()
+    return build_setup()
 
 
 @pytest.fixture
@@ -323,14 +323,14 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 
 
 def test_the_run_and_the_oracle_agree(
-    house: House, say: Callable[[str], None], record_property: Callable[[str, object], None]
+    setup: Setup, say: Callable[[str], None], record_property: Callable[[str, object], None]
 ) -> None:
     tally = Tally(say if PORTFOLIOS > 10 else lambda _: None)
     tally.say(f"\nseed {SEED}, {PORTFOLIOS} portfolios")
 
     @random_cases(PORTFOLIOS)
     def agree(case: Case) -> None:
-        faults, invoices = compare(case, house)
+        faults, invoices = compare(case, setup)
         assert not faults, "\n".join([f"seed {SEED}, {len(faults)} differences", *faults[:20]])
         tally.add(case, invoices)
 
@@ -340,13 +340,13 @@ def test_the_run_and_the_oracle_agree(
     assert tally.subscriptions == tally.portfolios * SIZE
 
 
-def test_often_or_once_at_the_end_is_the_same(house: House) -> None:
+def test_often_or_once_at_the_end_is_the_same(setup: Setup) -> None:
     """Without the oracle: only number, date of issue and the mark for review may differ."""
     compared = []
 
     def outcome(case: Case) -> list[tuple[object, ...]]:
         with undone():
-            by_customer = load(case, house)
+            by_customer = load(case, setup)
             drive(case, by_customer)
             return [bill[:12] for bill in invoiced(by_customer)]
 
@@ -388,8 +388,8 @@ def faulty(monkeypatch: pytest.MonkeyPatch, name: str, right: str, wrong: str) -
     monkeypatch.setattr(run_sql, name, statement.replace(right, wrong))
 
 
-def test_without_a_fault_nothing_is_noticed(house: House) -> None:
-    assert compare(small(), house) == ([], 20)
+def test_without_a_fault_nothing_is_noticed(setup: Setup) -> None:
+    assert compare(small(), setup) == ([], 20)
 
 
 @pytest.mark.parametrize(
@@ -428,15 +428,15 @@ def test_without_a_fault_nothing_is_noticed(house: House) -> None:
     ],
 )
 def test_the_control_a_fault_in_the_run(
-    house: House, monkeypatch: pytest.MonkeyPatch, right: str, wrong: str, noticed: str
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, right: str, wrong: str, noticed: str
 ) -> None:
     faulty(monkeypatch, "NEW", right, wrong)
-    faults, _ = compare(small(), house)
+    faults, _ = compare(small(), setup)
     assert any(noticed in words for words in faults), faults
 
 
 def test_the_control_a_month_that_who_comes_back_never_pays(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The period after the one that goes on is left out."""
     right = segments.begun
@@ -452,25 +452,25 @@ def test_the_control_a_month_that_who_comes_back_never_pays(
         (FIRST_RATE,), HOME, END, evenings(END),
     )  # fmt: skip
     case = Case(portfolio, (2,), (1,))
-    assert compare(case, house) == ([], 6)
+    assert compare(case, setup) == ([], 6)
     monkeypatch.setattr(segments, "begun", late)
-    faults, _ = compare(case, house)
+    faults, _ = compare(case, setup)
     assert any("is missing" in words for words in faults), faults
 
 
-def test_the_control_a_pause_that_is_ignored(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_control_a_pause_that_is_ignored(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "stop", lambda _ids, *, on: 0)
-    faults, _ = compare(small(), house)
+    faults, _ = compare(small(), setup)
     assert any("should not be" in words for words in faults), faults
 
 
 def test_the_control_a_posting_of_another_amount(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Balanced, so that the database lets it pass: tax is booked as revenue."""
     faulty(monkeypatch, "ENTRIES", "-new.igst)", "0.00)")
     faulty(monkeypatch, "ENTRIES", "-new.taxable)", "-new.taxable - new.igst)")
-    faults, _ = compare(small(), house)
+    faults, _ = compare(small(), setup)
     assert any("account gst_output:igst is None" in words for words in faults), faults
 
 
@@ -485,8 +485,8 @@ def bounced() -> Case:
     return replace(case, came=came)
 
 
-def test_without_a_fault_money_that_goes_back_leaves_nothing(house: House) -> None:
-    assert compare(bounced(), house) == ([], 20)
+def test_without_a_fault_money_that_goes_back_leaves_nothing(setup: Setup) -> None:
+    assert compare(bounced(), setup) == ([], 20)
 
 
 @pytest.mark.parametrize(
@@ -497,7 +497,7 @@ def test_without_a_fault_money_that_goes_back_leaves_nothing(house: House) -> No
     ],
 )
 def test_the_control_a_reversal_that_forgets(
-    house: House, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, noticed: str
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, where: Any, name: str, noticed: str
 ) -> None:
     """The commission stays with the partner; the invoice stays as it was paid."""
 
@@ -506,5 +506,5 @@ def test_the_control_a_reversal_that_forgets(
 
     monkeypatch.setattr(where, name, forget)
     monkeypatch.setattr(portfolios, "judged_at_the_commit", forget)
-    faults, _ = compare(bounced(), house)
+    faults, _ = compare(bounced(), setup)
     assert any(noticed in words for words in faults), faults

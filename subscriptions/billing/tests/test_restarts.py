@@ -329,7 +329,7 @@ def test_a_due_month_without_an_invoice_is_not_paid(tenant: Tenant, template: Te
 
 # -- many at once ----------------------------------------------------------------------------------
 @pytest.fixture
-def house(transactional_db: None) -> tuple[Template, Tenant]:
+def setup(transactional_db: None) -> tuple[Template, Tenant]:
     load_billing()
     load_reference_data()
     return make_template(), make_tenant("zebu")
@@ -345,9 +345,9 @@ def _subscribe_again(template: Template, tenant: Tenant, on: dt.date) -> str:
 
 @pytest.mark.django_db(transaction=True)
 def test_eight_that_come_back_at_once_are_one_in_the_same_month(
-    house: tuple[Template, Tenant],
+    setup: tuple[Template, Tenant],
 ) -> None:
-    template, tenant = house
+    template, tenant = setup
     old = follow(template, tenant, DAY)
 
     def call(number: int) -> str:
@@ -368,10 +368,10 @@ def test_eight_that_come_back_at_once_are_one_in_the_same_month(
 
 @pytest.mark.django_db(transaction=True)
 def test_the_run_and_a_restart_at_once_bill_the_month_once(
-    house: tuple[Template, Tenant], monkeypatch: pytest.MonkeyPatch
+    setup: tuple[Template, Tenant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run holds the old segment while the new one is made: both go through."""
-    template, tenant = house
+    template, tenant = setup
     leave(follow(template, tenant, DAY), DAY)
     meet = Barrier(2)
     _meeting(monkeypatch, runs, "_issue", meet)

@@ -6,74 +6,76 @@ import json
 
 from quantleap.core.tests.matrix import bodies
 from quantleap.core.tests.matrix.cases import INVALID, Case, Cases, request, with_body
+from quantleap.core.tests.matrix.dataset import Dataset, make_debt
 from quantleap.core.tests.matrix.routes import Operation
-from quantleap.core.tests.matrix.world import World, make_debt
 
 DUPLICATE, DEBT = "duplicate_subscription", "payment_due"
 
 
-def wrong_fields(world: World) -> Cases:
+def wrong_fields(dataset: Dataset) -> Cases:
     """Every field of every body with every value that it must refuse."""
     for operation in with_body():
         assert operation.serializer is not None
         for place in bodies.places(operation.serializer()):
             for literal in bodies.wrong_values(place):
-                body = bodies.with_literal(operation, world, place, literal).encode()
+                body = bodies.with_literal(operation, dataset, place, literal).encode()
                 names = "redirect_uri" if place.name == "redirect_uri" else place.path
-                yield request(operation, world, f"{place.path} wrong", 400, body=body, names=names)
+                yield request(
+                    operation, dataset, f"{place.path} wrong", 400, body=body, names=names
+                )
 
 
-def missing_fields(world: World) -> Cases:
+def missing_fields(dataset: Dataset) -> Cases:
     """Every required field omitted, one by one; and all of them."""
     for operation in with_body():
         needed = bodies.needed(operation)
         for name in needed:
-            body = bodies.good_body(operation, world)
+            body = bodies.good_body(operation, dataset)
             del body[name]
-            yield _bad(operation, world, f"without {name}", json.dumps(body), name)
-            yield _bad(operation, world, f"{name} null", json.dumps({**body, name: None}), name)
+            yield _bad(operation, dataset, f"without {name}", json.dumps(body), name)
+            yield _bad(operation, dataset, f"{name} null", json.dumps({**body, name: None}), name)
         for why, text in (("no member", "{}"), ("empty body", "")):
             if needed:
-                yield _bad(operation, world, why, text, needed[0])
+                yield _bad(operation, dataset, why, text, needed[0])
 
 
-def unknown_fields(world: World) -> Cases:
+def unknown_fields(dataset: Dataset) -> Cases:
     """Superfluous fields, with names that a hurried client might use; also deep inside."""
     names = ("colour", "User_Email", "userEmail", "__proto__", "a.b", "id", " reason", "statusCode")
     # secrets that customers type at their broker only
     secrets = ("password", "pin", "totp", "TOTP", "mpin", "otp")
     for operation in with_body():
-        good = bodies.good_body(operation, world)
+        good = bodies.good_body(operation, dataset)
         for name in (*names, "", "\0", "x" * 5000, *secrets):
             body = json.dumps({**good, name: "0"})
-            yield _bad(operation, world, f"unknown {name[:20]!r}", body, name)
+            yield _bad(operation, dataset, f"unknown {name[:20]!r}", body, name)
         if "allocations" in operation.serializer().fields:  # type: ignore[misc]
             for name in names:
-                rows = [{**bodies.GOOD["allocations"](world)[0], name: 1}]
+                rows = [{**bodies.GOOD["allocations"](dataset)[0], name: 1}]
                 body = json.dumps({**good, "allocations": rows})
-                yield _bad(operation, world, "unknown inside", body, f"allocations.0.{name}")
+                yield _bad(operation, dataset, "unknown inside", body, f"allocations.0.{name}")
 
 
-def twice_the_same(world: World) -> Cases:
+def twice_the_same(dataset: Dataset) -> Cases:
     """A member given twice, with equal and with different values."""
     for operation in with_body():
         for name in bodies.places(operation.serializer()):  # type: ignore[misc]
             if "." not in name.path:
                 for second in ("1", '"x"', "null"):
                     text = f'{{"{name.path}": "x", "{name.path}": {second}}}'
-                    yield _bad(operation, world, f"{name.path} twice", text, name.path)
+                    yield _bad(operation, dataset, f"{name.path} twice", text, name.path)
 
 
-def broken_bodies(world: World) -> Cases:
+def broken_bodies(dataset: Dataset) -> Cases:
     """Bodies that are not one JSON object."""
     for operation in with_body():
         for why, body in bodies.BROKEN.items():
-            yield request(operation, world, why, *INVALID, body=body)
+            yield request(operation, dataset, why, *INVALID, body=body)
 
 
-def refused_late(world: World) -> Cases:
+def refused_late(dataset: Dataset) -> Cases:
     """Bodies that only the database can refuse: whatever was written before that is rolled back."""
-    side, taken = world.me, world.neighbour.account.client_id
+    side, taken = dataset.me, dataset.neighbour.account.client_id
     known = {"user_email": side.customer.email}
     rows = [{"broker_client_id": bodies.NEW_CLIENT_ID}] * 2
     late: list[tuple[str, bodies.Body, int, str, str]] = [
@@ -90,7 +92,7 @@ def refused_late(world: World) -> Cases:
         for part, changes, status, code, names in late:
             if part not in operation.route or not set(changes) - {"template_id"} <= set(fields):
                 continue
-            body = {**bodies.good_body(operation, world), **changes}
+            body = {**bodies.good_body(operation, dataset), **changes}
             ids = {}
             if "allocations" in changes:
                 del body["broker_client_id"]
@@ -99,9 +101,9 @@ def refused_late(world: World) -> Cases:
             if "template_id" in changes and "template_id" not in fields:
                 ids["template_id"] = body.pop("template_id")
             sent = json.dumps(body).encode()
-            headers = world.headers(operation.surface)  # no key: its record keeps a 409
+            headers = dataset.headers(operation.surface)  # no key: its record keeps a 409
             yield request(
-                *(operation, world, f"late: {sorted(changes)}", status, code),
+                *(operation, dataset, f"late: {sorted(changes)}", status, code),
                 body=sent,
                 names=names,
                 ids=ids,
@@ -109,17 +111,17 @@ def refused_late(world: World) -> Cases:
             )
 
 
-def _bad(operation: Operation, world: World, why: str, body: str, names: str) -> Case:
-    return request(operation, world, why, *INVALID, body=body.encode(), names=names)
+def _bad(operation: Operation, dataset: Dataset, why: str, body: str, names: str) -> Case:
+    return request(operation, dataset, why, *INVALID, body=body.encode(), names=names)
 
 
-def multipliers(world: World) -> Cases:
+def multipliers(dataset: Dataset) -> Cases:
     """Multipliers that leave a leg without lots or change the ratio between legs."""
-    template = world.scaled.public_id
+    template = dataset.scaled.public_id
     for operation in with_body():
         if "lot_multiplier" not in operation.serializer().fields:  # type: ignore[misc]
             continue
-        good = bodies.good_body(operation, world)
+        good = bodies.good_body(operation, dataset)
         if "template_id" in good:
             good["template_id"] = template
         account = good["broker_client_id"]
@@ -145,7 +147,7 @@ def multipliers(world: World) -> Cases:
             ):
                 yield request(
                     operation,
-                    world,
+                    dataset,
                     f"{why} {literal}",
                     *INVALID,
                     body=json.dumps(body).encode(),

@@ -23,24 +23,24 @@ from quantleap.core.tests.matrix.cases import (
     request,
     with_body,
 )
-from quantleap.core.tests.matrix.routes import operations
-from quantleap.core.tests.matrix.world import (
+from quantleap.core.tests.matrix.dataset import (
+    Dataset,
     Headers,
     Side,
-    World,
     bearer,
     ended_key,
     lacks,
     make_side,
     user_token,
 )
+from quantleap.core.tests.matrix.routes import operations
 
 
-def _partner_credentials(world: World) -> Iterator[tuple[str, Headers]]:
+def _partner_credentials(dataset: Dataset) -> Iterator[tuple[str, Headers]]:
     """Credentials that are missing, malformed, mixed up, unknown or expired."""
-    partner = world.me.partner
+    partner = dataset.me.partner
     assert partner is not None
-    good = world.partner_headers
+    good = dataset.partner_headers
     key, secret = good["Authorization"], good["X-Partner-Secret"]
     test, other = (
         key_headers(make_key(partner, Environment.TEST)),
@@ -90,9 +90,9 @@ def _expired_secret(partner: Partner, now: dt.datetime) -> Headers:
     return key_headers(issued)
 
 
-def _user_credentials(world: World) -> Iterator[tuple[str, Headers]]:
-    token = world.user_headers["Authorization"]
-    customer, now = world.me.customer, clock.now()
+def _user_credentials(dataset: Dataset) -> Iterator[tuple[str, Headers]]:
+    token = dataset.user_headers["Authorization"]
+    customer, now = dataset.me.customer, clock.now()
     yield "nothing", {}
     for word in (
         "",
@@ -124,21 +124,21 @@ def _suspended() -> Side:
     return side
 
 
-def credentials(world: World) -> Cases:
+def credentials(dataset: Dataset) -> Cases:
     """No, malformed, unknown, expired and revoked credentials: 401 before anything else."""
-    partner, user = list(_partner_credentials(world)), list(_user_credentials(world))
+    partner, user = list(_partner_credentials(dataset)), list(_user_credentials(dataset))
     bad: dict[str, list[tuple[str, Headers]]] = {
-        "partner": [*partner, ("a user's token", world.user_headers)],
-        "user": [*user, ("a partner's key", world.partner_headers)],
+        "partner": [*partner, ("a user's token", dataset.user_headers)],
+        "user": [*user, ("a partner's key", dataset.partner_headers)],
         # A bad credential is a 401 on public routes too; no credential is fine.
         "public": [credential for credential in (*partner, *user) if credential[0] != "nothing"],
     }
     for operation in operations():
         for why, headers in bad[operation.surface]:
-            yield request(operation, world, why, 401, "invalid_credentials", headers=headers)
+            yield request(operation, dataset, why, 401, "invalid_credentials", headers=headers)
             yield request(
                 operation,
-                world,
+                dataset,
                 f"{why}, all else wrong too",
                 401,
                 "invalid_credentials",
@@ -147,7 +147,7 @@ def credentials(world: World) -> Cases:
             )
 
 
-def suspended(world: World) -> Cases:
+def suspended(dataset: Dataset) -> Cases:
     """A suspended partner's key and its customers' tokens, on routes that are closed to them."""
     side = _suspended()
     assert side.partner is not None
@@ -165,7 +165,7 @@ def suspended(world: World) -> Cases:
             for changes in ({}, all_wrong(operation)):
                 yield request(
                     operation,
-                    world,
+                    dataset,
                     "suspended",
                     403,
                     "partner_suspended",
@@ -174,9 +174,9 @@ def suspended(world: World) -> Cases:
                 )
 
 
-def forbidden(world: World) -> Cases:
+def forbidden(dataset: Dataset) -> Cases:
     """A key without the permission, and a caller from the wrong address: 403 before the rest."""
-    partner = world.me.partner
+    partner = dataset.me.partner
     assert partner is not None
     elsewhere = make_partner(allowed_ips=["203.0.113.0/24", "2001:db8::/32"])
     distant = key_headers(make_key(elsewhere))
@@ -185,18 +185,18 @@ def forbidden(world: World) -> Cases:
         if operation.surface != "user":
             for changes in ({}, all_wrong(operation)):
                 yield request(
-                    operation, world, "address", 403, "ip_not_allowed", headers=distant, **changes
+                    operation, dataset, "address", 403, "ip_not_allowed", headers=distant, **changes
                 )
         if not operation.permission:
             continue
         who = (operation.permission, operation.surface == "user")
         if who not in lacking:
-            lacking[who] = lacks(world, *who)
+            lacking[who] = lacks(dataset, *who)
         headers = lacking[who]
         for changes in ({}, all_wrong(operation)):
             yield request(
                 operation,
-                world,
+                dataset,
                 f"without {operation.permission}",
                 403,
                 "permission_denied",
@@ -206,34 +206,36 @@ def forbidden(world: World) -> Cases:
             )
 
 
-def foreign_ids(world: World) -> Cases:
+def foreign_ids(dataset: Dataset) -> Cases:
     """Ids of others, and unknown ids, at every position of every path: 404, whatever the body."""
     for operation in operations():
         for name in operation.parameters:
-            others = {**world.foreign_ids(operation.surface, name), **NOBODYS}
+            others = {**dataset.foreign_ids(operation.surface, name), **NOBODYS}
             for whose, value in others.items():
                 ids: dict[str, Any] = {"ids": {name: value}}
-                yield request(operation, world, f"{name} of {whose}", *UNKNOWN, **ids)
+                yield request(operation, dataset, f"{name} of {whose}", *UNKNOWN, **ids)
                 if operation.serializer is not None:
                     yield request(
-                        operation, world, f"{name} of {whose}, junk", *UNKNOWN, body=JUNK, **ids
+                        operation, dataset, f"{name} of {whose}, junk", *UNKNOWN, body=JUNK, **ids
                     )
 
 
-def foreign_names_in_bodies(world: World) -> Cases:
+def foreign_names_in_bodies(dataset: Dataset) -> Cases:
     """Templates and customers of others, named in a body: also 404."""
     for operation in with_body():
         fields = operation.serializer().fields  # type: ignore[misc]
-        good = bodies.good_body(operation, world)
+        good = bodies.good_body(operation, dataset)
         wrong: list[tuple[str, str]] = []
         for name in ("template_id", "template_basket_id"):
             if name in fields:
-                foreign = world.foreign_ids(operation.surface, "template_id").values()
+                foreign = dataset.foreign_ids(operation.surface, "template_id").values()
                 wrong += [(name, value) for value in (*foreign, "bsk_unknown")]
         if "client_id" in operation.parameters and "user_email" in fields:
-            emails = (side.customer.email for side in (world.neighbour, *world.strangers.values()))
+            emails = (
+                side.customer.email for side in (dataset.neighbour, *dataset.strangers.values())
+            )
             wrong += [("user_email", value) for value in (*emails, "nobody@example.com")]
-            sides = (world.neighbour, *world.strangers.values())
+            sides = (dataset.neighbour, *dataset.strangers.values())
             own = (side.customer.external_user_id for side in sides)
             wrong += [("external_user_id", value) for value in (*own, "nobodys-id")]
         for name, value in wrong:
@@ -243,22 +245,24 @@ def foreign_names_in_bodies(world: World) -> Cases:
             if name == "external_user_id":
                 body.pop("user_email", None)
             yield request(
-                operation, world, f"{name} foreign", *UNKNOWN, body=json.dumps(body).encode()
+                operation, dataset, f"{name} foreign", *UNKNOWN, body=json.dumps(body).encode()
             )
 
 
-def order_of_checks(world: World) -> Cases:
+def order_of_checks(dataset: Dataset) -> Cases:
     """Requests with one mistake and all later ones: the earlier check answers.
 
     docs/api/conventions.md#the-order-of-checks is the contract.
     """
     for operation in operations():
         wrong = all_wrong(operation)
-        yield request(operation, world, "size before type", 413, "payload_too_large", **wrong)
+        yield request(operation, dataset, "size before type", 413, "payload_too_large", **wrong)
         wrong["body"] = JUNK
-        yield request(operation, world, "type before query", 415, "unsupported_media_type", **wrong)
+        yield request(
+            operation, dataset, "type before query", 415, "unsupported_media_type", **wrong
+        )
         late = {**all_wrong(operation, from_body=True), "query": UNKNOWN_QUERY}
-        yield request(operation, world, "query before id", *INVALID, names="colour", **late)
+        yield request(operation, dataset, "query before id", *INVALID, names="colour", **late)
         if operation.parameters:
             late = all_wrong(operation, from_body=True)
-            yield request(operation, world, "id before body", *UNKNOWN, **late)
+            yield request(operation, dataset, "id before body", *UNKNOWN, **late)

@@ -18,11 +18,11 @@ from quantleap.core.tests.matrix.cases import (
     good_bytes,
     request,
 )
+from quantleap.core.tests.matrix.dataset import Dataset
 from quantleap.core.tests.matrix.routes import METHODS, Operation, api_routes, operations
-from quantleap.core.tests.matrix.world import World
 
 
-def wrong_content(world: World) -> Cases:
+def wrong_content(dataset: Dataset) -> Cases:
     """Other content types, and bodies without a declared length."""
     types = (
         *("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/json"),
@@ -30,11 +30,11 @@ def wrong_content(world: World) -> Cases:
         *("", "garbage", "application/", "json", "image/png; x", "application/json5"),
     )
     for operation in operations():
-        body = good_bytes(operation, world) or b'{"open_positions": "EXIT_NOW"}'
+        body = good_bytes(operation, dataset) or b'{"open_positions": "EXIT_NOW"}'
         for name in types if operation.serializer else types[:3]:
             yield request(
                 operation,
-                world,
+                dataset,
                 f"content type {name}",
                 415,
                 "unsupported_media_type",
@@ -43,7 +43,7 @@ def wrong_content(world: World) -> Cases:
             )
         yield request(
             operation,
-            world,
+            dataset,
             "chunked",
             *INVALID,
             names="Content-Length",
@@ -51,33 +51,33 @@ def wrong_content(world: World) -> Cases:
             extra={"HTTP_TRANSFER_ENCODING": "chunked"},
         )
         if operation.method == "DELETE":
-            yield request(operation, world, "a body", *INVALID, names="body", body=body)
+            yield request(operation, dataset, "a body", *INVALID, names="body", body=body)
 
 
-def oversized(world: World) -> Cases:
+def oversized(dataset: Dataset) -> Cases:
     """More than 256 KB: as one text, as spaces, as rubbish."""
     for operation in operations():
-        good = good_bytes(operation, world) or b"{}"
+        good = good_bytes(operation, dataset) or b"{}"
         for why, body in {
             "spaces": good + b" " * TOO_LARGE,
             "one long text": b'{"reason": "' + b"x" * TOO_LARGE + b'"}',
             "rubbish": b"\xff" * TOO_LARGE,
         }.items():
-            yield request(operation, world, why, 413, "payload_too_large", body=body)
+            yield request(operation, dataset, why, 413, "payload_too_large", body=body)
         if operation.method == "POST":
-            key = {**world.headers(operation.surface), "Idempotency-Key": "too-large"}
-            yield request(operation, world, "with a key", 413, headers=key, body=b" " * TOO_LARGE)
+            key = {**dataset.headers(operation.surface), "Idempotency-Key": "too-large"}
+            yield request(operation, dataset, "with a key", 413, headers=key, body=b" " * TOO_LARGE)
 
 
-def wrong_headers(world: World) -> Cases:
+def wrong_headers(dataset: Dataset) -> Cases:
     """``Idempotency-Key`` outside its alphabet and length."""
     for operation in operations():
-        good = world.headers(operation.surface)
+        good = dataset.headers(operation.surface)
         if operation.method == "POST":
             for key in ("", " ", "two words", "x" * 256, "é", "tab\there", "\x7f"):
                 headers = {**good, "Idempotency-Key": key}
                 yield request(
-                    operation, world, "key", *INVALID, headers=headers, names="Idempotency-Key"
+                    operation, dataset, "key", *INVALID, headers=headers, names="Idempotency-Key"
                 )
 
 
@@ -108,25 +108,25 @@ BAD_QUERY: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def wrong_queries(world: World) -> Cases:
+def wrong_queries(dataset: Dataset) -> Cases:
     """Unknown parameters everywhere, invalid values of the known ones."""
     unknown = ("colour", "Page", "__proto__", "user-email", "page[]", "offset", "statuses")
     for operation in operations():
         for name in (*unknown, *sorted(set(BAD_QUERY) - set(operation.query))):
-            yield _bad_query(operation, world, name, "1")
+            yield _bad_query(operation, dataset, name, "1")
         for name in sorted(operation.query):
             for value in BAD_QUERY[name]:
-                yield _bad_query(operation, world, name, value)
+                yield _bad_query(operation, dataset, name, value)
             if name not in operation.rule.repeatable:
-                yield _bad_query(operation, world, name, f"1&{name}=1")
+                yield _bad_query(operation, dataset, name, f"1&{name}=1")
 
 
-def _bad_query(operation: Operation, world: World, name: str, value: str) -> Case:
+def _bad_query(operation: Operation, dataset: Dataset, name: str, value: str) -> Case:
     query = f"{name}={value}"
-    return request(operation, world, "query", *INVALID, query=query, names=name)
+    return request(operation, dataset, "query", *INVALID, query=query, names=name)
 
 
-def unsupported_methods(world: World) -> Cases:
+def unsupported_methods(dataset: Dataset) -> Cases:
     """Every method that a route does not support, with good credentials and everything else bad."""
     views = {operation.route: operation for operation in operations()}
     for operation in views.values():
@@ -136,14 +136,20 @@ def unsupported_methods(world: World) -> Cases:
                 continue
             for changes in ({"body": b""}, {"body": JUNK, "query": UNKNOWN_QUERY}):
                 yield request(
-                    operation, world, "method", 405, "method_not_allowed", method=method, **changes
+                    operation,
+                    dataset,
+                    "method",
+                    405,
+                    "method_not_allowed",
+                    method=method,
+                    **changes,
                 )
 
 
-def unknown_paths(world: World) -> Cases:
+def unknown_paths(dataset: Dataset) -> Cases:
     """An extra slash, an extra part, another version: 404 for every caller."""
     for operation in operations():
-        path = operation.url(world.me.ids)
+        path = operation.url(dataset.me.ids)
         for url in (
             *(
                 f"{path}/",
@@ -157,5 +163,5 @@ def unknown_paths(world: World) -> Cases:
         ):
             if is_valid_path(unquote(url)):
                 continue
-            for headers in ({}, world.headers(operation.surface)):
+            for headers in ({}, dataset.headers(operation.surface)):
                 yield Case(operation, "no such path", url, headers, *UNKNOWN, body=b"")

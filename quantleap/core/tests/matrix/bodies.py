@@ -9,8 +9,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from quantleap.core.tests.matrix.dataset import BACK, Dataset
 from quantleap.core.tests.matrix.routes import Operation
-from quantleap.core.tests.matrix.world import BACK, World
 
 Body = dict[str, Any]
 AnyField = serializers.Field[Any, Any, Any, Any]
@@ -18,34 +18,34 @@ AnyField = serializers.Field[Any, Any, Any, Any]
 NEW_CLIENT_ID = "NEW123"
 #: Customer and account are new where a body may create them: a refusal must leave neither. A valid
 #: value for every field of every body. A new field must be added here.
-GOOD: Mapping[str, Callable[[World], Any]] = {
-    "accepted_disclosure_version": lambda world: 1,
-    "allocations": lambda world: [{"broker_client_id": NEW_CLIENT_ID}],
-    "api_key": lambda world: "an-api-key",
-    "api_secret": lambda world: "an-api-secret",
-    "auth_token": lambda world: "code1",
-    "auto_link_broker": lambda world: True,
-    "broker": lambda world: "zebu",
-    "broker_client_id": lambda world: NEW_CLIENT_ID,
-    "broker_name": lambda world: "zebu",
-    "client_id": lambda world: NEW_CLIENT_ID,
-    "code": lambda world: "code1",
-    "external_user_id": lambda world: "partners-own-id-1",
-    "expected_monthly_fee": lambda world: 999,
-    "expected_version": lambda world: 1,
-    "lot_multiplier": lambda world: 1,
-    "max_lots_per_order": lambda world: 5,
-    "open_positions": lambda world: "MANAGE",
-    "priority": lambda world: 1,
-    "reason": lambda world: "asked by phone",
-    "redirect_uri": lambda world: BACK,
-    "request_token": lambda world: "code1",
-    "state": lambda world: "state-that-nobody-gave",
-    "template_basket_id": lambda world: world.me.offered.public_id,
-    "template_id": lambda world: world.me.offered.public_id,
-    "user_email": lambda world: "new.customer@example.com",
-    "user_name": lambda world: "Asha",
-    "user_state": lambda world: "27",
+GOOD: Mapping[str, Callable[[Dataset], Any]] = {
+    "accepted_disclosure_version": lambda dataset: 1,
+    "allocations": lambda dataset: [{"broker_client_id": NEW_CLIENT_ID}],
+    "api_key": lambda dataset: "an-api-key",
+    "api_secret": lambda dataset: "an-api-secret",
+    "auth_token": lambda dataset: "code1",
+    "auto_link_broker": lambda dataset: True,
+    "broker": lambda dataset: "zebu",
+    "broker_client_id": lambda dataset: NEW_CLIENT_ID,
+    "broker_name": lambda dataset: "zebu",
+    "client_id": lambda dataset: NEW_CLIENT_ID,
+    "code": lambda dataset: "code1",
+    "external_user_id": lambda dataset: "partners-own-id-1",
+    "expected_monthly_fee": lambda dataset: 999,
+    "expected_version": lambda dataset: 1,
+    "lot_multiplier": lambda dataset: 1,
+    "max_lots_per_order": lambda dataset: 5,
+    "open_positions": lambda dataset: "MANAGE",
+    "priority": lambda dataset: 1,
+    "reason": lambda dataset: "asked by phone",
+    "redirect_uri": lambda dataset: BACK,
+    "request_token": lambda dataset: "code1",
+    "state": lambda dataset: "state-that-nobody-gave",
+    "template_basket_id": lambda dataset: dataset.me.offered.public_id,
+    "template_id": lambda dataset: dataset.me.offered.public_id,
+    "user_email": lambda dataset: "new.customer@example.com",
+    "user_name": lambda dataset: "Asha",
+    "user_state": lambda dataset: "27",
 }
 #: Fields that a body needs although the serializer does not say so: one of several names, or only
 #: this route needs it.
@@ -119,22 +119,22 @@ def needed(operation: Operation) -> list[str]:
     )
 
 
-def good_body(operation: Operation, world: World) -> Body:
+def good_body(operation: Operation, dataset: Dataset) -> Body:
     """The smallest body that is accepted (except for a callback, which needs a live state)."""
-    body = {name: GOOD[name](world) for name in needed(operation)}
+    body = {name: GOOD[name](dataset) for name in needed(operation)}
     if operation.route.split("{")[0].rstrip("/").endswith("/subscribe"):
-        body["user_state"] = GOOD["user_state"](world)  # nobody new is invoiced without
+        body["user_state"] = GOOD["user_state"](dataset)  # nobody new is invoiced without
     if "client_id" in operation.parameters and "user_email" in body:  # whose account it is
-        body["user_email"] = world.me.customer.email
+        body["user_email"] = dataset.me.customer.email
     return body
 
 
-def with_literal(operation: Operation, world: World, place: Place, literal: str) -> str:
+def with_literal(operation: Operation, dataset: Dataset, place: Place, literal: str) -> str:
     """A valid body except for one field, whose value is this JSON literal."""
-    body = good_body(operation, world)
+    body = good_body(operation, dataset)
     if place.path.startswith("allocations"):
         body.pop("broker_client_id")
-        body["allocations"] = GOOD["allocations"](world)
+        body["allocations"] = GOOD["allocations"](dataset)
     if "." in place.path:
         body["allocations"][0][place.name] = _PLACE
     else:

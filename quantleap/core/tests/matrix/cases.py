@@ -11,8 +11,8 @@ from typing import Any
 from django.conf import settings
 
 from quantleap.core.tests.matrix.bodies import good_body
+from quantleap.core.tests.matrix.dataset import Dataset, Headers
 from quantleap.core.tests.matrix.routes import Operation, operations
-from quantleap.core.tests.matrix.world import Headers, World
 
 JSON = "application/json"
 INVALID, UNKNOWN = (400, "invalid_request"), (404, "not_found")
@@ -69,27 +69,27 @@ def with_body() -> list[Operation]:
     return [operation for operation in operations() if operation.serializer is not None]
 
 
-def good_bytes(operation: Operation, world: World) -> bytes:
+def good_bytes(operation: Operation, dataset: Dataset) -> bytes:
     """A body that is accepted, empty where none is read."""
     if operation.serializer is None:
         return b""
-    return json.dumps(good_body(operation, world)).encode()
+    return json.dumps(good_body(operation, dataset)).encode()
 
 
 def request(
-    operation: Operation, world: World, why: str, status: int, code: str = "", **changes: Any
+    operation: Operation, dataset: Dataset, why: str, status: int, code: str = "", **changes: Any
 ) -> Case:
     """A valid request except for ``changes``, and the refusal it must get.
 
     Every other POST has an ``Idempotency-Key``: a refusal must not use it up.
     """
-    ids: dict[str, str] = {**world.me.ids, **changes.pop("ids", {})}
+    ids: dict[str, str] = {**dataset.me.ids, **changes.pop("ids", {})}
     number = next(_numbers)
     key = {"Idempotency-Key": f"try-{number}"} if operation.method == "POST" and number % 2 else {}
     values: dict[str, Any] = {
         "url": operation.url(ids, changes.pop("query", "")),
-        "headers": {**world.headers(operation.surface), **key},
-        "body": good_bytes(operation, world),
+        "headers": {**dataset.headers(operation.surface), **key},
+        "body": good_bytes(operation, dataset),
     }
     return Case(operation, why, status=status, code=code, **{**values, **changes})
 

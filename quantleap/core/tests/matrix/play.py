@@ -14,7 +14,7 @@ from django.db import transaction
 from django.test import Client
 
 from quantleap.core.tests.matrix.cases import JSON, Case
-from quantleap.core.tests.matrix.world import World, fingerprint
+from quantleap.core.tests.matrix.dataset import Dataset, fingerprint
 
 MEMBERS = {"statusCode", "error", "code", "message", "details", "request_id"}
 #: Internal details that an answer must never contain.
@@ -43,7 +43,7 @@ def new_client() -> Client:
 
 @contextlib.contextmanager
 def undone() -> Iterator[None]:
-    """Roll back whatever is written inside, so that many cases can share one world."""
+    """Roll back whatever is written inside, so that many cases can share one dataset."""
     savepoint = transaction.savepoint()
     yield
     transaction.savepoint_rollback(savepoint)
@@ -71,7 +71,7 @@ def send(client: Client, case: Case) -> Answer:
 
 
 def play(
-    world: World,
+    dataset: Dataset,
     cases: Iterable[Case],
     *,
     at_least: int,
@@ -89,7 +89,7 @@ def play(
         before = fingerprint()
         for case in group:
             tried += 1
-            problems += [f"{case}: {words}" for words in faults(world, case, send(client, case))]
+            problems += [f"{case}: {words}" for words in faults(dataset, case, send(client, case))]
         after = fingerprint()
         problems += [
             f"{operation}: {category}: {table} changed"
@@ -103,7 +103,7 @@ def play(
     assert tried >= at_least, f"{category}: only {tried} cases"
 
 
-def faults(world: World, case: Case, answer: Answer) -> list[str]:
+def faults(dataset: Dataset, case: Case, answer: Answer) -> list[str]:
     """What is wrong with an answer, as text."""
     problems = []
     if answer.status != case.status:
@@ -111,7 +111,7 @@ def faults(world: World, case: Case, answer: Answer) -> list[str]:
     if (case.method or case.operation.method) == "HEAD":
         return problems
     text = answer.content.decode("utf-8", "replace")
-    problems += [f"says {word!r}" for word in (*INSIDES, *world.secrets) if word in text]
+    problems += [f"says {word!r}" for word in (*INSIDES, *dataset.secrets) if word in text]
     if answer.status == 401 and not answer.headers.get("WWW-Authenticate"):
         problems.append("no WWW-Authenticate")
     if answer.status == 405 and not answer.headers.get("Allow"):

@@ -50,7 +50,7 @@ class ClusterError(RuntimeError):
 
 
 class Cluster:
-    """Servers below ``base_dir`` with the house's tables, and the driver beside them."""
+    """Servers below ``base_dir`` with the installation's tables, and the driver beside them."""
 
     def __init__(self, base_dir: Path, *, chunk: int) -> None:
         shutil.rmtree(base_dir, ignore_errors=True)
@@ -120,7 +120,7 @@ class Cluster:
             session.execute(_LOG_SEQUENCES)
 
     def settled(self) -> None:
-        """Return once no transaction of the house is open: what was killed is rolled back."""
+        """Return once no transaction of ours is open: what was killed is rolled back."""
 
         def quiet() -> bool:
             rows = self.ask(

@@ -1,6 +1,6 @@
 """Runs inside the installation under test: makes portfolios, and processes that die on command.
 
-One JSON object per line in, one out. Each command runs in a forked process, which has the house
+One JSON object per line in, one out. Each command runs in a forked process, which has our code
 loaded and a connection of its own; this one never has a connection.
 """
 

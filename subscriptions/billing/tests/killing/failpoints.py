@@ -1,6 +1,6 @@
 """Stops a process at a chosen statement, and the deliberate breaks of the controls.
 
-The house's own code has no hooks for this: Django's execute wrappers see every statement.
+The installation's own code has no hooks for this: Django's execute wrappers see every statement.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Seen:
 
 
 @dataclass
-class World:
+class Rooms:
     """Keys of the rows by the story's numbers and names."""
 
     timing: Timing
@@ -102,7 +102,7 @@ class World:
     accounts: dict[int, int] = field(default_factory=dict)
     holds: dict[int, int] = field(default_factory=dict)
 
-    def copy(self) -> World:
+    def copy(self) -> Rooms:
         """The same rows, for a story that adds its own."""
         return replace(
             self,

@@ -163,7 +163,7 @@ def start_executor(name: str = "test") -> ExecutorThread:
     return host
 
 
-class House:
+class Installation:
     """Everything a day needs, at 10:00:00 IST of an ordinary Tuesday."""
 
     def __init__(self, simulator: SimulatorThread) -> None:

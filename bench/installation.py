@@ -77,7 +77,7 @@ class Sink:
         self._http.close()
 
 
-class House:
+class Installation:
     """The environment of one benchmark, and the processes that it started."""
 
     def __init__(self, *, answer_after: float) -> None:
@@ -87,7 +87,7 @@ class House:
         self._answer_after = answer_after
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> House:
+    def __enter__(self) -> Installation:
         try:
             self._start()
         except BaseException:

@@ -89,7 +89,7 @@ def make_side(
 
 
 @dataclass(slots=True)
-class World:
+class Dataset:
     """``me`` is the caller; ``strangers`` own what the caller must not see.
 
     ``scaled`` is a template with legs of two and three lots, for which most multipliers are
@@ -118,7 +118,7 @@ class World:
         return {whose: side.ids[name] for whose, side in sides.items() if name in side.ids}
 
 
-def make_world() -> World:
+def make_dataset() -> Dataset:
     """All of it, in one database."""
     load_reference_data()
     load_billing()
@@ -139,7 +139,7 @@ def make_world() -> World:
     scaled = make_template(legs=(leg_spec(lots=2), leg_spec(option_type="PE", lots=3)))
     secrets = (issued.secret, token, f"secret-{me.account.client_id}")
     headers = key_headers(issued), bearer(token)
-    return World(me, neighbour, strangers, scaled, *headers, secrets)
+    return Dataset(me, neighbour, strangers, scaled, *headers, secrets)
 
 
 def settle(side: Side) -> None:
@@ -185,13 +185,13 @@ def user_token(
     ).token
 
 
-def lacks(world: World, permission: str, by_token: bool) -> Headers:
+def lacks(dataset: Dataset, permission: str, by_token: bool) -> Headers:
     """A key with all permissions except this one, or a customer's token that such a key issued."""
-    assert world.me.partner is not None
+    assert dataset.me.partner is not None
     granted = [name for name in permissions.ALL if name != permission]
     if by_token:
-        return bearer(user_token(world.me.customer, granted=granted))
-    return key_headers(make_key(world.me.partner, permissions=granted))
+        return bearer(user_token(dataset.me.customer, granted=granted))
+    return key_headers(make_key(dataset.me.partner, permissions=granted))
 
 
 def ended_key(partner: Partner, **changes: object) -> Headers:

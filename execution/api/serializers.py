@@ -11,11 +11,15 @@ from execution.models import Execution, OrderIntent
 from marketplace.definition import SIDES
 
 
-def _rupees(**options: Any) -> serializers.DecimalField:
-    """Rupees with at most two decimals, as a JSON number."""
+def _two_decimals(**options: Any) -> serializers.DecimalField:
+    """At most two decimals, as a JSON number."""
     return serializers.DecimalField(
         max_digits=16, decimal_places=2, coerce_to_string=False, **options
     )
+
+
+#: An amount or a price in rupees.
+_rupees = _two_decimals
 
 
 CAUSE_HELP: Final = (
@@ -94,7 +98,7 @@ class ExecutionRow(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=Execution.Status.choices)
     broker = serializers.CharField()
     client_id = serializers.CharField()
-    lot_multiplier = _rupees()
+    lot_multiplier = _two_decimals()
     pnl = _rupees(allow_null=True)
     currency = serializers.CharField()
     exit_reason = serializers.CharField(allow_null=True)

@@ -105,7 +105,7 @@ SELECT secret.id, secret.version, secret.hash, secret.last_used_at,
 
 def _read_key(key: ParsedKey, now: dt.datetime) -> _KeyRow | None:
     """Key, partner and live secrets in one query, on every request, so that a revocation,
-    suspension, expiry or permission change acts on the next one. quantleap.core.api.permissions
+    suspension, expiry or permission change acts on the next one. quantleap.core.api.audiences
     says what a suspended partner may still do."""
     with connection.cursor() as cursor:
         cursor.execute(_KEY_ROWS, [key.text, key.environment, now, now])

@@ -21,7 +21,7 @@ from rest_framework.viewsets import GenericViewSet
 from quantleap.core.api.idempotency import Idempotency, idempotent
 from quantleap.core.api.pagination import check_query
 from quantleap.core.api.parsers import check_body
-from quantleap.core.api.permissions import IsAnyone, IsCustomer, IsPartner
+from quantleap.core.api.audiences import IsAnyone, IsCustomer, IsPartner
 from quantleap.core.api.principal import (
     CustomerPrincipal,
     PartnerPrincipal,

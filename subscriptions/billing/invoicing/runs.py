@@ -36,7 +36,8 @@ CHUNK: Final = 1000
 #: A run without a heartbeat for so long counts as dead. A chunk takes a second, and every commit is
 #: a heartbeat; a run that was only slow shows life again with its next chunk.
 SILENCE: Final = dt.timedelta(minutes=5)
-_SIDES: Final = {
+#: The accounts of an invoice's credit side, by their parameter in the run's SQL.
+_POSTED_TO: Final = {
     "deferred_revenue": chart_of_accounts.DEFERRED_REVENUE,
     "cgst": chart_of_accounts.CGST,
     "sgst": chart_of_accounts.SGST,
@@ -82,13 +83,13 @@ def run(
     """
     if as_of > ist_date(now):
         raise FutureDate(f"{as_of} has not come yet", details={"as_of": "Not after today (IST)."})
-    facts = _facts(as_of, now, chunk)
+    parameters = _prepare(as_of, now, chunk)
     record = BillingRun.objects.create(as_of=as_of, started_at=now, heartbeat=clock.now())
     silent_runs().filter(as_of__lte=as_of).update(
         finished_at=F("heartbeat"), error=f"Interrupted. Run {record.pk} took over."
     )
     try:
-        while _pass(record, facts, progress):
+        while _pass(record, parameters, progress):
             # Segments that another run had locked may be free again: if that run died, only this
             # one bills them.
             pass
@@ -126,15 +127,17 @@ def _finish(record: BillingRun, *fields: str) -> None:
     record.save(update_fields=["finished_at", "heartbeat", *fields])
 
 
-def _facts(as_of: dt.date, now: dt.datetime, chunk: int) -> dict[str, Any]:
-    """Everything that all chunks share, read once; series and accounts exist afterwards."""
+def _prepare(as_of: dt.date, now: dt.datetime, chunk: int) -> dict[str, Any]:
+    """Create the number series and accounts that are missing; return what all chunks share.
+
+    Raises BillingNotConfigured."""
     today = ist_date(now)
     supplier = Supplier.objects.filter(effective_from__lte=today).first()
     if supplier is None:
         raise BillingNotConfigured(f"no supplier is in force on {today}")
     number_series.ensure_series(INVOICE, financial_year(today))
     with transaction.atomic():
-        accounts = posting.account_ids(_SIDES.values())
+        accounts = posting.account_ids(_POSTED_TO.values())
     return {
         "as_of": as_of,
         "now": now,
@@ -145,16 +148,16 @@ def _facts(as_of: dt.date, now: dt.datetime, chunk: int) -> dict[str, Any]:
         "supplier_state": supplier.state_code,
         "sac": supplier.sac,
         "supplier": Jsonb({name: getattr(supplier, name) for name in _SUPPLIER}),
-        **{side: accounts[code] for side, code in _SIDES.items()},
+        **{name: accounts[code] for name, code in _POSTED_TO.items()},
     }
 
 
-def _pass(record: BillingRun, facts: Mapping[str, Any], progress: Progress | None) -> bool:
+def _pass(record: BillingRun, parameters: Mapping[str, Any], progress: Progress | None) -> bool:
     """Go through the queue once. Returns whether it made an invoice."""
     after, invoices, record.withheld = (dt.date.min, 0), 0, 0
     while True:
         with transaction.atomic(durable=True):
-            figures = _chunk({**facts, "after_on": after[0], "after_id": after[1]})
+            figures = _chunk({**parameters, "after_on": after[0], "after_id": after[1]})
             if figures.segments:
                 record.invoices += figures.invoices
                 record.needs_review += figures.needs_review
@@ -164,33 +167,33 @@ def _pass(record: BillingRun, facts: Mapping[str, Any], progress: Progress | Non
         invoices += figures.invoices
         if progress is not None and figures.invoices:
             progress(figures.invoices)
-        if figures.segments < facts["chunk"]:
+        if figures.segments < parameters["chunk"]:
             return invoices > 0
         after = figures.after
 
 
-def _chunk(facts: dict[str, Any]) -> _Chunk:
+def _chunk(parameters: dict[str, Any]) -> _Chunk:
     """One chunk, in the caller's transaction."""
     with connection.cursor() as cursor:
         cursor.execute(run_sql.KEYS_ONLY)
         cursor.execute(run_sql.DROP)
-        cursor.execute(run_sql.DUE, facts)
+        cursor.execute(run_sql.DUE, parameters)
         cursor.execute(run_sql.LOOKED_AT)
         segments, withheld, last_on, last_id = cursor.fetchone()
         if not segments:
             return _Chunk(0)
-        cursor.execute(run_sql.NEW, facts)
+        cursor.execute(run_sql.NEW, parameters)
         cursor.execute(run_sql.TAXED)
         invoices, stale, untaxed = cursor.fetchone()
         if untaxed is not None:
             raise BillingNotConfigured(f"no tax rate is in force on {untaxed}")
         if invoices:
-            _issue(cursor, facts, invoices)
+            _issue(cursor, parameters, invoices)
         cursor.execute(run_sql.ADVANCE)
     return _Chunk(segments, invoices, stale, withheld, (last_on, last_id))
 
 
-def _issue(cursor: Any, facts: dict[str, Any], count: int) -> None:
+def _issue(cursor: Any, parameters: dict[str, Any], count: int) -> None:
     """Write the invoices of ``billing_new``: documents, postings, events."""
     ids = {
         "invoices": [new_invoice_id() for _ in range(count)],
@@ -203,9 +206,9 @@ def _issue(cursor: Any, facts: dict[str, Any], count: int) -> None:
     words = {str(total): amount_in_words(total) for (total,) in cursor.fetchall()}
     cursor.execute(run_sql.ACCOUNTS)
     # From here to the commit all other runs wait for the numbers, and then for the balances.
-    fy, first, issued_on = number_series.take(INVOICE, count, today=facts["today"])
+    fy, first, issued_on = number_series.take(INVOICE, count, today=parameters["today"])
     issue = {
-        **facts,
+        **parameters,
         "fy": fy,
         "first": first,
         "prefix": prefix(INVOICE, fy),

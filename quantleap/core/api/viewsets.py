@@ -18,10 +18,10 @@ from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
+from quantleap.core.api.audiences import IsAnyone, IsCustomer, IsPartner
 from quantleap.core.api.idempotency import Idempotency, idempotent
 from quantleap.core.api.pagination import check_query
 from quantleap.core.api.parsers import check_body
-from quantleap.core.api.audiences import IsAnyone, IsCustomer, IsPartner
 from quantleap.core.api.principal import (
     CustomerPrincipal,
     PartnerPrincipal,

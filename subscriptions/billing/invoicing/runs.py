@@ -130,7 +130,8 @@ def _finish(record: BillingRun, *fields: str) -> None:
 def _prepare(as_of: dt.date, now: dt.datetime, chunk: int) -> dict[str, Any]:
     """Create the number series and accounts that are missing; return what all chunks share.
 
-    Raises BillingNotConfigured."""
+    Raises BillingNotConfigured.
+    """
     today = ist_date(now)
     supplier = Supplier.objects.filter(effective_from__lte=today).first()
     if supplier is None:

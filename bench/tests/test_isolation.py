@@ -37,7 +37,7 @@ def test_half_as_much_again_is_found_in_its_manner() -> None:
 
 
 def test_a_cost_spread_over_all_manners_is_found() -> None:
-    """Found though no manner shows it alone."""
+    """No single manner misses its target; only the mean over all of them does."""
     costly = {"control": [day(5.0), day(5.5)], "hostile": [day(5.6), day(6.4)]}
     assert judged(dict.fromkeys(("drip", "huge", "garbage"), costly)) == [
         "every manner: entries, p99"

@@ -329,7 +329,7 @@ CASES = [(field, value) for field, values in WRONG.items() for value in values]
 
 @pytest.mark.django_db
 def test_bad_input_names_its_field_and_changes_nothing() -> None:
-    """Every case is answered 400."""
+    """Every case is refused with 400 and the code invalid_request."""
     load_reference_data()
     tenant = make_tenant("zebu")
     template = make_template(legs=[leg_spec(lots=1), leg_spec("BUY", "PE", lots=2)])

@@ -102,7 +102,7 @@ def test_each_of_it_leads_back_to_the_customer(
 def test_a_subscription_and_its_account_link_to_each_other(
     staff: Client, follower: Follower
 ) -> None:
-    """Both lead to what was traded, too."""
+    """The subscription's page and the account's also link to what was traded."""
     for row in (follower.subscription, follower.account):
         page = text(staff.get(page_of(row)))
         links = re.findall(r'class="ql-link" href="(/admin/[a-z/]+/\?[a-z_]+=\d+)"', page)

@@ -47,7 +47,7 @@ def refused(template_id: int, proposed: Definition) -> dict[str, str]:
 
 
 def test_publishing_names_who_would_trade_no_lots_of_a_leg(db: None) -> None:
-    """Their multiplier is too small for a leg of the new version."""
+    """A subscription is named if its multiplier leaves a leg no lots; a cancelled one is not."""
     load_reference_data()
     template, partner = make_template(legs=[leg_spec(lots=10)]), make_partner()
     half = make_subscription(template, partner, lot_multiplier="0.50")
@@ -92,7 +92,7 @@ def test_the_same_queries_for_sixty_as_for_three(
 
 
 def test_a_multiplier_too_large_for_the_pace_names_the_limit(db: None, settings: Any) -> None:
-    """130 slices are refused with the largest multiplier that is allowed."""
+    """The refusal of 130 orders says that the multiplier may be at most 40.99."""
     settings.QUANTLEAP_ENTRY_GRACE = 12.0
     load_test_contracts(TEST_DAY)
     tenant, template = make_tenant("zebu"), make_template(legs=SPREAD)

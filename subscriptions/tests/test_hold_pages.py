@@ -59,7 +59,7 @@ def words(page: Any) -> str:
 def test_a_hold_is_placed_after_showing_how_many_it_reaches(
     console: Client, mine: Subscription
 ) -> None:
-    """The first step holds nobody yet."""
+    """The page that asks changes nothing; confirming it pauses both subscriptions."""
     data = {"target": mine.customer.public_id, "note": "compliance hold"}
     asked = console.post(reverse(ADD), {"confirm": "yes", **data})
     assert "Active subscriptions that it reaches 2" in words(asked)

@@ -95,7 +95,7 @@ def test_a_hold_waits_for_who_is_subscribing_and_then_holds_them() -> None:
 def test_control_without_the_row_lock_the_database_refuses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Subscribing does not share the customer's row: the constraint refuses the commit."""
+    """Subscribing does not share the customer's row here, and a constraint refuses the commit."""
     load_reference_data()
     monkeypatch.setattr(subscribing, "_SHARE_CUSTOMER", "SELECT FROM pg_class WHERE %s = 0")
     partner = make_partner()

@@ -129,7 +129,7 @@ def test_every_hold_stands_in_the_audit_log_with_who_and_why(subscription: Subsc
 def test_placing_or_lifting_a_hold_twice_changes_nothing(
     subscription: Subscription,
 ) -> None:
-    """The second call finds the same hold."""
+    """Placing a hold again returns the first one, and lifting it again reports no change."""
     first = hold("CUSTOMER", subscription.customer_id)
     second = hold("CUSTOMER", subscription.customer_id, "again")
     assert (first.changed, first.subscriptions) == (True, 1)
@@ -219,7 +219,7 @@ def removed_under_a_hold(subscription: Subscription) -> tuple[BrokerAccount, Hol
 def test_who_removed_a_held_account_was_billed_a_new_month(
     subscription: Subscription,
 ) -> None:
-    """Seen: ACTIVE from the removal on, and a month from that day in which nothing could trade."""
+    """Seen: the removal began an ACTIVE month in which nothing could trade."""
     account = BrokerAccount.objects.get()
     placed = hold("ACCOUNT", account.pk).hold
     removed_at = LATER + dt.timedelta(days=60)
@@ -310,7 +310,7 @@ def test_who_has_another_account_goes_on_without_the_first(subscription: Subscri
 def test_the_note_shown_was_of_an_older_hold(
     subscription: Subscription,
 ) -> None:
-    """Seen: the note of the customer's older hold, not of the account's newest."""
+    """Seen: the note of the customer's hold was shown, not that of the account's newer one."""
     hold("CUSTOMER", subscription.customer_id, "older")
     hold("ACCOUNT", BrokerAccount.objects.get().pk, "newest")
     subscription.refresh_from_db()
@@ -320,7 +320,7 @@ def test_the_note_shown_was_of_an_older_hold(
 def test_a_refusal_to_subscribe_named_the_newest_hold(
     subscription: Subscription,
 ) -> None:
-    """Seen: the newest one, and not the strongest."""
+    """Seen: the refusal named the newest hold's reason. It must name that of the strongest."""
     ask("pause", subscription, "ADMIN")
     ask("pause", subscription, "PAYMENT_FAILED")
     ask("cancel", subscription, "USER")
@@ -350,7 +350,7 @@ def test_holding_an_account_exits_only_what_is_open_there(
 def test_a_hold_stops_the_next_period_until_it_is_lifted(
     subscription: Subscription,
 ) -> None:
-    """Lifting it begins a new segment, anchored on that day."""
+    """Lifting the hold begins a new segment, anchored on that day."""
     placed = hold("CUSTOMER", subscription.customer_id).hold
     segment = BillingSegment.objects.get(subscription=subscription)
     assert segment.stop_on == LATER.date()
@@ -407,7 +407,7 @@ def test_the_database_refuses_a_hold_without_its_target(
 
 # -- the API ---------------------------------------------------------------------------------------
 def test_a_subscription_lists_everybody_who_holds_it() -> None:
-    """A resume says who is left."""
+    """A resume that leaves the subscription paused says who still holds it."""
     load_reference_data()
     tenant = make_tenant()
     subscription = make_subscription(make_template(), tenant.partner, now=TEST_NOW)

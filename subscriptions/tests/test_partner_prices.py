@@ -87,7 +87,7 @@ def test_a_price_without_an_end_is_ended_by_a_row_that_has_one(tenant: Tenant) -
 
 
 def test_the_console_takes_a_last_day_and_refuses_nonsense(tenant: Tenant) -> None:
-    """The refusals are in words."""
+    """A last day before the first one, or of everybody's price, is refused in words."""
     staff = Client()
     staff.force_login(StaffUser.objects.create_superuser("asha"))
     rows = {
@@ -128,7 +128,7 @@ def test_the_database_refuses_the_same(tenant: Tenant) -> None:
 def test_a_superseded_price_stays_with_who_subscribed_at_it(
     tenant: Tenant,
 ) -> None:
-    """Nobody else gets it. Seen: 9.99 stood until midnight for everybody."""
+    """Whoever subscribes later pays the new price. Seen: everybody got 9.99 until midnight."""
     template = make_template(fee=Decimal("9.99"))
     early = make_subscription(template, tenant.partner)
     for terms in (

@@ -98,7 +98,7 @@ def test_what_they_had_before_is_found(tenant: Tenant, route: str) -> None:
 
 
 def test_who_came_before_ids_gets_one_with_the_next_call(tenant: Tenant) -> None:
-    """They were subscribed by their address alone."""
+    """A customer who subscribed by address alone gets the id of the next call."""
     subscribe(tenant, user_email=OLD)
     assert subscribe(tenant, user_email=OLD, external_user_id=ASHA).status_code == 201
     assert subscribe(tenant, user_email=NEW, external_user_id=ASHA).status_code == 201
@@ -142,7 +142,7 @@ def test_a_token_is_minted_by_the_id_and_says_whose_it_is(tenant: Tenant) -> Non
 def test_a_suspended_partners_customer_gets_in_by_the_id(
     tenant: Tenant,
 ) -> None:
-    """Nobody new does."""
+    """The customer's known id gets a user token; an unknown id is refused."""
     user_id = subscribe(tenant, user_email=OLD, external_user_id=ASHA).json()["user_id"]
     Partner.objects.filter(pk=tenant.partner.pk).update(status="SUSPENDED")
     url, tokens = f"/partner/customers/{user_id}/email", "/partner/user-tokens"
@@ -197,7 +197,7 @@ def test_an_id_with_the_address_of_somebody_else_is_refused(tenant: Tenant) -> N
 def test_another_id_with_a_known_address_is_refused(
     tenant: Tenant,
 ) -> None:
-    """The address is of somebody who has an id already."""
+    """The address belongs to a customer with an id, which the refusal does not reveal."""
     subscribe(tenant, user_email=OLD, external_user_id=ASHA)
     for answer in (
         subscribe(tenant, user_email=OLD, external_user_id="user-9"),
@@ -276,7 +276,7 @@ def test_an_id_is_a_partners_own_in_one_environment(tenant: Tenant) -> None:
 
 # -- what events carry -----------------------------------------------------------------------------
 def test_events_carry_the_id_and_a_change_is_an_event(tenant: Tenant) -> None:
-    """A changed address is an event with the customer as the API shows them."""
+    """The event of a changed address shows the customer as the API does."""
     create_endpoint(
         partner_id=tenant.partner.pk,
         environment="live",

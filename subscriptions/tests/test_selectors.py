@@ -68,7 +68,7 @@ def test_discovery_leaves_out_who_shall_not_trade() -> None:
 
 
 def test_an_account_that_is_not_ready_is_not_left_out() -> None:
-    """Its execution fails with a named cause."""
+    """Discovery returns the account although its credentials are missing."""
     template = make_template()
     account = make_subscription(template, make_partner()).allocations.get().account
     assert account.status == "needs_credentials"

@@ -127,7 +127,7 @@ def test_pause_cancel_and_mint_were_401_for_everybody(
 def test_a_customer_reads_why_and_when_theirs_ends(
     partner: Partner, backend: Caller, live_server: LiveServer, mine: list[str]
 ) -> None:
-    """That it is the partner who is suspended, and the day on which the subscription ends."""
+    """The subscription shows its last day, or that it is paused since the partner is suspended."""
     suspend(partner, Plan.CANCEL_AT_PERIOD_END)
     asha = customer(backend, live_server)
     _, detail = asha("GET", f"/user/subscriptions/{mine[0]}")

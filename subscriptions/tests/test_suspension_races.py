@@ -60,7 +60,7 @@ def suspended_beside_a_subscribing(partner: Partner) -> Subscription:
 
 
 def test_a_suspension_waits_for_who_is_just_subscribing() -> None:
-    """It finds them then."""
+    """The suspension then finds the new subscription and ends it with its period."""
     load_reference_data()
     assert suspended_beside_a_subscribing(make_partner()).ends_on is not None
 
@@ -68,7 +68,7 @@ def test_a_suspension_waits_for_who_is_just_subscribing() -> None:
 def test_control_without_the_row_lock_a_newcomer_is_missed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Subscribing does not share the partner's row."""
+    """Subscribing does not share the partner's row here, and the subscription never ends."""
     load_reference_data()
     unshared = subscribing._SHARE_PARTNER.replace("FOR SHARE", "")
     monkeypatch.setattr(subscribing, "_SHARE_PARTNER", unshared)

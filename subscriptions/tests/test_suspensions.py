@@ -57,7 +57,7 @@ def state(subscription: Subscription) -> tuple[str, str]:
 
 # -- its hold --------------------------------------------------------------------------------------
 def test_reinstating_lifts_the_suspensions_hold_alone(partner: Partner) -> None:
-    """Both environments were held by it."""
+    """A suspension holds both environments, and the holds of staff and customers outlast it."""
     live = follower(partner)
     test = make_subscription(make_template(environment="test"), partner, now=TEST_NOW)
     theirs, staffs = follower(partner), follower(partner)
@@ -126,7 +126,7 @@ def test_what_customers_and_partners_read_does_not_say_why(partner: Partner) -> 
 
 # -- one front door --------------------------------------------------------------------------------
 def test_the_partner_says_who_suspended_it_when_and_why(partner: Partner) -> None:
-    """It says what becomes of the subscriptions, too."""
+    """The partner also names the plan for its subscriptions, and the audit log has both reasons."""
     follower(partner)
     suspend(partner)
     partner.refresh_from_db()
@@ -241,7 +241,7 @@ def test_the_database_refuses_a_plan_that_is_nobodys(
 def test_a_plan_is_chosen_for_a_partner_suspended_earlier(
     partner: Partner,
 ) -> None:
-    """It was suspended before there were plans."""
+    """A partner suspended before plans existed has active subscriptions until a plan is chosen."""
     subscription = follower(partner)
     Partner.objects.filter(pk=partner.pk).update(status="SUSPENDED")
     assert carry_out_due(now=LATER) == 0

@@ -68,7 +68,7 @@ def at(hour: int, minute: int, second: int = 0) -> dt.datetime:
     ids=str,
 )
 def test_the_first_entry_is_at_most_two_minutes_away(now: dt.datetime, first: dt.datetime) -> None:
-    """Within two minutes of everybody being ready."""
+    """The first entry also leaves 35 seconds, and is never in the session's first minute."""
     assert play.first_entry(now) == first
     assert now + play.FIRST_AFTER <= first <= now + dt.timedelta(minutes=2)
 
@@ -155,7 +155,7 @@ def tour(folder: Path) -> str:
 
 @pytest.mark.browser
 def test_the_readmes_tour_ends_with_positions(playing: Playing, chromium_path: str) -> None:
-    """A newcomer who takes it sees a trade."""
+    """The console shows filled orders within three minutes of the prompt."""
     before = set(ROOT.iterdir())
     walked = playing.folder / "tour.txt"
     with walked.open("w") as output:

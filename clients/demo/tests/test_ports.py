@@ -30,7 +30,7 @@ def test_two_that_start_at_once_get_different_ports() -> None:
 
 
 def test_a_block_with_a_port_in_use_is_passed_over() -> None:
-    """A stranger listens on one of its ports; the others of that block are not kept."""
+    """Another process listens on the block's second port; its last port is not kept."""
     free, claim = claim_block(FIRST)
     claim.close()
     with listening(free + 1):

@@ -46,7 +46,7 @@ def test_three_customers_do_not_trade_for_three_reasons() -> None:
 
 
 def test_half_a_lot_is_illegal_in_a_straddle_only() -> None:
-    """Half a lot of a condor is legal."""
+    """Each customer with half a lot may follow the condor."""
     story = make_story(24, 8)
     half = [customer for customer in story.customers if customer.multiplier == Decimal("0.5")]
     assert {plan.key for customer, plan in story.illegal()} == {STRADDLE}
@@ -80,7 +80,7 @@ def test_orders_of_one_and_of_many_slices() -> None:
 
 
 def test_a_refused_customer_keeps_hedges_until_the_unwind() -> None:
-    """His hedges are filled, and his until they are unwound."""
+    """Both sells are refused for margin, and both bought hedges are filled."""
     story = make_story(24, 8)
     refused = next(customer for customer, fault in story.faulty() if fault is REFUSED)
     assert [plan.key for customer, plan in story.subscriptions() if customer is refused] == [CONDOR]

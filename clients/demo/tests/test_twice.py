@@ -13,7 +13,7 @@ FREEZE_LOTS = 27  # 1,800 units of NIFTY
 
 
 def test_each_account_is_one_person_at_both_partners() -> None:
-    """Reached by an app of each partner."""
+    """Each partner has an app of its own for each account."""
     assert dict.fromkeys(ACCOUNTS, 2) == Counter(
         (half.customer.broker, half.customer.client_id) for half in HALVES
     )
@@ -40,7 +40,7 @@ def test_what_one_sells_the_other_buys_at_the_same_second() -> None:
 
 
 def test_together_they_exceed_the_pace_and_the_freeze_limit() -> None:
-    """They want more than a second allows, and more than one order may have."""
+    """Each half needs more orders than a second allows, and more lots than one order may have."""
     for half in HALVES:
         assert 2 * len(half.customer.slices(half.leg)) > 2 * MOST
         assert half.customer.lots(half.leg) > FREEZE_LOTS

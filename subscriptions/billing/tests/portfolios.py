@@ -84,7 +84,7 @@ class Setup:
 
 
 def build_setup() -> Setup:
-    """One without subscriptions; tax and supplier are in force."""
+    """Make a setup without subscriptions, in which tax and supplier are in force."""
     load_billing()
     load_reference_data()
     return Setup(
@@ -123,9 +123,9 @@ def load(case: Case, setup: Setup) -> list[list[Subscription]]:
 
 
 def drive(case: Case, by_customer: Sequence[list[Subscription]]) -> int:
-    """Everything that happens, in its order; then revenue. How many invoices the runs counted.
+    """Play the case's events in order, then revenue; return how many invoices the runs counted.
 
-    Who comes back is one turn more in ``by_customer``.
+    A return after a cancellation is one subscription more in ``by_customer``.
     """
     agenda: list[tuple[Moment, int, RunDay | Event | Came]] = [
         (Moment(event.day, NOON), number, event)

@@ -257,7 +257,7 @@ def _subscribe_again(template: Template, partner: Any) -> str:
 
 @pytest.mark.django_db(transaction=True)
 def test_subscribing_while_cancelling_is_refused_every_time() -> None:
-    """Many at once: before the cancellation it is a duplicate, after it a debt; never a new one."""
+    """Seven calls run beside the cancellation: each is refused as a duplicate or for a debt."""
     template, partner, old = _debtor()
 
     def call(number: int) -> str:

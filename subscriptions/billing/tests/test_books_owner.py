@@ -132,9 +132,9 @@ def rights(owner: psycopg.Connection, role: str, tables: list[str]) -> list[tupl
 def test_the_application_may_not_change_tables_of_history(
     owner: psycopg.Connection,
 ) -> None:
-    """Nor empty them, as migrations leave it.
+    """Migrations leave the application no right to update, delete or truncate a table of history.
 
-    Here alone TRUNCATE is granted, to empty tables between tests.
+    The tests alone grant TRUNCATE, to empty tables between tests.
     """
     role = connection.settings_dict["USER"]
     tables = ["billing_invoice", "billing_numberseries", *APPEND_ONLY]

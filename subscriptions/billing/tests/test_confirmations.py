@@ -28,7 +28,7 @@ def text(answer: Any) -> str:
 
 
 def test_a_refund_above_the_invoice_is_refused_at_once(console: Client, invoice: Invoice) -> None:
-    """Nobody is asked to confirm it."""
+    """The form says how much can be credited, and no page asks for a confirmation."""
     pay(invoice, invoice.total)
     answer = confirm(console, url(invoice, "refund"), {**REFUND, "amount": "5000.00"})
     assert answer.status_code == 400
@@ -70,7 +70,7 @@ def test_another_figure_than_the_confirmed_one_asks_again(
 
 
 def test_a_second_page_said_figures_that_had_changed(console: Client, invoice: Invoice) -> None:
-    """Seen: a colleague had paid meanwhile."""
+    """Seen: after a colleague's payment the page said only that the figures were not the same."""
     address = url(invoice, "refund")
     body = {"confirm": "yes", **REFUND, "amount": "100.00", "seen": "1178.82"}
     asked = confirm(console, address, body)
@@ -112,7 +112,7 @@ def test_change_leads_back_to_what_was_typed(console: Client, invoice: Invoice) 
 def test_a_payment_is_asked_about_again_after_another_one(
     console: Client, invoice: Invoice
 ) -> None:
-    """Somebody else paid meanwhile."""
+    """Somebody else paid in between: the page answers 409 and shows what is still owed."""
     address = url(invoice, "record_payment")
     opened = console.get(address)
     pay(invoice, Decimal("178.82"))

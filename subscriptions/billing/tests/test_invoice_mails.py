@@ -102,10 +102,7 @@ def test_an_issued_invoice_is_mailed_with_its_document(partner: Partner) -> None
 def test_an_issued_invoice_keeps_its_address(
     partner: Partner,
 ) -> None:
-    """The next one has the new address.
-
-    Also where the mail still waits: a document is sent to whom it was made out.
-    """
+    """A mail that still waits goes to the old address; the next invoice goes to the new one."""
     relayed(partner)
     first = Invoice.objects.get()
     before = first.customer.email

@@ -55,7 +55,7 @@ def test_runs_killed_at_every_statement(
 def test_a_morning_killed_at_every_statement(
     cluster: Cluster, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
-    """Recognition, maturity and the proof."""
+    """Recognition, maturity and the ledger check end the same wherever they are killed."""
     verdict = play_morning(cluster, seed=seed, postgres=False)
     _clean(verdict, 60, record_property, f"of the morning after billing, seed {seed}")
 

@@ -72,7 +72,7 @@ def findings() -> set[str]:
 
 @pytest.mark.parametrize("state", [HOME, AWAY])
 def test_a_late_credit_note_reduced_output_tax(partner: Partner, state: str) -> None:
-    """Seen with an invoice of 10 Apr 2025, credited on 5 Dec 2026."""
+    """Seen: an invoice of 10 Apr 2025 was credited with tax on 5 Dec 2026, after the deadline."""
     invoice = paid_invoice(partner, state)
     credited = credit(invoice, TOTAL, day=LATE)
     note = credited.note

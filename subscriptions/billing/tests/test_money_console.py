@@ -99,7 +99,7 @@ def test_a_refund_is_asked_for_twice(console: Client, invoice: Invoice) -> None:
 
 
 def test_a_repeated_full_refund_was_called_too_much(console: Client, invoice: Invoice) -> None:
-    """Seen where the first answer was lost."""
+    """Seen: the first answer was lost, and the repeated refund was refused as too much."""
     pay(invoice, invoice.total)
     page = url(invoice, "refund")
     body = money(reason="Cancelled", again="yes")

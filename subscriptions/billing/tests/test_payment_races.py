@@ -130,7 +130,7 @@ def test_refunds_at_once_never_give_back_more_than_was_paid() -> None:
 
 
 def test_maturing_refunding_and_paying_at_once_adds_up() -> None:
-    """The books stay whole."""
+    """No accrual matures twice, and the ledger check finds nothing."""
     invoices = _invoices(4)
     for invoice in invoices:
         pay(invoice, Decimal("800.00"))

@@ -119,7 +119,7 @@ def test_a_payment_settles_and_earns(invoice: Invoice) -> None:
 def test_the_same_key_records_a_payment_once(
     invoice: Invoice,
 ) -> None:
-    """Another payment under it is refused."""
+    """A payment of another amount under a used key is refused."""
     first = pay(invoice, TOTAL, key="utr-1")
     again = pay(invoice, TOTAL, key="utr-1")
     assert (again.payment, again.created) == (first.payment, False)
@@ -290,7 +290,7 @@ def test_crediting_a_partly_paid_invoice_returns_the_excess(invoice: Invoice) ->
 
 # -- maturity ------------------------------------------------------------------------------------
 def test_commission_matures_after_the_window(invoice: Invoice) -> None:
-    """Less what was taken back."""
+    """What a credit note took back does not mature, and the rest matures once."""
     pay(invoice, TOTAL)
     credit(invoice, rupees("500.00"), key="c1")
     with pytest.raises(FutureDate):

@@ -214,7 +214,7 @@ def test_a_long_word_breaks_and_is_copied_as_it_is() -> None:
 
 
 def test_an_older_snapshot_is_set_as_it_was_then() -> None:
-    """One from before channels and payment details. And a direct customer came through nobody."""
+    """An old snapshot has no channel and no payment details, and the invoice shows neither."""
     old = invoice_snapshot()
     del old["channel"]
     del old["supplier"]["payment_details"]
@@ -241,7 +241,7 @@ def test_registered_recipient_with_address() -> None:
 
 
 def test_a_second_page_repeats_the_head_of_the_table() -> None:
-    """One total stands at the end."""
+    """The total stands on the last page only."""
     first, second = pages(pdf.render_invoice(invoice_snapshot(lines=22)))
     assert "No. Description HSN/SAC" in first
     assert "No. Description HSN/SAC" in second

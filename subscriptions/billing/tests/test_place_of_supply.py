@@ -52,7 +52,7 @@ def template(tenant: Tenant) -> Template:
 def test_a_customer_without_a_state_was_taxed_as_the_partner(
     tenant: Tenant, template: Template
 ) -> None:
-    """Seen: in their partner's state, which was printed as theirs."""
+    """Seen: the invoice used the partner's state and printed it as the customer's."""
     (subscription,) = follow(template, tenant.partner, [START], state="")
     result = bill(START)
     assert (result.invoices, result.withheld) == (0, 1)
@@ -95,7 +95,7 @@ def test_the_run_taxes_where_the_pure_function_says(tenant: Tenant, template: Te
 
 
 def test_who_subscribes_without_a_state_is_told_at_once(tenant: Tenant, template: Template) -> None:
-    """Before anything is billed."""
+    """Subscribing is refused before a customer is created; a free template needs no state."""
     body = {
         "template_id": template.public_id,
         "user_email": "asha@example.com",
@@ -150,7 +150,7 @@ def test_the_answer_and_the_event_say_what_is_missing(tenant: Tenant, template: 
 def test_staff_see_who_is_withheld_and_where_to_mend_it(
     tenant: Tenant, template: Template, client: Client
 ) -> None:
-    """They see how many there are, too."""
+    """The dashboard counts the withheld, and their list links to the customer's page."""
     lost, _ = follow(template, tenant.partner, [START, START], state="28")
     follow(template, tenant.partner, [START])
     Customer.objects.filter(pk=lost.customer_id).update(state="")

@@ -128,7 +128,7 @@ def test_a_pause_within_the_paid_period_leaves_no_trace() -> None:
 
 
 def test_resumed_after_the_paid_period_a_segment_begins() -> None:
-    """On the first day after it."""
+    """The subscription resumes on the first unpaid day, and its new segment begins that day."""
     paused = at_home((day(3, 2), Action.PAUSE), (day(3, 31), Action.RESUME))
     assert periods(paused, day(5, 31)) == [
         (1, 0, JAN31, day(2, 28)),
@@ -171,7 +171,7 @@ def test_who_comes_back_within_the_month_goes_on_in_it() -> None:
 
 
 def test_who_comes_back_after_the_month_begins_anew() -> None:
-    """The periods are counted from that day."""
+    """The new periods are counted from the day of the return."""
     returning = at_home((day(2, 3), Action.CANCEL), (day(2, 28), Action.SUBSCRIBE))
     assert [(period.first, period.after) for period in begun(returning, day(3, 27))] == [
         (JAN31, day(2, 28)),
@@ -224,7 +224,7 @@ def test_a_portfolio_by_hand() -> None:
 
 
 def test_a_late_invoice_has_its_runs_date_and_a_mark() -> None:
-    """The mark asks for a review."""
+    """Of two invoices of one run, only the late one is marked for review."""
     runs = (RunDay(Moment(day(2, 28), EVENING), day(2, 27)), *evenings(day(3, 31)))
     portfolio = Portfolio((at_home(start=day(2, 28)),), (FIRST_RATE,), HOME, END, runs)
     marks = [(bill.issued_on, bill.needs_review) for bill in bills(portfolio)]

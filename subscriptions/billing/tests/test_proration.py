@@ -45,7 +45,7 @@ def test_three_tenths_of_a_fee_of_999() -> None:
 def test_partial_payments_earn_what_one_payment_earns(
     fee: Decimal, bps: int, weights: list[int], intra: bool
 ) -> None:
-    """They earn it step by step."""
+    """No payment lowers the commission, and all of them together earn the full share."""
     total = _invoice(fee, intra).total
     parts = [part for weight in weights if (part := (total * weight / 100).quantize(PAISA))]
     paid = ZERO

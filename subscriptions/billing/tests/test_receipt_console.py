@@ -72,7 +72,7 @@ def test_one_transfer_for_two_invoices_is_one_act(
 def test_what_each_invoice_gets_can_be_said(
     console: Client, months: tuple[Invoice, Invoice]
 ) -> None:
-    """Another figure than the confirmed one is asked about again."""
+    """The page asks again if the amounts are not those that it showed."""
     first, second = months
     page = url(first, "record_receipt")
     body = {**MONEY, "amount": "700.00", f"invoice_{second.pk}": "700.00"}
@@ -104,7 +104,7 @@ def test_what_each_invoice_gets_can_be_said(
 def test_what_is_wrong_stands_beside_its_field(
     console: Client, months: tuple[Invoice, Invoice], change: dict[str, str], field: str, words: str
 ) -> None:
-    """Nothing that was typed is lost."""
+    """The form keeps what was typed, and no receipt is recorded."""
     names = {"first": f"invoice_{months[0].pk}", "second": f"invoice_{months[1].pk}"}
     typed = {**MONEY, "amount": "1000.00", "note": "by phone"} | {
         names.get(name, name): value for name, value in change.items()

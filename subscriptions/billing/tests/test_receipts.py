@@ -118,7 +118,7 @@ def test_one_utr_paid_three_customers_invoices(template: Template, partner: Part
 
 
 def test_three_spellings_of_a_reference_became_credit(template: Template, partner: Partner) -> None:
-    """2,357.64 of money that never came, and that could be paid out."""
+    """Seen: 2,357.64 of credit for money that never came, and that could be paid out."""
     (invoice,) = billed(template, partner)
     recorded = record(invoice, "UTR6123")
     for spelling in ("utr6123", "UTR 6123", " Utr-6123 "):
@@ -174,7 +174,7 @@ def test_what_names_no_money_is_refused_in_words(method: str, typed: str, words:
 def test_a_receipt_pays_the_oldest_invoices_first(
     months: list[Invoice],
 ) -> None:
-    """The rest is credit."""
+    """What the receipt has left over becomes the customer's credit."""
     first, second, third = months
     assert open_invoices(first.customer) == months
     amount = TOTAL * 2 + 500
@@ -224,7 +224,7 @@ def test_somebody_pays_for_three_customers_by_name(template: Template, partner: 
 def test_another_receipt_under_a_reference_is_refused(
     months: list[Invoice],
 ) -> None:
-    """The same receipt again is the same."""
+    """Recording the same receipt again returns the first one."""
     first, second, _ = months
     on = add_months(START, 2)
     receipt = receive({first: TOTAL, second: TOTAL}, day=on)
@@ -304,7 +304,7 @@ def test_the_database_refuses_a_receipt_that_does_not_add_up(months: list[Invoic
 def test_the_database_refuses_an_uncounted_payment(
     months: list[Invoice],
 ) -> None:
-    """Its invoice does not count it."""
+    """A payment that its invoice's paid sum leaves out fails at the commit."""
     pay(months[0], TOTAL)
     commit()
     row = Payment.objects.get()
@@ -356,7 +356,7 @@ def test_two_clerks_with_one_reference_record_it_once() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_two_receipts_at_once_never_pay_more_than_is_owed() -> None:
-    """Both are over the same invoices."""
+    """Four receipts for the same two invoices come at once, and three of them are refused."""
     load_billing()
     load_reference_data()
     follow(make_template(), make_partner("zebu"), [START])

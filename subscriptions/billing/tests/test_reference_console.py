@@ -86,7 +86,7 @@ def test_what_is_in_force_is_not_changed(console: Client) -> None:
 
 
 def test_a_run_names_who_was_withheld(console: Client) -> None:
-    """Segments can be looked at, too."""
+    """The run's page shows the withheld subscription's id, and the pages of segments open."""
     load_billing()
     load_reference_data()
     (lost,) = follow(make_template(), make_partner(), [START], state="")

@@ -172,7 +172,7 @@ def test_a_bounced_cheque_took_the_debt_with_it(invoice: Invoice) -> None:
 
 
 def test_a_bounced_cheque_matured_to_the_partner(invoice: Invoice) -> None:
-    """Left alone: 299.70 were payable after thirty days; now what matured is taken back, too."""
+    """Seen: 299.70 were payable after thirty days. A bounce now takes back what matured, too."""
     early = pay(invoice, TOTAL).payment
     bounce(early.receipt, LATER)
     on = START + dt.timedelta(days=60)

@@ -283,7 +283,7 @@ def test_the_run_taxes_as_the_pure_function_does(template: Template, partner: Pa
 def test_the_next_invoice_follows_a_changed_state(
     template: Template,
 ) -> None:
-    """A wrong GST state or address is mended for what comes, never for what was issued."""
+    """A corrected state or address changes later invoices only, never those that were issued."""
     subscription = follow(template, make_partner(), [START], state="33")[0]
     bill(START)
     change_billing_details(

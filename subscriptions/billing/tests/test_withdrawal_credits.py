@@ -117,7 +117,7 @@ def test_an_unpaid_invoice_is_reduced_by_the_days_left(
 def test_paid_days_become_credit_and_commission_goes_back(
     template: Template, partner: Partner
 ) -> None:
-    """The credit is the customer's."""
+    """The unused days become the customer's credit, and no money moves."""
     (mine,) = follow(template, partner, [FIRST], state=AWAY)
     bill(FIRST)
     invoice = Invoice.objects.get()
@@ -247,7 +247,7 @@ def test_who_gets_no_credit(template: Template, partner: Partner) -> None:
 def test_a_paused_period_is_credited_from_the_withdrawal(
     template: Template, partner: Partner
 ) -> None:
-    """The pause began inside it."""
+    """The pause began earlier, but only the days after the withdrawal are credited."""
     (paused,) = follow(template, partner, [FIRST])
     bill(FIRST)
     services.pause(

@@ -120,7 +120,7 @@ class Cluster:
             session.execute(_LOG_SEQUENCES)
 
     def settled(self) -> None:
-        """Return once no transaction of ours is open: what was killed is rolled back."""
+        """Return once the application has no open transaction: what was killed is rolled back."""
 
         def quiet() -> bool:
             rows = self.ask(

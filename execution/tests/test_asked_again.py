@@ -87,7 +87,7 @@ async def _at_once(work: Callable[..., Any], *arguments: Any, **named: Any) -> A
 
 def parts_of(execution: LiveExecution, broker: Broker, write: Callable[..., Any]) -> Parts:
     parts = Parts(
-        channels=SimpleNamespace(channels={execution.account_id: object()}),
+        channels=SimpleNamespace(by_account={execution.account_id: object()}),
         accounts=SimpleNamespace(open_for=_done),
         names=SimpleNamespace(load=_done, of=lambda _broker, _contract: NAME),
         reader=broker,

@@ -91,7 +91,7 @@ def leave(
 
     async def main() -> None:
         parts = Parts(
-            channels=SimpleNamespace(channels={execution.account_id: object()}),
+            channels=SimpleNamespace(by_account={execution.account_id: object()}),
             accounts=SimpleNamespace(open_for=_done),
             names=SimpleNamespace(load=_done, of=lambda _broker, _contract: name),
             reader=Broker(execution, *held),

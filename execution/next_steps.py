@@ -38,6 +38,7 @@ from execution.steps import ATTENTION_AFTER, ExitOrder, Situation, Steps
 from execution.tags import MAX_SENDS
 from execution.unreported import exit_tries, hangs, perhaps_open
 from execution.withdrawals import (
+    cause_behind,
     cause_of_missing,
     first_failure,
     has_rested,
@@ -112,9 +113,7 @@ def _why_not_enter(
     execution: LiveExecution, situation: Situation, failed: LiveIntent | None
 ) -> str:
     if failed is not None:
-        # Observed: hedges waited for a connection when the grace ended, and the legs behind them
-        # were missed first. The hedges were late, too; it was not those legs that failed.
-        return GRACE_OVER if failed.cause == GRACE_OVER else LEG_FAILED
+        return cause_behind(failed)
     if situation.session_over:
         return SESSION_OVER
     if situation.exit_due or execution.run.run_exit:

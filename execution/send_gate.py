@@ -17,14 +17,13 @@ from execution.causes import (
     EXIT_DUE,
     EXIT_REQUESTED,
     LEG_EXIT,
-    LEG_FAILED,
     NOT_NEEDED,
     STALE,
     SUPERSEDED,
 )
 from execution.state import LiveExecution, LiveIntent
 from execution.unreported import exit_tries
-from execution.withdrawals import first_failure, legs_not_entered
+from execution.withdrawals import cause_behind, first_failure, legs_not_entered
 
 #: Seconds for which a read of the account's positions is valid. The next read shows trades by hand
 #: in the broker's own app; an exit that waited longer needs a new read.
@@ -38,8 +37,9 @@ def why_not_enter(execution: LiveExecution, intent: LiveIntent) -> str:
         return EXIT_REQUESTED
     if execution.run.run_exit:
         return EXIT_DUE
-    if first_failure(execution.of(lifecycle.ENTRY)) is not None:
-        return LEG_FAILED
+    behind = cause_behind(first_failure(execution.of(lifecycle.ENTRY)))
+    if behind:
+        return behind
     return LEG_EXIT if intent.leg_key in legs_not_entered(execution) else ""
 
 

@@ -46,6 +46,17 @@ def first_failure(entries: Iterable[LiveIntent]) -> LiveIntent | None:
     return failures[0] if failures else None
 
 
+def cause_behind(failed: LiveIntent | None) -> str:
+    """The cause of an entry that is given up because of ``failed``; '' if nothing failed.
+
+    LEG_FAILED, unless that one was only late: then this one is late as well. Observed: hedges
+    waited for a connection when the grace ended, and the legs behind them were missed first.
+    """
+    if failed is None:
+        return ""
+    return GRACE_OVER if failed.cause == GRACE_OVER else LEG_FAILED
+
+
 def cause_of_missing(intent: LiveIntent, why: str) -> str:
     """The cause of an entry that is missed because of ``why``: what kept it from leaving before,
     if anything did, says more than that the grace is over."""
@@ -74,7 +85,7 @@ def why_withdrawn(execution: LiveExecution, intent: LiveIntent) -> str:
     run = execution.run
     if intent.purpose != lifecycle.ENTRY:
         return ""
-    if first_failure(execution.of(lifecycle.ENTRY)) is not None:
+    if cause_behind(first_failure(execution.of(lifecycle.ENTRY))) == LEG_FAILED:
         return LEG_FAILED
     if run.run_exit or execution.exit_reason:
         return ""

@@ -135,6 +135,23 @@ def test_unconnected_hedges_hid_behind_waiting_shorts(settled_first: int) -> Non
     assert (steps.status, steps.cause) == ("MISSED", "BROKER_DOWN")
 
 
+def test_a_hedge_that_rested_until_the_grace_was_over_gives_the_cause() -> None:
+    """Seen: the short that had only waited for it was missed first. The customer read that their
+    order came too late, and not that it was not filled."""
+    execution = committed(strategy_spec([WING, CE]))
+    hedge, short = execution.intents
+    hedge.state, hedge.sends, hedge.sent_mono, hedge.seen_mono = lifecycle.ACCEPTED, 1, NOW, NOW
+    steps = next_steps(execution, at(grace_over=True))
+    assert (steps.cancel, steps.miss) == ([hedge], [(short, "GRACE_OVER")])
+    short.cause = "GRACE_OVER"
+    finish(short, lifecycle.MISSED, ENTRY_AT, NOW)
+    note_cancel(execution, hedge, NOW)
+    cancelled = OrderReport("1", hedge.tag, BookState.CANCELLED, hedge.quantity, 0, Decimal(0))
+    apply_report(hedge, cancelled, at=ENTRY_AT, now_mono=NOW + 1)
+    steps = next_steps(execution, at(grace_over=True))
+    assert (steps.status, steps.cause) == ("FAILED", "NOT_FILLED")
+
+
 def test_the_leg_that_began_it_gives_the_cause() -> None:
     """It does, whichever it was. The second leg could not be connected, and the first was then not
     sent because of it."""

@@ -47,6 +47,13 @@ def test_slices_left_after_a_margin_refusal(state: str) -> None:
     assert why_not_enter(execution, execution.intents[-1]) == "LEG_FAILED"
 
 
+def test_an_entry_behind_one_that_was_late_is_late_and_not_failed() -> None:
+    execution = live_execution()
+    entry(execution, state=lifecycle.MISSED, cause="GRACE_OVER")
+    entry(execution, state=lifecycle.SENDING)
+    assert why_not_enter(execution, execution.intents[-1]) == "GRACE_OVER"
+
+
 def test_slices_left_after_everybody_was_told_to_leave() -> None:
     """Seen: EXIT_NOW while the slices waited for their pace, and 25 more orders left."""
     execution = live_execution()

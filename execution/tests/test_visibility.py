@@ -33,8 +33,8 @@ def pool() -> Iterator[DatabasePool]:
 def measure(desk: Visibility, *seconds: float) -> None:
     async def main() -> None:
         for delay in seconds:
-            desk.seen_after(ZEBU, delay, "QTAG")
-        await asyncio.gather(*desk._tasks)
+            desk.seen_after(ZEBU, delay, f"Q{delay}")
+        await asyncio.gather(*desk._checks.values())
 
     asyncio.run(main())
 
@@ -55,7 +55,10 @@ def checked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("execution.engine.books.visibility.note_lag", lambda *_, **__: True)
+    def longest(_broker: str, delays: dict[str, float], **_: object) -> float:
+        return max(delays.values())
+
+    monkeypatch.setattr("execution.engine.books.visibility.note_lag", longest)
 
 
 @pytest.mark.usefixtures("no_database")
@@ -84,7 +87,7 @@ def test_the_longest_delay_is_kept_for_a_week() -> None:
 
     def note(seconds: float, days: int = 0) -> None:
         at = now + dt.timedelta(days=days)
-        book_lags.note_lag("zebu", seconds, "QTAG", now=at, kept=KEPT)
+        book_lags.note_lag("zebu", {"QTAG": seconds}, now=at, kept=KEPT)
 
     note(14.0)
     note(3.0)
@@ -125,9 +128,34 @@ def test_an_order_that_a_thawed_process_sent_measures_no_book(
     async def main() -> None:
         desk.seen_after(ZEBU, 14.0, "QTAG")
         delays.append(desk.delay(ZEBU))
-        await asyncio.gather(*desk._tasks)
+        await asyncio.gather(*desk._checks.values())
         delays.append(desk.delay(ZEBU))
 
     asyncio.run(main())
     assert delays == [21.0, 10.0 if left_late else 21.0], "it counts until it is known"
     assert BookLag.objects.exists() is not left_late
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_book_that_was_late_for_many_is_one_row_and_one_check(pool: DatabasePool) -> None:
+    """The longest counts, but for what a thawed process sent; what comes during the check is
+    checked after it."""
+    (account,) = make_accounts(1)
+    Alarm.objects.create(cause=LEFT_LATE, order_tag="QLATE", account=account)
+    desk = Visibility(pool, declared)
+
+    async def main() -> int:
+        for number in range(100):
+            desk.seen_after(ZEBU, 11.0 + number / 100, f"Q{number}")
+        desk.seen_after(ZEBU, 19.0, "QLATE")
+        assert desk.delay(ZEBU) == 28.5
+        checks = list(desk._checks.values())
+        await asyncio.sleep(0)
+        desk.seen_after(ZEBU, 15.0, "QAFTER")
+        await asyncio.gather(*checks)
+        return len(checks)
+
+    assert asyncio.run(main()) == 1
+    assert (desk.delay(ZEBU), desk._checks) == (22.5, {})
+    row = BookLag.objects.get()
+    assert (row.tag, float(row.seconds)) == ("QAFTER", 15.0)

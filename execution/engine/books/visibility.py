@@ -38,19 +38,21 @@ class Visibility:
         self._db = db
         self._least = least
         self._measured: dict[str, tuple[float, dt.datetime]] = {}
-        #: Broker and delay by order, until it is known whether the book was late or the order.
-        self._unchecked: dict[str, tuple[str, float]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        #: Delays by broker and order, until it is known whether the book was late or the order.
+        self._unchecked: dict[str, dict[str, float]] = {}
+        #: The longest of them by broker, and of those that are being checked.
+        self._suspected: dict[str, float] = {}
+        self._checks: dict[str, asyncio.Task[None]] = {}
 
     def delay(self, adapter: BrokerAdapter) -> float:
         """Seconds after which an order's absence from the book counts as proof."""
-        seen = self._longest(adapter.capabilities.kind)
-        return max(self._least(adapter.capabilities), min(seen * MARGIN, LONGEST))
+        broker = adapter.capabilities.kind
+        longest = max(self._known(broker), self._suspected.get(broker, 0.0))
+        return max(self._least(adapter.capabilities), min(longest * MARGIN, LONGEST))
 
-    def _longest(self, broker: str) -> float:
+    def _known(self, broker: str) -> float:
         seconds, at = self._measured.get(broker, (0.0, clock.now()))
-        unchecked = [delay for of, delay in self._unchecked.values() if of == broker]
-        return max(unchecked + ([seconds] if clock.now() - at < KEPT else []), default=0.0)
+        return seconds if clock.now() - at < KEPT else 0.0
 
     def seen_after(self, adapter: BrokerAdapter, seconds: float, tag: str) -> None:
         """Note an order that appeared in the book ``seconds`` after its last byte could leave.
@@ -59,29 +61,35 @@ class Visibility:
         late. Observed: after one such order nobody's order was sent again for 30 s, for a week.
         """
         broker = adapter.capabilities.kind
-        if seconds <= self._longest(broker):
+        if seconds <= self._known(broker):
             return
-        self._unchecked[tag] = broker, seconds
-        task = asyncio.create_task(self._keep(broker, seconds, tag))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._unchecked.setdefault(broker, {})[tag] = seconds
+        self._suspected[broker] = max(seconds, self._suspected.get(broker, 0.0))
+        if broker not in self._checks:
+            self._checks[broker] = asyncio.create_task(self._check(broker))
 
-    async def _keep(self, broker: str, seconds: float, tag: str) -> None:
-        await asyncio.sleep(CHECKED_AFTER)
-        now, book_was_late = clock.now(), True
+    async def _check(self, broker: str) -> None:
+        """Check all orders that have been noted, together: a thousand may be late in one book."""
         try:
-            book_was_late = await self._db.run(note_lag, broker, seconds, tag, now=now, kept=KEPT)
-        except DatabaseDown:
-            log.warning("book_lag_not_kept", broker=broker)  # it will be measured again
-        self._unchecked.pop(tag, None)
-        if book_was_late and seconds > self._longest(broker):
-            self._measured[broker] = seconds, now
-            log.warning("order_visible_late", broker=broker, seconds=round(seconds, 3), tag=tag)
+            while delays := self._unchecked.pop(broker, None):
+                await asyncio.sleep(CHECKED_AFTER)
+                now = clock.now()
+                try:
+                    lag = await self._db.run(note_lag, broker, delays, now=now, kept=KEPT)
+                except DatabaseDown:
+                    log.warning("book_lag_not_kept", broker=broker)  # it will be measured again
+                    lag = max(delays.values())
+                if lag > self._known(broker):
+                    self._measured[broker] = lag, now
+                    log.warning("order_visible_late", broker=broker, seconds=round(lag, 3))
+                self._suspected[broker] = max(self._unchecked.get(broker, {}).values(), default=0.0)
+        finally:
+            del self._checks[broker]
 
     async def loop(self) -> None:
         """Read the delays that all executors have measured, for ever."""
         while True:
             for broker, lag in (await self._db.run(measured, clock.now() - KEPT)).items():
-                if lag[0] >= self._longest(broker):
+                if lag[0] >= self._known(broker):
                     self._measured[broker] = lag
             await asyncio.sleep(READ_EVERY)

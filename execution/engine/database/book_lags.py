@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
 
 from django.db import connection
@@ -18,14 +19,22 @@ def measured(since: dt.datetime) -> dict[str, tuple[float, dt.datetime]]:
 
 
 def note_lag(
-    broker: str, seconds: float, tag: str, *, now: dt.datetime, kept: dt.timedelta
-) -> bool:
-    """Store a delay (seconds) if it is the longest, or the stored one is older than ``kept``.
+    broker: str, delays: Mapping[str, float], *, now: dt.datetime, kept: dt.timedelta
+) -> float:
+    """Store the longest of ``delays`` (seconds, by tag) and return it; 0 if none counts.
 
-    False, and nothing is stored, if the order ``tag`` is known to have left late itself.
+    An order that is known to have left late itself does not count. A longer delay that is stored
+    stays, unless it is older than ``kept``.
     """
-    if Alarm.objects.filter(cause=LEFT_LATE, order_tag=tag).exists():
-        return False
+    late = set(
+        Alarm.objects.filter(cause=LEFT_LATE, order_tag__in=list(delays)).values_list(
+            "order_tag", flat=True
+        )
+    )
+    lags = {tag: seconds for tag, seconds in delays.items() if tag not in late}
+    if not lags:
+        return 0.0
+    tag = max(lags, key=lags.__getitem__)
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -35,6 +44,6 @@ def note_lag(
                SET seconds = EXCLUDED.seconds, tag = EXCLUDED.tag, seen_at = EXCLUDED.seen_at
              WHERE t.seconds <= EXCLUDED.seconds OR t.seen_at < %s
             """,
-            [broker, Decimal(f"{seconds:.3f}"), tag, now, now - kept],
+            [broker, Decimal(f"{lags[tag]:.3f}"), tag, now, now - kept],
         )
-    return True
+    return lags[tag]

@@ -236,12 +236,8 @@ class Story:
         self._do(words, rule, in_model[what], done)
 
     def _place(self) -> None:
-        draw, hold_model, rooms, now = (
-            self.random,
-            self.hold_model,
-            self.rooms,
-            self.hold_model.now + TICK,
-        )
+        draw, hold_model, rooms = self.random, self.hold_model, self.rooms
+        now = hold_model.now + TICK
         accounts = [
             account.number
             for account in hold_model.accounts.values()
@@ -293,12 +289,8 @@ class Story:
 
     def _suspend(self) -> None:
         """A partner is suspended with a plan for its customers, or taken back."""
-        draw, hold_model, rooms, now = (
-            self.random,
-            self.hold_model,
-            self.rooms,
-            self.hold_model.now + TICK,
-        )
+        draw, hold_model, rooms = self.random, self.hold_model, self.rooms
+        now = hold_model.now + TICK
         partner = draw.choice(sorted({person.partner for person in hold_model.people.values()}))
         if partner in hold_model.suspended:
             self._do(
@@ -329,12 +321,8 @@ class Story:
         return self.random.choice([day for day in days if day >= today])
 
     def _subscribe(self) -> None:
-        draw, hold_model, rooms, now = (
-            self.random,
-            self.hold_model,
-            self.rooms,
-            self.hold_model.now + TICK,
-        )
+        draw, hold_model, rooms = self.random, self.hold_model, self.rooms
+        now = hold_model.now + TICK
         person = draw.choice(list(hold_model.people.values()))
         live = {s.offer for s in hold_model.followed.values() if s.live and s.person == person}
         mine = [o.name for o in hold_model.offers.values() if o.environment == person.environment]
@@ -358,12 +346,8 @@ class Story:
     # -- accounts, templates, money ----------------------------------------------------------------
     def _account(self) -> None:
         """The customer's own switch, and their connection."""
-        draw, hold_model, rooms, now = (
-            self.random,
-            self.hold_model,
-            self.rooms,
-            self.hold_model.now + TICK,
-        )
+        draw, hold_model, rooms = self.random, self.hold_model, self.rooms
+        now = hold_model.now + TICK
         person = draw.choice(list(hold_model.people.values()))
         client = draw.choice(person.clients)
         account = hold_model.connected(client)
@@ -398,12 +382,8 @@ class Story:
         self._do(what, "answers", _changes(model), _changes(service))
 
     def _template(self) -> None:
-        draw, hold_model, rooms, now = (
-            self.random,
-            self.hold_model,
-            self.rooms,
-            self.hold_model.now + TICK,
-        )
+        draw, hold_model, rooms = self.random, self.hold_model, self.rooms
+        now = hold_model.now + TICK
         offer = draw.choice(list(hold_model.offers.values()))
         name = offer.name
         what = draw.choices(

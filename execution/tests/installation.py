@@ -14,10 +14,9 @@ import requests
 import uvloop
 from django.conf import settings
 
-from brokers import sealed_credentials, selectors, transport_sync
-from brokers.base import BrokerInstrument, OrderRequest, Product, Side
+from brokers import sealed_credentials
+from brokers.base import Side
 from brokers.models import BrokerAccount, FeedAccount
-from brokers.registry import get_adapter
 from brokers.services.instruments import import_instruments
 from brokers.simulator.exchange import Settings
 from brokers.simulator.server import Ports, Simulator
@@ -25,6 +24,7 @@ from brokers.tests.factories import make_feed
 from execution.engine.executor import Executor
 from execution.models import Execution, OrderIntent, Run
 from execution.tests.factories import log_in, make_accounts, make_partner, subscribe_accounts
+from execution.tests.hand_trades import trade_by_hand
 from execution.timing import from_settings
 from marketplace.tests.factories import load_reference_data
 from quantleap.core import clock
@@ -197,22 +197,7 @@ class Installation:
         self, account: BrokerAccount, symbol: str, side: Side, quantity: int, price: Decimal
     ) -> None:
         """The customer trades in the broker's own app."""
-        trading_account = selectors.trading_accounts([account.pk], clock.now())[account.pk]
-        assert trading_account.session is not None
-        adapter = get_adapter(account.broker)
-        order = OrderRequest(
-            tag="BYHAND",
-            instrument=BrokerInstrument("NFO", symbol, ""),
-            side=side,
-            quantity=quantity,
-            product=Product.INTRADAY,
-            price=price,
-        )
-        base = settings.QUANTLEAP_BROKERS[account.broker]["api"]
-        answer = transport_sync.send(
-            adapter.place_order(trading_account.session, order), base_url=base
-        )
-        placed = adapter.parse_place(answer)
+        placed = trade_by_hand(account, symbol, side, quantity, price)
         assert placed.broker_order_id, placed
 
 

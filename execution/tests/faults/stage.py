@@ -10,12 +10,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from django.conf import settings
-
-from brokers import sealed_credentials, selectors, transport_sync
-from brokers.base import BrokerInstrument, OrderRequest, Product, Side
+from brokers import sealed_credentials
+from brokers.base import Side
 from brokers.models import BrokerAccount
-from brokers.registry import get_adapter
 from execution.models import Execution as ExecutionRow
 from execution.models import OrderIntent
 from execution.tags import parse_tag
@@ -23,6 +20,7 @@ from execution.tests.factories import log_in, make_accounts, make_partner, subsc
 from execution.tests.faults import judge
 from execution.tests.faults.ground import Ground
 from execution.tests.faults.judge import Right, Seen
+from execution.tests.hand_trades import trade_by_hand
 from marketplace.models import Template
 from marketplace.tests.factories import (
     leg_spec,
@@ -227,19 +225,7 @@ class Stage:
         self, account: BrokerAccount, symbol: str, side: Side, quantity: int, price: Decimal
     ) -> None:
         """One order of the customer's own."""
-        session = selectors.trading_accounts([account.pk], clock.now())[account.pk].session
-        assert session is not None
-        adapter = get_adapter(account.broker)
-        order = OrderRequest(
-            tag=judge.BY_HAND,
-            instrument=BrokerInstrument("NFO", symbol, ""),
-            side=side,
-            quantity=quantity,
-            product=Product.INTRADAY,
-            price=price,
-        )
-        base = settings.QUANTLEAP_BROKERS[account.broker]["api"]
-        transport_sync.send(adapter.place_order(session, order), base_url=base)
+        trade_by_hand(account, symbol, side, quantity, price)
 
     def egress(self) -> dict[str, str]:
         """Everybody gets a source address of their own; it by client."""

@@ -15,7 +15,7 @@ gaps = st.lists(st.floats(0, 20, allow_nan=False), min_size=1, max_size=12)
 def test_absence_needs_reads_a_span_and_the_delay(
     gaps: list[float], visibility: float, lead: float
 ) -> None:
-    """Three reads over five seconds, and the broker's visibility delay."""
+    """Three reads over five seconds prove that an order is absent, once the delay is over."""
     sent_at = 1000.0
     proof = AbsenceProof(sent_at, visibility)
     at, times = sent_at + lead, []

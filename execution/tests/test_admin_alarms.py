@@ -64,7 +64,7 @@ def test_an_alarm_is_acknowledged_by_name_and_then_settled(day: Day, staff: Clie
 
 
 def test_alarms_are_narrowed_by_state_and_cause(day: Day, staff: Client) -> None:
-    """An empty list says so."""
+    """The page says so when no alarm matches, and an unknown state or cause narrows nothing."""
     assert "Nothing needs a person." in get(staff, reverse(ATTENTION))
     fresh, acknowledged, cleared = (make_execution(day.run, s, "OPEN") for s in day.subscribers(3))
     make_alarm(fresh, "DUPLICATE")
@@ -90,7 +90,7 @@ def test_alarms_are_narrowed_by_state_and_cause(day: Day, staff: Client) -> None
 
 
 def test_the_first_page_counts_alarms_and_names_a_cause(day: Day, staff: Client) -> None:
-    """It names the most frequent one."""
+    """The cause that is named is the most frequent one."""
     for subscription in day.subscribers(2):
         make_alarm(make_execution(day.run, subscription, "OPEN"), "PAST_EXIT")
     make_alarm(Execution.objects.all()[0], "DUPLICATE")

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_an_execution_shows_its_orders_and_outside_closes(day: Day, staff: Client) -> None:
-    """What was closed outside stands there in units."""
+    """What was closed outside is shown in units of its contract."""
     day.fill(1)
     execution = Execution.objects.get(status="CLOSED")
     entry = execution.intents.order_by("pk")[0]
@@ -33,7 +33,7 @@ def test_an_execution_shows_its_orders_and_outside_closes(day: Day, staff: Clien
 
 
 def test_an_orders_page_lists_its_changes(day: Day, staff: Client) -> None:
-    """The changes of its price; the broker's words are escaped."""
+    """Each change shows both prices and its outcome; the broker's words are escaped."""
     day.fill(1)
     order = OrderIntent.objects.order_by("pk")[0]
     assert "Changes of its price" in get(staff, page_of(order)), "the control: there are none"

@@ -31,7 +31,7 @@ def test_the_list_of_runs_begins_with_today(day: Day, staff: Client) -> None:
 
 
 def test_the_run_page_shows_decisions_causes_and_orders(day: Day, staff: Client) -> None:
-    """It shows the scorecard, too."""
+    """The page also shows the scorecard, and the time of a send to the millisecond."""
     day.fill(2)
     text = get(staff, page_of(day.run))
     order = OrderIntent.objects.filter(state="FILLED").order_by("pk")[0]

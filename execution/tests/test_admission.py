@@ -88,7 +88,7 @@ answers = st.lists(st.sampled_from((0.1, 0.15, 0.7, 3.0, math.inf)), min_size=1,
 def test_everybody_begins_once_within_half_the_grace(
     seconds: list[float], work: int, speed: float
 ) -> None:
-    """Whatever the brokers do."""
+    """Slow and silent brokers keep nobody from beginning, in the order of the line."""
     line, waits = Line(WINDOW), dict(enumerate(seconds))
     toy = Toy(line, dict.fromkeys(waits, work), waits, speed)
     line.join(entrants(len(waits), work))
@@ -100,7 +100,7 @@ def test_everybody_begins_once_within_half_the_grace(
 
 @given(st.integers(1, 60), st.integers(1, 30), st.integers(1, 7))
 def test_no_more_than_the_window_are_under_way(count: int, work: int, every: int) -> None:
-    """Except those whose moment has come: they begin in any case."""
+    """Only an entry whose latest start has come begins although the window is full."""
     line, all_of_them = Line(WINDOW, math.inf), entrants(count, work)
     line.join(all_of_them)
     forced = 0
@@ -114,8 +114,8 @@ def test_no_more_than_the_window_are_under_way(count: int, work: int, every: int
 
 
 def test_2500_accounts_waited_two_seconds_for_sold_legs() -> None:
-    """Seen where all enter in one second: all bought in the first milliseconds, p99 of the sold
-    ones 2 s (0.77 ms an account)."""
+    """Seen where all entered in one second: the bought legs left in the first milliseconds, and the
+    p99 of the sold ones was 2 s (0.77 ms an account)."""
     count = 2500
     numbers, speed = range(count), 4 / 0.00077
 
@@ -146,7 +146,7 @@ def test_the_whole_takes_little_longer() -> None:
 
 
 def test_an_account_that_hangs_keeps_its_place_only_briefly() -> None:
-    """For a moment (``PATIENCE``) and no longer."""
+    """An account whose broker is silent occupies the window for at most ``PATIENCE`` seconds."""
 
     def followed(patience: float) -> int:
         line = Line(FOUR, patience)  # one account at a time
@@ -169,7 +169,7 @@ def test_who_waits_for_us_keeps_their_place() -> None:
 
 
 def test_an_entry_larger_than_the_window_begins_alone() -> None:
-    """It begins when nothing is under way."""
+    """An entry of 100 orders begins as soon as the window of 20 is empty."""
     line = Line(WINDOW)
     line.join(lined_up([(0, FOUR, math.inf), (1, 100, math.inf)], start=NOW, end=NOW + 1000))
     assert line.admit(NOW, at_broker) == [0]
@@ -354,7 +354,7 @@ def test_the_window_is_the_executors_and_not_the_runs(
 
 
 def test_small_runs_and_runs_of_one_group_fire_as_ever(setup: Any) -> None:
-    """Runs below the window, and runs whose orders are all of one group."""
+    """A run that fits into the window, or whose orders are all of one group, does not queue."""
     desk = setup.desk
     small, single = run_in(1), run_in(1, strategy_spec([leg_spec("SELL", "CE", key="ce")]))
     plans, single_plans = plans_of(small, 500), plans_of(single, 2000)
@@ -408,8 +408,8 @@ def test_a_commit_that_failed_keeps_no_place(setup: Any, monkeypatch: pytest.Mon
 def test_what_can_wait_waits_while_many_are_followed_up(
     setup: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It waits no longer than that. Seen: a quarter of the interpreter's time was spent on
-    collecting garbage."""
+    """Seen: a quarter of the interpreter's time was spent on collecting garbage. Such work waits
+    for a few seconds at most."""
     few, desk = Setup().desk, setup.desk
     run, single = run_in(1), run_in(1, strategy_spec([leg_spec("SELL", "CE", key="ce")]))
     few.expect(run, MANY - 1)

@@ -205,8 +205,7 @@ def tick(setup: Setup) -> None:
 def test_5000_executions_were_all_decided_in_every_tick(
     asked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen with one executor that held them all: 76 ms of every 250. They are COMMITTED and wait
-    for their orders, nothing is due."""
+    """Seen: one executor spent 76 ms of every 250 on executions of which nothing was due."""
     now = clock.monotonic()
     setup = Setup(5000)
     rounds = setup.rounds
@@ -238,7 +237,7 @@ def test_nobody_is_forgotten_by_the_sweep(
 
 
 def test_who_came_first_is_decided_first(asked: list[int]) -> None:
-    """The rest is decided in the next round."""
+    """A round decides ``AT_ONCE`` executions, and the next round the rest."""
     setup = Setup(AT_ONCE + 10)
     rounds = setup.rounds
     late, early = list(setup.executions.values())[:10], list(setup.executions.values())[10:]

@@ -52,13 +52,13 @@ def aimed_and_shot(**fields: Any) -> tuple[int, int, bool]:
 
 
 def test_what_waits_for_its_second_is_aimed_and_then_shot() -> None:
-    """What only its second keeps back is aimed, and leaves when it is shot."""
+    """Aiming alone sends nothing; the order leaves with the shot."""
     assert aimed_and_shot() == (0, 1, False)
     assert aimed_and_shot(_why_not_send=lambda intent, now: EARLY) == (0, 1, False)
 
 
 def test_an_order_of_a_later_run_is_not_aimed_for_this_one() -> None:
-    """That run enters a second later. Its order stood first in the account's queue, and would have
+    """Bug: the order of a run one second later stood first in the account's queue, and would have
     left at this run's second."""
 
     async def main() -> tuple[bool, bool]:
@@ -98,8 +98,8 @@ def test_an_exit_that_waits_goes_first_so_no_entry_is_aimed() -> None:
 
 
 def test_one_persons_aimed_accounts_keep_one_pace() -> None:
-    """At two partners, and aimed together: both found room for one order; the second waits for its
-    channel to say when."""
+    """Bug: accounts that were aimed together each found the same room in the pace. Of three orders
+    two leave here, and one waits."""
 
     async def main() -> tuple[list[int], list[bool]]:
         async with wire.broker(taking) as (url, _):

@@ -124,8 +124,7 @@ def test_unknown_for_600_seconds_with_a_dead_book_raised_nothing(
 def test_a_dead_book_is_named_while_an_order_may_turn_up(
     unknown: OrderIntent, begin: Callable[[str], Executor]
 ) -> None:
-    """An order that was given up. Seen in a story: everything final, held for what might turn up,
-    and nobody was told."""
+    """Seen in a story: an execution was held for an order given up, and nobody was told."""
     OrderIntent.objects.update(state="MISSED", cause="BROKER_DOWN")
     Run.objects.update(grace_until=ago(-20))
     executor = begin("one")
@@ -150,7 +149,7 @@ def test_the_control_an_order_of_a_moment_ago_raises_nothing(
 def test_what_was_settled_is_not_raised_again_while_it_lasts(
     unknown: OrderIntent, begin: Callable[[str], Executor]
 ) -> None:
-    """The next executor does not raise it either."""
+    """Neither the same executor nor the next one raises an alarm that a person settled."""
     first = begin("one")
     tick(first)
     for row in Alarm.objects.all():
@@ -165,7 +164,7 @@ def test_what_was_settled_is_not_raised_again_while_it_lasts(
 def test_the_fact_that_ends_a_wait_clears_its_alarms(
     unknown: OrderIntent, begin: Callable[[str], Executor]
 ) -> None:
-    """It clears them also for the next executor."""
+    """The next executor clears alarms that an earlier one raised."""
     tick(begin("one"))
     OrderIntent.objects.update(state="FILLED", filled_quantity=unknown.quantity)
     executor = begin("two")
@@ -236,7 +235,7 @@ def test_what_is_told_and_calmed_may_be_told_again(
 def test_a_refused_row_keeps_no_other_alarm_back(
     unknown: OrderIntent, begin: Callable[[str], Executor]
 ) -> None:
-    """One row that the database refuses: the other alarms are raised all the same."""
+    """An order that the database refuses is named UNWRITABLE, beside all alarms that were due."""
     executor = begin("one")
     execution = held(executor)
     (intent,) = execution.intents

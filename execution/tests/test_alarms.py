@@ -117,7 +117,7 @@ def test_what_ended_an_alarm_is_kept_with_it_settled_or_not(
 def test_an_ended_execution_may_still_ask_for_a_person(
     execution: LiveExecution, tokens: dict[int, int]
 ) -> None:
-    """It waits for nothing any more, so that alarms about waiting are cleared."""
+    """Alarms about waiting are cleared when an execution ends; a duplicate's alarm stays open."""
     put(
         tokens,
         on(execution, "PAST_EXIT"),
@@ -187,7 +187,7 @@ def test_the_shard_of_another_is_not_ours_to_raise_about(
 def test_a_refused_alarm_is_named_and_the_others_are_raised(
     executions: list[LiveExecution], many_tokens: dict[int, int]
 ) -> None:
-    """One that the database refuses, in the batch's first, middle and last place."""
+    """The database refuses the first, a middle and the last alarm of a batch, in turn."""
     for poisoned in (0, 24, MANY - 1):
         AlarmRow.objects.all().delete()
         raised = [
@@ -239,7 +239,7 @@ def test_two_executors_in_parallel_raise_the_same_once(run: Run) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_control_two_different_alarms_are_two_rows(run: Run) -> None:
-    """The control of the race above."""
+    """Neither of two executors that raise different alarms in parallel waits for the other."""
     assert raise_in_parallel(run, "ce", waits=False) == [1, 1]
 
 

@@ -136,7 +136,7 @@ def test_slice_32768_of_one_subscriber_and_nobodys_run_commits(
 def test_one_price_of_1e8_and_nobodys_fills_are_written(
     executions: list[LiveExecution], tokens: dict[int, int]
 ) -> None:
-    """An average price in one row of a book, in each position of the batch."""
+    """Only the row with the absurd price is refused, wherever it stands in the batch."""
     commit(executions, tokens)
     for poisoned in range(MANY):
         clear_attention()
@@ -159,7 +159,7 @@ def test_one_price_of_1e8_and_nobodys_fills_are_written(
 def test_one_poisoned_thing_of_each_kind_spares_the_batch(
     executions: list[LiveExecution], tokens: dict[int, int]
 ) -> None:
-    """The rest of the batch is granted."""
+    """One exit order and one status are refused; all others of the batch are written."""
     commit(executions, tokens)
     for poisoned in range(0, MANY, 7):
         clear_attention()

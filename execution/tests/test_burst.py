@@ -47,7 +47,7 @@ def test_the_last_few_end_nobodys_quiet_later() -> None:
 
 
 def test_many_accounts_with_orders_waiting_are_waited_for() -> None:
-    """Their orders leave with the answers."""
+    """The wait ends as soon as these accounts have no orders left."""
 
     async def story() -> None:
         accounts = [Account(is_waiting=True) for _ in range(200)]

@@ -126,7 +126,7 @@ def test_end_it_was_offered_where_nothing_is_carried(
     now: dt.datetime,
     said: str,
 ) -> None:
-    """Its page had a form and a button."""
+    """Bug: the page had a form and a button for what is refused anyway."""
     set_clock(monkeypatch, now)
     Execution.objects.update(status=status)
     client.force_login(StaffUser.objects.create_superuser("asha", "asha@example.com", "secret"))

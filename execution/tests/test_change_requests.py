@@ -42,8 +42,8 @@ def day(installation: Installation, executor: Callable[[], Any]) -> list[OrderIn
 def test_exits_never_left_where_only_changes_were_taken(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """Seen (a4b) where exits rested and cancels were refused: open for ever at a broker that would
-    have taken another price."""
+    """Seen where cancels were refused: exits rested for ever at a broker that would have changed
+    their price."""
     let_exits_rest(installation)
     refuse(installation, "cancel")
     exits = day(installation, executor)
@@ -62,7 +62,7 @@ def test_exits_never_left_where_only_changes_were_taken(
 def test_exits_are_quoted_anew_where_changes_are_refused(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """They are withdrawn first."""
+    """An exit whose change is refused is cancelled, and a new one is sent."""
     let_exits_rest(installation, count=2 * CUSTOMERS)
     refuse(installation, "modify")
     exits = day(installation, executor)

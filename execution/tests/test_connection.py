@@ -151,7 +151,7 @@ def test_an_interim_answer_is_skipped(interim: bytes, apart: bool) -> None:
     ids=["two answers", "an answer and a half", "an answer and rubbish", "101", "100 only"],
 )
 def test_data_beyond_an_answer_closes_and_tells_no_verdict(written: bytes) -> None:
-    """The connection is closed: order 2 was told order 1's verdict."""
+    """Bug: order 2 was told the verdict of order 1."""
 
     async def talkative(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -183,7 +183,7 @@ def test_silence_ends_at_the_timeout() -> None:
 
 
 def test_connection_close_is_obeyed() -> None:
-    """The next request is provably not sent."""
+    """The next request fails with ``NotConnected``, so that it was provably not sent."""
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)

@@ -42,7 +42,7 @@ def test_the_day_stands_on_the_page_today(day: Day, staff: Client) -> None:
 
 
 def test_a_run_that_everybody_missed_was_armed_and_green(day: Day, staff: Client) -> None:
-    """Seen on the first page."""
+    """The first page, the runs' list and the run's page say how many missed it, and why."""
     missed_by_all(day, clock.now())
     index = get(staff, reverse("admin:index"))
     for expected in (
@@ -62,7 +62,7 @@ def test_a_run_that_everybody_missed_was_armed_and_green(day: Day, staff: Client
 def test_an_overnight_position_was_not_on_the_first_page(
     day: Day, staff: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Left open, and not on the next day's first page."""
+    """Bug: a run with a position that was left open was missing from the next day's first page."""
     held, waiting, closed = day.subscribers(3)
     enter(make_execution(day.run, held, "OPEN"), day.contracts)
     make_execution(day.run, waiting, "ARMED")

@@ -115,7 +115,7 @@ def test_which_order_of_an_intent_is_its_own(
 
 
 def test_a_duplicate_that_was_never_closed_is_closed_once() -> None:
-    """Seen: 504 after accepting, the order hidden for 14 s; 24 flagged duplicates stayed open."""
+    """Seen: an order accepted with a 504 was hidden for 14 s; 24 flagged duplicates stayed open."""
     execution = opened()
     short = execution.intents[0]
     both = [(1, order("A")), (2, order("B0"))]
@@ -159,8 +159,8 @@ def test_the_exit_of_a_leg_takes_its_surplus_along() -> None:
 
 
 def test_a_late_exit_opened_a_reverse_position() -> None:
-    """It turned up after its successor: two exits of one leg, each with a code of its own; the
-    first was given up, and filled."""
+    """Bug: an exit that was given up had filled. It turned up after its successor, so that one leg
+    was closed twice."""
     execution = opened(CE)
     (first,) = next_steps(execution, at(exit_due=True)).exits
     given_up = carry_out(execution, first)
@@ -197,7 +197,7 @@ def test_sold_surplus_leaves_before_bought_surplus() -> None:
 
 
 def test_resting_surplus_keeps_the_execution_from_ending() -> None:
-    """Surplus that rests is a stray."""
+    """A surplus order that rests may still fill: the execution ends when it is cancelled."""
     execution = opened(CE)
     read(execution.intents[0], (1, order("B0")), (1, order("A", OPEN, 0)))
     assert execution.intents[0].strays == ("A",)
@@ -214,7 +214,8 @@ def test_an_order_that_was_given_up_and_rests_is_a_stray() -> None:
 
 
 def test_beside_a_given_up_exit_that_rests_another_was_sent() -> None:
-    """Seen (stories 19406, 20595) when it turned up: both filled, and the leg was turned over."""
+    """Seen (stories 19406, 20595): an exit that was given up turned up, both exits filled, and the
+    leg was turned over."""
     execution = opened(CE)
     closing = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=lifecycle.EXIT)
     closing.sends, closing.filled_quantity = MAX_SENDS, 0
@@ -309,7 +310,8 @@ def test_an_entry_given_up_had_filled_and_its_book_died() -> None:
 
 
 def test_the_positions_may_clear_an_entry_out_of_sight() -> None:
-    """They say that nothing is there."""
+    """Settled positions of 0 make an exit needless, but the execution is not over: the entry may
+    still turn up."""
     execution = opened(CE)
     (entry,) = execution.intents
     entry.filled_quantity, entry.sends = 0, MAX_SENDS
@@ -324,7 +326,7 @@ def test_the_positions_may_clear_an_entry_out_of_sight() -> None:
 
 
 def test_an_exit_out_of_sight_keeps_no_other_exit_back() -> None:
-    """No other exit of its leg."""
+    """Another exit of the same leg is granted if the positions show that it is open."""
     execution = opened(CE)
     closing = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=lifecycle.EXIT)
     closing.sends = MAX_SENDS
@@ -335,8 +337,8 @@ def test_an_exit_out_of_sight_keeps_no_other_exit_back() -> None:
 
 
 def test_what_a_given_up_exit_may_have_closed_is_remembered() -> None:
-    """It is remembered while it is looked for. (Story 18387.) A book that dies makes nobody wait
-    for much longer than the watch."""
+    """An exit's missing units count until its watch ends with a look at the book; without one,
+    ``SILENT_AFTER`` seconds longer (story 18387)."""
     execution = opened(CE)
     closing = live_intent(execution, leg_key="ce", side=Side.BUY, purpose=lifecycle.EXIT)
     closing.sends = 1
@@ -355,7 +357,7 @@ def test_what_a_given_up_exit_may_have_closed_is_remembered() -> None:
 
 
 def test_the_first_send_of_an_entry_may_have_filled_unseen() -> None:
-    """Of an entry that was sent again."""
+    """An entry that was sent again counts the units of its first send until they are found."""
     execution = opened(CE)
     (entry,) = execution.intents
     entry.filled_quantity, entry.sends = 0, 1
@@ -368,8 +370,8 @@ def test_the_first_send_of_an_entry_may_have_filled_unseen() -> None:
 
 
 def test_a_hidden_first_send_left_naked_shorts() -> None:
-    """Seen when the second was refused: FAILED without an alarm, −65 and −65 open. The first had
-    taken the margin."""
+    """Seen: the first send had taken the margin, the second was refused, and the execution was
+    FAILED without an alarm, −65 and −65 open."""
     execution = opened()
     execution.status = "COMMITTED"
     call = execution.intents[0]
@@ -395,7 +397,7 @@ def test_a_hidden_first_send_left_naked_shorts() -> None:
 
 
 def test_a_single_leg_that_turns_up_late_is_the_position() -> None:
-    """It is the one that was wanted."""
+    """The execution is not over while its only leg may turn up, and is OPEN when it does."""
     execution = opened(CE)
     execution.status = "COMMITTED"
     (only,) = execution.intents
@@ -462,7 +464,8 @@ def test_whom_a_restarted_process_watches(fields: dict[str, Any], watched: bool)
 
 
 def test_a_book_that_failed_left_a_late_order_to_nobody() -> None:
-    """It had failed until the watch was over."""
+    """Bug: a watch ended while the book failed. Only a read that begins after the watch's end may
+    end it."""
     intent = live_intent(state=lifecycle.MISSED, sends=1, cause="BROKER_DOWN")
     execution = opened(CE)
     execution.intents = [intent]

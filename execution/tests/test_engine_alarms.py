@@ -25,7 +25,8 @@ def causes(account: Any) -> set[str]:
 def test_a_book_that_never_answers_was_a_silence_for_ever(
     installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen after a 504: UNKNOWN for ten minutes, no alarm. The neighbour is the control."""
+    """Seen: after a 504 an order was UNKNOWN for ten minutes without an alarm. The neighbour is the
+    control."""
     for cause in ("ENTRY_UNKNOWN", "BOOK_UNREAD"):
         monkeypatch.setitem(PROMISES, cause, 2.0)
     accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 12)), 2)
@@ -53,8 +54,8 @@ def test_a_book_that_never_answers_was_a_silence_for_ever(
 def test_a_position_past_its_exit_with_no_witness_is_named(
     installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its alarm is over when it is closed. Seen: 48 and 120 positions open past the exit time,
-    silently."""
+    """Seen: 48 and 120 positions were open past the exit time, silently. The alarm ends when the
+    position is closed."""
     monkeypatch.setitem(PROMISES, "PAST_EXIT", 2.0)
     (account,) = installation.subscribe(
         make_short_straddle(strategy=installation.entry_in(9, 6)), 1

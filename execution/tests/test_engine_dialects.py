@@ -70,8 +70,8 @@ class BrokersApp:
 def test_an_order_cut_down_in_the_app_is_final_and_alarms(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """Seen with the broker's own app: COMPLETE 65 of our 130 was PARTIAL for ever, and nobody was
-    told."""
+    """Seen: an order cut from 130 to 65 in the broker's own app was PARTIAL for ever, and nobody
+    was told."""
     template = make_short_straddle(strategy=installation.entry_in(9, 30))
     (account,) = accounts = make_accounts(1, partner=make_partner(), brokers=("zerodha",))
     log_in(accounts, installation.control.token, clock.now())
@@ -94,7 +94,8 @@ def test_an_order_cut_down_in_the_app_is_final_and_alarms(
 def test_an_exit_refused_for_its_price_is_priced_in_the_band(
     installation: Installation, executor: Callable[[], Any], broker: str
 ) -> None:
-    """In the band that the refusal named. Seen: 1,728 attempts at refused prices."""
+    """Seen: 1,728 tries at refused prices. The second try takes the limit that the refusal
+    named."""
     installation.control.ask("POST", "/market", noise=0)
     template = make_short_straddle(strategy=installation.entry_in(9, 8))
     accounts = make_accounts(1, partner=make_partner(), brokers=(broker,))

@@ -52,8 +52,8 @@ def closings() -> Any:
 def test_a_504_and_a_hidden_order_left_duplicates_open(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """Seen with a 504 after accepting: 24 duplicates, flagged and never closed. And a restart
-    closes nothing twice."""
+    """Seen: 24 duplicates were flagged and never closed. Now each is closed once, also across a
+    restart."""
     accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 55)), 2)
     for account in accounts:
         hide(installation, account, "SELL")
@@ -108,8 +108,8 @@ def test_an_exit_that_was_hidden_opened_a_reverse_position(
 def test_a_hidden_first_send_left_naked_shorts(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """Seen when the second was refused for margin: FAILED, no alarm, −65 and −65 open. The first
-    order had taken it."""
+    """Seen: the first send had taken the margin, the second was refused, and executions were FAILED
+    without an alarm, −65 and −65 open."""
     accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 60)), 2)
     for account in accounts:
         hide(installation, account, "SELL")  # one leg; the other is filled at once

@@ -37,7 +37,7 @@ def square_off(installation: Installation, account: BrokerAccount) -> None:
 def test_customers_who_squared_off_were_turned_over(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """Seen while positions failed: 96 exits opened 96 reverse positions. The order book knows what
+    """Seen: while positions failed, 96 exits opened 96 reverse positions. The order book knows what
     was traded by hand."""
     accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 10)), 4)
     executor()
@@ -57,7 +57,7 @@ def test_customers_who_squared_off_were_turned_over(
 def test_without_a_witness_nobody_is_turned_over(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """A person is told instead."""
+    """While neither positions nor book can be read, no exit leaves, and a person is told."""
     accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 14)), 3)
     executor()
     wait_until(all_open(3), 40)
@@ -77,7 +77,7 @@ def test_without_a_witness_nobody_is_turned_over(
 def test_one_account_that_hung_kept_everybodys_exits_back(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """Its positions hung. Seen: the other three left 17.6 s late."""
+    """Seen: the positions of one account hung, and the other three left 17.6 s late."""
     accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 24)), 4)
     executor()
     wait_until(all_open(4), 40)
@@ -96,7 +96,7 @@ def test_one_account_that_hung_kept_everybodys_exits_back(
 def test_a_leg_refused_for_margin_left_naked_shorts(
     installation: Installation, executor: Callable[[], Any], lag: int
 ) -> None:
-    """Seen with positions behind the fills: the unwinding read "no position", sent nothing, and
+    """Seen: with positions behind the fills the unwinding read "no position", sent nothing, and
     left 24 and 72 open, silently."""
     accounts = installation.subscribe(make_iron_condor(strategy=installation.entry_in(9, 60)), 4)
     for account in accounts:

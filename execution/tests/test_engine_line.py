@@ -91,7 +91,7 @@ def orders_of(
 def test_an_account_that_hangs_keeps_no_sold_legs_back(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """Everybody else gets their sold legs."""
+    """All other accounts enter in full, each order sent once, and nobody runs out of the grace."""
     first, *others = subscribed(installation)
     hang(installation, first)
     executor()
@@ -130,7 +130,7 @@ def test_who_is_not_committed_before_t_is_committed_after_it(
 def test_control_counting_who_hangs_holds_everybody_back(
     installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The control: a window that counts who hangs, and nobody has a moment of their own."""
+    """Without patience and latest starts, one account that hangs makes all others miss the run."""
     count_who_hangs(monkeypatch)
     nobody_has_a_moment(monkeypatch)
     first, *others = subscribed(installation)

@@ -116,8 +116,8 @@ def test_what_is_being_committed_is_adopted_by_nobody_else(committing: bool) -> 
 def test_a_dead_session_left_orders_sending_for_ever(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """Seen with two templates a second apart: 12 SENDING and 6 COMMITTED without a cause or an
-    alarm."""
+    """Seen: with two templates a second apart, 12 orders stayed SENDING and 6 executions COMMITTED,
+    without a cause or an alarm."""
     accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 30)), 3)
     later = make_short_straddle(name="A second later", strategy=installation.entry_in(10, 30))
     subscribe_accounts(later, accounts)

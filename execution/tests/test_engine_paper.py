@@ -28,7 +28,7 @@ def subscribe(installation: Installation, hold: float) -> None:
 def test_a_killed_paper_days_exits_were_unknown_for_ever(
     installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was killed in its last second: its exits had left and nobody had noted what became of
+    """Seen: the process was killed when its exits had left, and nobody had noted what became of
     them."""
     subscribe(installation, 6)
     place = PaperChannel._place

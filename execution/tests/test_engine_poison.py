@@ -53,7 +53,7 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_one_average_price_of_1e8_spoils_no_others_fills(
     installation: Installation, executor: Callable[[], Any], poisoned: set[int], refusals: list[str]
 ) -> None:
-    """The others' fills are written."""
+    """Only the account with the absurd price needs a person, and in the end it is flat, too."""
     accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 8)), 6)
     poisoned.add(accounts[2].pk)
     executor()

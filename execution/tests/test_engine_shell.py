@@ -54,8 +54,8 @@ def yesterday(installation: Installation) -> Execution:
 def test_an_execution_of_yesterday_was_adopted_by_nobody(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """Seen after a restart at 00:10: open for ever, no alarm. Its session is over, so that a person
-    is told."""
+    """Seen after a restart at 00:10: a position stayed open for ever without an alarm. A person is
+    told that its session is over."""
     execution = yesterday(installation)
     executor()
     wait_until(lambda: Execution.objects.get(pk=execution.pk).needs_attention, 20)
@@ -123,8 +123,8 @@ def test_who_logged_in_again_failed_with_the_session_of_before(
 def test_a_dead_session_is_told_and_resumes_after_a_login(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """It is asked no more. Seen: 20,823 reads with a dead token, and an open position behind a
-    FAILED."""
+    """Seen: 20,823 reads were made with a dead token, and a FAILED execution had an open
+    position."""
     accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 7)), 2)
     executor()
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 2, 40)
@@ -171,8 +171,8 @@ def test_the_exits_of_a_disabled_account_were_missed(
 def test_the_exits_of_a_removed_account_were_missed(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """Removed with "exit now". Seen after a restart: REMOVED, and -65/-65 stayed. It is erased once
-    it is flat."""
+    """Seen after a restart: an account removed with "exit now" was REMOVED, and -65/-65 stayed. It
+    is erased once it is flat."""
     accounts = installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 60)), 2)
     first = executor()
     wait_until(lambda: Execution.objects.filter(status="OPEN").count() == 2, 40)
@@ -239,8 +239,7 @@ def test_an_unusable_egress_leaves_a_position_open_and_told(
 def test_a_stop_just_before_the_second_fires_first(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """It hands over at once. Seen: SIGTERM at T-0.6 s, and orders that left at T+11.9 s and
-    T+20.8 s."""
+    """Seen: after a SIGTERM at T-0.6 s orders left at T+11.9 s and T+20.8 s."""
     template = make_iron_condor(strategy=installation.entry_in(10, 8))
     installation.subscribe(template, 6)
     first = executor()

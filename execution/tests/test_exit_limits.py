@@ -141,7 +141,8 @@ def test_whom_to_believe(what: str, witnesses: Witnesses, granted: Grant | None)
 
 
 def test_what_was_converted_closes_nobody_elses_leg() -> None:
-    """It stands in the book: one long was converted, another strategy's short is still there."""
+    """The book still nets a converted long with another strategy's short. The short is open, and
+    may be closed once the positions have settled."""
     short = [Tracked(1, 0, sign=1), Tracked(2, -65)]
     assert share(short, Witnesses(-65, 0)) == {1: Grant(0), 2: Grant(0, 65)}
     assert share(short, Witnesses(-65, 0, settled=True))[2] == Grant(65)
@@ -172,7 +173,8 @@ def test_an_exit_given_up_was_closed_twice() -> None:
 
 
 def test_which_of_two_exits_of_a_leg_has_filled() -> None:
-    """One of the two was given up."""
+    """One exit was given up, the other rests: no further one leaves while one of them has filled
+    and it is unknown which."""
     leg = Tracked(1, 130, selling=65, lost_selling=65)
     assert share([leg], Witnesses(65, 130))[1] is None, "the one that rests may fill as well"
     assert share([leg], Witnesses(130, 130))[1] == Grant(65), "none of them has"
@@ -184,7 +186,7 @@ RESTING_BUY = Tracked(2, 0, sign=1, buying=65)
 
 
 def test_a_long_closed_outside_was_sold_again() -> None:
-    """Seen where another strategy's buy rested: net 0, 65 in flight, "explained"; a SELL of 65
+    """Bug: another strategy's resting buy "explained" a net of 0 as 65 in flight. A SELL of 65
     would have opened the reverse."""
     legs = [LONG, RESTING_BUY]
     for book in (65, None):
@@ -284,9 +286,8 @@ def doubtful(key: int, sign: int, held: int, unreported: int, entry: bool) -> Tr
 def test_without_a_book_no_account_is_turned_over(
     drawn: list[tuple[int, int, int, bool]], hand: int, traded: list[bool]
 ) -> None:
-    """By no mixture of hand trades and silent orders, whatever the truth behind the positions: what
-    each direction really holds, less what its exits under way may still close, and less what was
-    closed by hand, covers what is granted."""
+    """Whatever was traded by hand and whichever silent orders filled, the exits of a direction
+    close at most what it holds beyond its exits under way."""
     legs = [doubtful(key, *leg) for key, leg in enumerate(drawn)]
     truth, pending = {}, {}
     for leg, (sign, _, _, entry), done in zip(legs, drawn, traded, strict=False):

@@ -96,7 +96,7 @@ def test_blind_tries_stayed_within_a_few_percent_of_the_entry(
 
 
 def test_a_positions_last_price_is_followed_closely_at_first() -> None:
-    """It is followed from afar then."""
+    """The limits of a buy are 4 % above the price, then 15 % and 50 %."""
     prices = [limit(Side.BUY, blind(POSITION), tries_after(rounds), TICK) for rounds in range(3)]
     assert prices == [Decimal(104), Decimal(115), Decimal(150)]
 

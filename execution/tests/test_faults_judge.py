@@ -169,7 +169,7 @@ def test_the_judge_fails_a_missing_and_a_late_alarm(
 
 
 def test_the_judge_fails_needless_alarms_and_calls() -> None:
-    """An alarm that nobody needed, and more calls than the scenario allows."""
+    """The scenario wants no alarm and at most 12 cancels; the day had an alarm and 2304 cancels."""
     day = dataclasses.replace(a_good_day(), alarms={"C1": after(1)}, calls={("C1", "cancel"): 2304})
     verdict = judged(day, Right(quiet=True, calls={"cancel": 12}))
     assert verdict.problems == ["1 alarms without need", "C1: 2304 cancel calls"]

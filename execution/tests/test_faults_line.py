@@ -83,7 +83,7 @@ def run(test: Callable[[Line, Upstream], Awaitable[None]]) -> None:
 
 
 def test_a_clear_line_passes_everything() -> None:
-    """It also knows who came from where."""
+    """The line also records which address used which token."""
 
     async def test(fault_line: Line, upstream: Upstream) -> None:
         client = await connected(fault_line)
@@ -115,10 +115,8 @@ def test_pieces_arrive_one_by_one_and_whole() -> None:
 def test_a_closed_link_still_delivers_and_a_reset_one_does_not(
     ends: Callable[[socket.socket], None],
 ) -> None:
-    """What was written while the line was away arrives unless it was reset.
-
-    As a kernel has it: it goes on sending for a closed connection, and not for a reset one.
-    """
+    """As in a kernel, what was written while the line was away is sent on after a close, and lost
+    after a reset."""
 
     async def test(fault_line: Line, upstream: Upstream) -> None:
         client = await connected(fault_line)

@@ -94,11 +94,8 @@ def beside(work: Callable[[], None]) -> threading.Thread:
 
 
 def test_forty_strategies_are_priced_all_day(installation: Installation, feed: FeedAccount) -> None:
-    """Ten of them enter in the same second, and are decided.
-
-    Seen at the documented limits: no decision at all on Kite, none of four legs after half a minute
-    on Noren.
-    """
+    """Seen at the documented limits: no decision at all on Kite, and no price for any of four legs
+    after half a minute on Noren."""
     contracts = held(installation)
     assert len(contracts) == 160
     entries: list[int] = []

@@ -52,10 +52,7 @@ def decided(strategies: list[StrategySpec]) -> list[int]:
 
 # -- b1 --------------------------------------------------------------------------------------
 def test_ten_strategies_of_one_second_are_decided(installation: Installation) -> None:
-    """Seen: a Kite feed asked 40 ms apart, 102 tries in 12 s and no decision.
-
-    Ten strategies of one second; the level was last heard a second before.
-    """
+    """Seen: a Kite feed that was asked 40 ms apart gave no decision in 102 tries and 12 s."""
     feed = FeedAccount.objects.get()
     assert PLATFORM_QUOTES.spot(["NIFTY"], now=clock.now())
     until = time.monotonic() + 10
@@ -136,11 +133,8 @@ def times_heard(contracts: set[int], seconds: int) -> Iterator[dict[int, Quote]]
 def test_four_held_legs_on_a_noren_feed_keep_their_prices(
     installation: Installation, noren: FeedAccount
 ) -> None:
-    """Seen: all four were priced for 30 s, then none of them.
-
-    With a twentieth of the minute's budget, so that the test need not take a minute: four legs
-    asked once a second would be refused after two seconds.
-    """
+    """Seen: four legs were priced for 30 s, then none of them. With a twentieth of the minute's
+    budget, four legs asked once a second would be refused after two seconds."""
     contracts = held_contracts()
     installation.control.ask("POST", "/limits", noren_calls_per_minute=6)
     for quotes in times_heard(contracts, 6):

@@ -42,11 +42,8 @@ def forwarder(installation: Installation) -> Iterator[Forwarder]:
 def test_a_frozen_database_had_bought_hedges_unwound(
     installation: Installation, forwarder: Forwarder
 ) -> None:
-    """Seen: it stood still half a second before the entry, and everybody's hedges were unwound.
-
-    In 5 of 5 rounds: the bought legs had filled when it went on, the switch had not been read for
-    five seconds, and what was bought was sold again (CONTROL_UNREACHABLE), no alarm.
-    """
+    """Seen in 5 of 5 rounds: after a freeze half a second before the entry the switch had not been
+    read for five seconds, and all hedges were sold again (CONTROL_UNREACHABLE)."""
     installation.subscribe(make_iron_condor(strategy=installation.entry_in(10, 20)), 4)
     host = start_executor("frozen")
     try:

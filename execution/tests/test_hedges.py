@@ -122,10 +122,7 @@ def test_a_needed_hedge_is_one_without_which_more_is_naked(legs: tuple[LegSpec, 
 
 @given(legs=legs_of, data=st.data())
 def test_no_step_leaves_more_naked(legs: tuple[LegSpec, ...], data: st.DataObject) -> None:
-    """It holds whatever leaves, and in whichever order.
-
-    Exits as next_steps asks for them, one after another in any order, until it asks for none.
-    """
+    """After any stops, in whichever order exits fill, nothing sold is less covered than before."""
     execution = opened(strategy_spec(legs))
     stopped = data.draw(st.lists(st.sampled_from([leg.key for leg in legs]), unique=True))
     execution.run.leg_exits.update(dict.fromkeys(stopped, "STOP"))

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_an_exit_in_one_account_reaches_no_other() -> None:
-    """An exit that is asked for in one account touches nothing in another."""
+    """The same request without an account reaches the other execution as well."""
     load_reference_data()
     template = make_short_straddle()
     run = make_run(template)

@@ -45,7 +45,7 @@ def stage() -> Stage:
 def test_whatever_is_held_nobody_trades_or_is_billed(
     stage: Stage, record_property: Callable[[str, object], None], part: int
 ) -> None:
-    """Nor does a hold keep anybody from leaving."""
+    """In every random story customers can leave under a hold, too."""
     first, after = (SEED + STORIES * place // PARTS for place in (part, part + 1))
     record_property("tried", f"{after - first} stories of holds, seeds {first} to {after - 1}")
     play_all(stage, range(first, after))

@@ -67,10 +67,8 @@ def play(
 @pytest.mark.process
 @pytest.mark.django_db(transaction=True)
 def test_hostile_accounts_keep_nobody_from_trading(play: Callable[..., Any]) -> None:
-    """Everybody else enters and leaves beside every kind of hostile account.
-
-    Reads that hang or drip, garbage, 50 MB, much work, a dead token, absurd figures, 429.
-    """
+    """The hostile ones' reads hang or drip, or bring garbage, 50 MB, much work, a dead token,
+    absurd figures or a 429."""
     accounts = make_accounts(len(Manner), partner=make_partner(), prefix="X")
     manners = {a.client_id: manner for a, manner in zip(accounts, Manner, strict=True)}
     with hostile.broker(manners) as running:
@@ -82,7 +80,7 @@ def test_hostile_accounts_keep_nobody_from_trading(play: Callable[..., Any]) -> 
 @pytest.mark.process
 @pytest.mark.django_db(transaction=True)
 def test_unreachable_accounts_keep_nobody_from_trading(play: Callable[..., Any]) -> None:
-    """Everybody else enters and leaves beside accounts that nobody can connect."""
+    """The healthy accounts enter and leave while the other broker takes no connection."""
     accounts = make_accounts(2, partner=make_partner(), prefix="X")
     with swallowing() as url:
         assert "CLOSED" not in play(url, accounts)
@@ -113,10 +111,7 @@ def test_a_days_book_of_three_thousand_orders_is_read() -> None:
 
 
 def test_an_account_that_is_much_work_rests() -> None:
-    """An account whose answers are much work rests, and the others do not.
-
-    By order: the account with a small book is read again before the one with the mountain.
-    """
+    """The account with an empty book is read twice before the one with 12,000 orders."""
     row = {"order_id": "1" * 15, "status": "COMPLETE", "tag": "x" * 20, "quantity": 65}
     mountain = json.dumps(
         {"status": "success", "data": [{**row, "order_id": f"{n:015}"} for n in range(12_000)]}

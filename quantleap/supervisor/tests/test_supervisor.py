@@ -8,10 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import psycopg
 import pytest
@@ -31,6 +33,9 @@ from quantleap.supervisor.backoff import SETTLED
 from quantleap.supervisor.parts import LOOPBACK, manage
 
 pytestmark = pytest.mark.process
+
+# Only a start that hangs fails a test: a machine that runs other suites takes a minute for one.
+STARTS_WITHIN: Final = 180.0
 
 # Tells its journal when it starts and stops; leaves a child of its own that outlives it.
 ROLE = """
@@ -222,6 +227,16 @@ def up(base_dir: Path, port: int, *more: str) -> list[str]:
     return [*command, "--no-seed", "--quiet", *more]
 
 
+@contextmanager
+def running(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the project without servers of its own; it is ended even if the test fails."""
+    with subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment_without_servers()) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
 def wait_for_status(base_dir: Path, supervisor: int) -> dict[str, int]:
     """The pids that the running ``manage.py up`` published."""
     path = base_dir / "run" / "ready.json"
@@ -229,7 +244,7 @@ def wait_for_status(base_dir: Path, supervisor: int) -> dict[str, int]:
     def is_current() -> bool:
         return path.exists() and json.loads(path.read_text())["supervisor"] == supervisor
 
-    assert wait_until(is_current, 60.0)
+    assert wait_until(is_current, STARTS_WITHIN)
     pids: dict[str, int] = json.loads(path.read_text())["pids"]
     return pids
 
@@ -261,15 +276,10 @@ def test_a_shell_can_use_the_same_installation(tmp_path: Path, clock_start: str 
 
 def test_up_survives_its_own_kill_9_and_a_second_start_works(tmp_path: Path, port: int) -> None:
     base_dir = tmp_path / "var"
-    first = subprocess.Popen(
-        up(base_dir, port), cwd=PROJECT_ROOT, env=environment_without_servers()
-    )
-    left = wait_for_status(base_dir, first.pid)
-    first.kill()
-    first.wait()
-    with subprocess.Popen(
-        up(base_dir, port), cwd=PROJECT_ROOT, env=environment_without_servers()
-    ) as second:
+    with running(up(base_dir, port)) as first:
+        left = wait_for_status(base_dir, first.pid)
+        first.kill()
+    with running(up(base_dir, port)) as second:
         started = wait_for_status(base_dir, second.pid)
         assert not {pid for pid in left.values() if is_alive(pid)} - set(started.values())
         with socket.create_connection((LOOPBACK, port), timeout=5):
@@ -284,17 +294,12 @@ def test_up_stops_cleanly_when_make_is_killed(tmp_path: Path, port: int) -> None
     base_dir = tmp_path / "var"
     command = up(base_dir, port, "--die-with-parent")
     stand_in = "import subprocess, sys; subprocess.run(sys.argv[1:])"
-    make = subprocess.Popen(
-        [sys.executable, "-c", stand_in, *command],
-        cwd=PROJECT_ROOT,
-        env=environment_without_servers(),
-    )
-    assert wait_until(lambda: (base_dir / "run" / "ready.json").exists(), 60.0)
-    first = int(json.loads((base_dir / "run" / "ready.json").read_text())["supervisor"])
-    assert "manage.py up" in command_line(first)
-    make.kill()
-    make.wait()
-    with subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment_without_servers()) as second:
+    with running([sys.executable, "-c", stand_in, *command]) as make:
+        assert wait_until(lambda: (base_dir / "run" / "ready.json").exists(), STARTS_WITHIN)
+        first = int(json.loads((base_dir / "run" / "ready.json").read_text())["supervisor"])
+        assert "manage.py up" in command_line(first)
+        make.kill()
+    with running(command) as second:
         wait_for_status(base_dir, second.pid)
         assert not is_alive(first)
         second.terminate()

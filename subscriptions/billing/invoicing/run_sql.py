@@ -124,6 +124,9 @@ SELECT DISTINCT new.receivable, 'ASSET' FROM billing_named AS new
     ON CONFLICT (code) DO NOTHING
 """
 
+# number_format.document_number of a row's place in the chunk.
+_NUMBER: Final = "%(prefix)s || lpad((%(first)s - 1 + new.place)::text, 8, '0')"
+
 INVOICES: Final = """
 INSERT INTO billing_invoice (
     id, public_id, partner_id, environment, customer_id, subscription_id, segment_id, segment_no,
@@ -159,10 +162,10 @@ SELECT new.invoice_id, new.invoice, new.partner_id, new.environment, new.custome
   FROM billing_named AS new
  CROSS JOIN LATERAL (
     SELECT %(first)s - 1 + new.place AS seq,
-           %(prefix)s || lpad((%(first)s - 1 + new.place)::text, 8, '0') AS number
+           {number} AS number
  ) AS named
  ORDER BY new.place
-"""
+""".replace("{number}", _NUMBER)
 
 TRANSACTIONS: Final = """
 INSERT INTO billing_ledgertransaction
@@ -195,7 +198,7 @@ INSERT INTO core_outboxevent
 SELECT new.event, 'invoice.issued', new.invoice, 0,
        jsonb_build_object(
            'invoice_id', new.invoice,
-           'number', %(prefix)s || lpad((%(first)s - 1 + new.place)::text, 8, '0'),
+           'number', {number},
            'status', 'DUE', 'user_id', new.customer, 'user_email', new.email,
            'external_user_id', nullif(new.external_user_id, ''),
            'subscription_id', new.subscription,
@@ -207,7 +210,7 @@ SELECT new.event, 'invoice.issued', new.invoice, 0,
        new.partner_id, new.environment, %(now)s
   FROM billing_named AS new
  ORDER BY new.place
-"""
+""".replace("{number}", _NUMBER)
 
 ADVANCE: Final = """
 UPDATE billing_billingsegment AS segment

@@ -21,6 +21,7 @@ from marketplace.calendar import TradingCalendar
 from marketplace.selectors import exchanges_traded, load_calendar
 from quantleap.core import clock
 from quantleap.core.console import Tile
+from quantleap.core.dates import day_text
 from quantleap.core.json_cache import CacheUnavailable, recall, remember
 
 #: IST; by then the brokers' lists of the day are available.
@@ -145,7 +146,7 @@ def contract_tile(states: Sequence[ListState], calendar: TradingCalendar, now: d
         note = f"imported from {IMPORT_FROM:%H:%M} IST on"
     else:
         note = "the next is fetched before the next session opens"
-    return Tile(TITLE, f"{oldest:%d %b}", note, link)
+    return Tile(TITLE, day_text(oldest, year=False), note, link)
 
 
 def _why(state: ListState) -> str:
@@ -155,7 +156,7 @@ def _why(state: ListState) -> str:
         return progress_of(last.pk) or "waits for a worker"
     if last is not None and last.state == ContractListImport.State.FAILED:
         return last.problem.rstrip(".")
-    return f"last of {state.newest:%d %b}" if state.newest else "never imported"
+    return f"last of {day_text(state.newest, year=False)}" if state.newest else "never imported"
 
 
 def progress_of(import_id: int) -> str:

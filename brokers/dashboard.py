@@ -15,6 +15,7 @@ from marketplace.calendar import CalendarError, TradingCalendar
 from marketplace.selectors import load_calendar
 from quantleap.core import clock
 from quantleap.core.console import Panel, Tile
+from quantleap.core.dates import day_text, moment_text
 
 TITLE: Final = "Quotes"
 #: A feed is asked every ten seconds: after this long without a price something is wrong.
@@ -51,7 +52,7 @@ def feed_tile(feeds: Sequence[FeedAccount], calendar: TradingCalendar, now: dt.d
     if primary is not None and primary not in ready and needed:
         return Tile(TITLE, "Spare only", f"{primary} is not logged in", _page(primary), "warn")
     until = max(feed.token_expires_at for feed in ready if feed.token_expires_at is not None)
-    return Tile(TITLE, "Logged in", f"until {clock.to_ist(until):%d %b %H:%M} IST", link, "good")
+    return Tile(TITLE, "Logged in", f"until {moment_text(until, year=False)}", link, "good")
 
 
 def _live_tile(
@@ -69,7 +70,11 @@ def _live_tile(
     newest = max((f for f in ready if f.quote_at is not None), key=_quote_at, default=None)
     if newest is None or now - _quote_at(newest) > STALE:
         worst = primary or feeds[0]
-        last = f"last at {clock.to_ist(_quote_at(newest)):%d %b %H:%M:%S}" if newest else "none yet"
+        last = (
+            f"last at {moment_text(_quote_at(newest), seconds=True, year=False)}"
+            if newest
+            else "none yet"
+        )
         why = f": {worst.problem}" if worst.problem else ""
         return Tile(TITLE, "Stale", f"No fresh price, {last}{why}", _page(worst), "bad")
     at = f"{clock.to_ist(_quote_at(newest)):%H:%M:%S}"
@@ -93,4 +98,4 @@ def _next_day(calendar: TradingCalendar, now: dt.datetime) -> str:
         coming = calendar.on_or_after(clock.ist_date(now) + dt.timedelta(days=1))
     except CalendarError:
         return "on the next trading day"
-    return f"on {coming:%a %d %b}"
+    return f"on {day_text(coming, weekday=True, year=False)}"

@@ -32,6 +32,7 @@ from brokers.registry import get_adapter
 from brokers.selectors import instrument_names
 from marketplace.ports import Market, Need, Quote
 from quantleap.core import clock
+from quantleap.core.dates import moment_text
 
 log = structlog.get_logger(__name__)
 
@@ -265,7 +266,7 @@ class _Question:
             return line.problem
         heard = [line.heard[key].row.at for key in missing if key in line.heard]
         if heard:
-            return f"its last price is of {clock.to_ist(max(heard)):%d %b %H:%M:%S} IST"
+            return f"its last price is of {moment_text(max(heard), seconds=True, year=False)}"
         wait = line.waits(Urgency(self._need))
         return f"may be asked again in {wait:.1f} s" if wait > 0 else "gave no price in time"
 

@@ -26,6 +26,7 @@ from brokers.services import feeds
 from quantleap.core import clock
 from quantleap.core.audit import Actor
 from quantleap.core.console import page_of
+from quantleap.core.dates import moment_text
 from quantleap.core.errors import DomainError
 
 log = structlog.get_logger(__name__)
@@ -105,7 +106,7 @@ def _finish(request: HttpRequest, came: Return, feed: FeedAccount) -> HttpRespon
         sentences = [f"{feed} is not logged in at {broker}.", f"{error.message.rstrip('.')}."]
         return _failed(request, feed, "The login did not succeed", sentences, error.status)
     expires = feed.token_expires_at
-    until = f" until {clock.to_ist(expires):%d %b %H:%M} IST" if expires else ""
+    until = f" until {moment_text(expires, year=False)}" if expires else ""
     messages.success(request, f"{feed} is logged in at {broker}{until}.")
     return HttpResponseRedirect(page_of(feed))
 

@@ -12,6 +12,7 @@ from django.db.models import Q
 from marketplace.models import Contract
 from partners.models import Customer
 from quantleap.core import clock
+from quantleap.core.dates import day_text
 from quantleap.core.fields import SealedField
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
 
@@ -293,4 +294,4 @@ class ContractListImport(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.get_broker_display()} {self.exchange}, {self.trade_date:%d %b %Y}"
+        return f"{self.get_broker_display()} {self.exchange}, {day_text(self.trade_date)}"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from marketplace.calendar import SATURDAY, Hours, Session, TradingCalendar
+from quantleap.core.dates import day_text
 
 MIN_SOURCE: Final = 8
 MAX_SOURCE: Final = 200
@@ -53,7 +54,7 @@ class Row:
     def __str__(self) -> str:
         if self.table is Table.YEAR:
             return f"{self.day.year}"
-        words = [f"{self.day:%a %d %b %Y}"]
+        words = [day_text(self.day, weekday=True)]
         if self.opens and self.closes:
             words.append(f"{self.opens:%H:%M} to {self.closes:%H:%M}")
         return " ".join([*words, *([self.description] if self.description else [])])
@@ -110,7 +111,7 @@ def with_row(rows: Rows, row: Row, *, instead_of: Key | None = None) -> dict[Key
     """``rows`` with ``row`` added, or replacing another key (a corrected day)."""
     rest = {key: value for key, value in rows.items() if key != instead_of}
     if row.key in rest:
-        raise CalendarMistake(f"There is one on {row.day:%a %d %b %Y} already", "day")
+        raise CalendarMistake(f"There is one on {day_text(row.day, weekday=True)} already", "day")
     return {**rest, row.key: row}
 
 
@@ -272,11 +273,12 @@ def _check_place(row: Row, after: Rows) -> None:
             "day",
         )
     weekend = row.day.weekday() >= SATURDAY
+    day = day_text(row.day, weekday=True)
     if row.table is Table.HOLIDAY and weekend:
-        raise CalendarMistake(f"{row.day:%a %d %b %Y} is a weekend and closed anyway", "day")
+        raise CalendarMistake(f"{day} is a weekend and closed anyway", "day")
     if row.table is Table.SPECIAL and not weekend and (Table.HOLIDAY, row.day) not in after:
         raise CalendarMistake(
-            f"{row.day:%a %d %b %Y} is an ordinary trading day and keeps its ordinary hours; "
+            f"{day} is an ordinary trading day and keeps its ordinary hours; "
             "enter its holiday first",
             "day",
         )
@@ -289,8 +291,9 @@ def _check_removal(row: Row, after: Rows) -> None:
         lost = next(_days_without_hours(row.day, after), None)
         if lost is not None:
             raise CalendarMistake(
-                f"These are the last hours: from {lost:%a %d %b %Y} on trading days would have "
-                "none, and nothing would trade. Correct these, or enter the new ones first",
+                f"These are the last hours: from {day_text(lost, weekday=True)} on trading days "
+                "would have none, and nothing would trade. Correct these, or enter the new ones "
+                "first",
                 "day",
             )
 
@@ -406,7 +409,7 @@ def read_list(text: str, year: int, source: str) -> tuple[list[Row], list[str]]:
         if not name:
             raise CalendarMistake(f"Line {number}: what is on {day}?", "holidays")
         if day.weekday() >= SATURDAY:
-            weekends.append(f"{day:%a %d %b}: {name}")
+            weekends.append(f"{day_text(day, weekday=True, year=False)}: {name}")
         else:
             holidays.append(Row(Table.HOLIDAY, day, source, " ".join(name.split())))
     return holidays, weekends

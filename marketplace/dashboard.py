@@ -19,6 +19,7 @@ from marketplace.square_offs import in_force
 from marketplace.validation import time_findings
 from quantleap.core import clock
 from quantleap.core.console import Alarm, Cell, Panel, Tile
+from quantleap.core.dates import day_text
 from quantleap.core.tenancy import Environment
 
 #: Month and day from which a missing next year is amber, and red.
@@ -77,7 +78,11 @@ def _session_tile(calendar: TradingCalendar, now: dt.datetime) -> Tile:
     coming = entry_day(calendar, now, special_ok=True)
     if session is None or now >= session.closes:
         note = calendar.closed_because(day, special_ok=True) or "over for today"
-        after = f"next {coming:%a %d %b}" if coming else "the coming holidays are not loaded"
+        after = (
+            f"next {day_text(coming, weekday=True, year=False)}"
+            if coming
+            else "the coming holidays are not loaded"
+        )
         return Tile("Session", "Closed", f"{note}; {after}", link, "" if coming else "bad")
     opens, closes = (f"{clock.to_ist(at):%H:%M}" for at in (session.opens, session.closes))
     hours = f"{opens} to {closes} IST"
@@ -98,9 +103,10 @@ def _year_tile(calendar: TradingCalendar, now: dt.datetime) -> Tile:
         return Tile("Calendar", f"{year} missing", note, load, "bad")
     if last.year > today.year or (today.month, today.day) < ASK_FOR_NEXT_YEAR:
         link = reverse("admin:marketplace_calendaryear_changelist")
-        return Tile("Calendar", f"Until {last:%d %b %Y}", "holidays are loaded", link, "good")
+        return Tile("Calendar", f"Until {day_text(last)}", "holidays are loaded", link, "good")
     urgent = (today.month, today.day) >= NEXT_YEAR_IS_LATE
-    note = f"nothing trades after {last:%d %b} until its holidays are loaded; load them here"
+    until = day_text(last, year=False)
+    note = f"nothing trades after {until} until its holidays are loaded; load them here"
     return Tile("Calendar", f"{year} missing", note, load, "bad" if urgent else "warn")
 
 
@@ -151,4 +157,4 @@ def _entries_panel(calendar: TradingCalendar, day: dt.date | None, now: dt.datet
         )
         for entry, template_id, strategy, underlying, legs in entries
     )
-    return Panel(f"Entries on {day:%A, %d %B}", headers, rows, "No strategy enters.")
+    return Panel(f"Entries on {day_text(day, weekday=True)}", headers, rows, "No strategy enters.")

@@ -16,8 +16,8 @@ from django.urls import reverse
 
 from partners.models import Partner, WebhookEndpoint
 from partners.suspension_texts import plan_words
-from quantleap.core import clock
 from quantleap.core.console import Alarm, Cell, Panel, page_of
+from quantleap.core.dates import moment_text
 
 #: A receiver that is down for an hour is the partner's own concern.
 _FAILING: Final = dt.timedelta(days=1)
@@ -117,7 +117,4 @@ def _alarm(endpoint: WebhookEndpoint, slug: str) -> Alarm:
 
 
 def _moment(at: dt.datetime | None) -> str:
-    if at is None:
-        return "an unknown time"
-    local = clock.to_ist(at)
-    return f"{local.day} {local:%b, %H:%M} IST"
+    return "an unknown time" if at is None else moment_text(at, year=False)

@@ -16,6 +16,7 @@ from partners.customer_references import EXTERNAL_ID_LENGTH, EXTERNAL_ID_PATTERN
 from partners.gst_states import WRITTEN, refusal
 from partners.validators import validate_network, validate_redirect_url
 from quantleap.core import clock
+from quantleap.core.dates import day_text
 from quantleap.core.fields import SealedField
 from quantleap.core.identifiers import EMAIL_PATTERN
 from quantleap.core.ids import new_public_id
@@ -177,8 +178,7 @@ class RevenueShare(models.Model):
         )
 
     def __str__(self) -> str:
-        day = self.effective_from
-        return f"{self.partner_bps} basis points from {day.day} {day:%b %Y}"
+        return f"{self.partner_bps} basis points from {day_text(self.effective_from)}"
 
 
 class PartnerKey(models.Model):

@@ -11,6 +11,7 @@ from partners.suspensions import Reinstatement, Suspension
 from quantleap.core import clock
 from quantleap.core.console import Cell, Panel
 from quantleap.core.counts import are, counted
+from quantleap.core.dates import day_text
 
 Plan = Partner.Plan
 
@@ -147,7 +148,7 @@ def _mailed(count: int) -> str:
 
 
 def _day(day: dt.date | None) -> str:
-    return "" if day is None else f"{day.day} {day:%b %Y}"
+    return "" if day is None else day_text(day)
 
 
 def _moment(at: dt.datetime | None) -> str:

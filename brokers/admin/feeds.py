@@ -32,6 +32,7 @@ from quantleap.core.admin import (
     confirmed,
 )
 from quantleap.core.audit import Actor
+from quantleap.core.dates import moment_text
 from quantleap.core.errors import DomainError
 
 if TYPE_CHECKING:
@@ -128,12 +129,12 @@ class FeedAccountAdmin(ConsoleAdmin):
         expires = feed.token_expires_at
         if not feed.access_token or expires is None or expires <= clock.now():
             return "not logged in"
-        return f"until {clock.to_ist(expires):%d %b %H:%M} IST"
+        return f"until {moment_text(expires, year=False)}"
 
-    @admin.display(description="Last price (IST)")
+    @admin.display(description="Last price")
     def last_price(self, feed: FeedAccount) -> str:
         """The exchange's time of the last price, and why there has been none since."""
-        at = f"{clock.to_ist(feed.quote_at):%d %b %H:%M:%S}" if feed.quote_at else "none yet"
+        at = moment_text(feed.quote_at, seconds=True, year=False) if feed.quote_at else "none yet"
         return f"{at}; {feed.problem}" if feed.problem else at
 
     def save_model(

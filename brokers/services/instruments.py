@@ -25,6 +25,7 @@ from brokers.underlyings import INDEX_NAMES
 from marketplace.models import Contract, LotSize, Underlying
 from quantleap.core import audit, clock
 from quantleap.core.audit import Actor
+from quantleap.core.dates import day_text
 from quantleap.core.inserts import insert_missing
 from quantleap.core.locks import transaction_lock
 
@@ -223,7 +224,7 @@ def _refuse_old(listed: int, expired: int, today: dt.date) -> None:
     """Refuse a list of another day: yesterday's has one expired expiry, never most of them."""
     if expired > listed * OLD_SHARE:
         raise InstrumentFileError(
-            f"{expired} of {listed} contracts expired before {today:%d %b %Y}: this is an old list"
+            f"{expired} of {listed} contracts expired before {day_text(today)}: this is an old list"
         )
 
 

@@ -177,7 +177,7 @@ def test_a_quote_that_is_too_old_or_from_the_future_is_no_quote(
     serve("zerodha", lambda request: kite({"NSE:NIFTY 50": kite_row("24405.1", NOW - age)}))
     market = FeedQuotes().read(["NIFTY"], (), now=NOW)
     assert bool(market.spots) is known
-    assert known or market.trouble.startswith("feed: its last price is of 25 Aug 09:")
+    assert known or market.trouble.startswith("feed: its last price is of 25 Aug, 09:")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from quantleap.core import clock
 from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed, display
 from quantleap.core.admin_columns import NONE, link_to
 from quantleap.core.audit import Actor
+from quantleap.core.dates import moment_text
 from quantleap.core.large_lists import first_keys, one_of, through
 
 STATE_COLOURS: Final = {
@@ -181,4 +182,4 @@ class AlarmAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmin):
 
 
 def _moment(instant: Any) -> str:
-    return f"{clock.to_ist(instant):%d %b %Y %H:%M:%S}" if instant is not None else NONE
+    return moment_text(instant, seconds=True) if instant is not None else NONE

@@ -48,6 +48,7 @@ from quantleap.core.admin import (
 )
 from quantleap.core.admin_columns import link_to, linked
 from quantleap.core.audit import Actor
+from quantleap.core.dates import day_text
 from quantleap.core.identifiers import ascii_upper
 from quantleap.core.large_lists import Condition, Search, begins, first_keys, one_of, through
 from subscriptions.selectors import subscription_keys
@@ -156,7 +157,7 @@ class ExecutionAdmin(SettleMixin, KillButtonMixin, LargeTableMixin, ReadOnlyAdmi
     @admin.display(description="Day", ordering="run__trade_date")
     def day(self, execution: Execution) -> str:
         """The trade date of its run."""
-        return f"{execution.run.trade_date:%d %b %Y}"
+        return day_text(execution.run.trade_date)
 
     @admin.display(description="Customer")
     def customer(self, execution: Execution) -> SafeString | str:

@@ -15,6 +15,7 @@ from execution.tests.consoleday import Day, get, list_of
 from execution.tests.rows import make_execution, make_run
 from quantleap.core import clock
 from quantleap.core.console import page_of
+from quantleap.core.dates import day_text
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +26,7 @@ def test_the_list_of_runs_begins_with_today(day: Day, staff: Client) -> None:
     make_run(day.template, yesterday, status="CLOSED")
     text = get(staff, list_of(Run))
     rows = text[text.index('id="result_list"') :]
-    assert rows.index("Today") < rows.index(f"{yesterday:%d %b %Y}")
+    assert rows.index("Today") < rows.index(day_text(yesterday))
     assert "3 of 5" in rows
     assert "1 to look at" in text
 

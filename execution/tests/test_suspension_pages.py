@@ -22,6 +22,7 @@ from partners.tests.factories import make_partner
 from quantleap.core import clock
 from quantleap.core.audit import SYSTEM
 from quantleap.core.console import page_of
+from quantleap.core.dates import day_text
 from quantleap.core.models import AuditEntry, StaffUser
 from quantleap.core.tests.confirming import confirm, seal_of
 from subscriptions import services
@@ -155,12 +156,12 @@ def test_the_partners_page_says_since_when_by_whom_why_and_what(
     data = {"plan": "RUN_UNTIL", "run_until": str(until), "reason": "unpaid", "again": "yes"}
     assert confirm(console, address(partner, "suspend"), data).status_code == 302
     page = words(console.get(page_of(partner)))
-    assert f"Run until {until.day} {until:%b %Y}, then paused" in page
+    assert f"Run until {day_text(until)}, then paused" in page
     assert "unpaid" in page
     assert "STAFF asha" in page
     today = words(console.get("/admin/"))
     assert "Suspended partners" in today
-    assert f"Run until {until.day} {until:%b %Y}" in today
+    assert f"Run until {day_text(until)}" in today
     # another plan takes its place, and the page says which was in force
     again = words(console.get(address(partner, "suspend")))
     assert "Zebu is already suspended. Now: Run until" in again

@@ -43,6 +43,7 @@ from marketplace.services.calendar import Edit, Proposal, change_calendar, propo
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, ConsoleAdmin
 from quantleap.core.audit import Actor
+from quantleap.core.dates import moment_text
 from quantleap.core.errors import DomainError
 
 FIRST_YEAR: Final = 2020
@@ -471,7 +472,7 @@ class CalendarYearAdmin(CalendarPage):
         """When and by whom the year was edited since it was loaded."""
         if year.edited_at is None:
             return "–"
-        return f"{clock.to_ist(year.edited_at):%d %b %Y, %H:%M} by {year.edited_by}"
+        return f"{moment_text(year.edited_at)} by {year.edited_by}"
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """False: a loaded year stays. Holidays are the way to close days."""

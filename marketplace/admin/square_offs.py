@@ -9,6 +9,7 @@ from marketplace.calendar import TradingCalendar
 from marketplace.selectors.market import square_offs
 from marketplace.square_offs import SquareOff, in_force, limits
 from quantleap.core.console import Cell, Panel
+from quantleap.core.dates import day_text
 
 HEADERS: Final = ("Broker", "Since", "Closes from (IST)", "Our last exit (IST)", "Source")
 NONE_PUBLISHED: Final = "No broker has published a time, so the close of the session applies."
@@ -27,7 +28,7 @@ def square_off_panel(calendar: TradingCalendar, day: dt.date) -> Panel:
         tuple(
             (
                 Cell(square_off.broker),
-                Cell(f"{square_off.effective_from:%d %b %Y}"),
+                Cell(day_text(square_off.effective_from)),
                 Cell(f"{square_off.on(hours):%H:%M}"),
                 Cell(f"{limits(hours, [square_off]).latest:%H:%M}"),
                 _source(square_off),

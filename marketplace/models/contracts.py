@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from quantleap.core.dates import day_text
 from quantleap.core.decimals import trimmed
 
 
@@ -65,7 +66,7 @@ class Contract(models.Model):
 
     def __str__(self) -> str:
         strike = "" if self.option_type == OptionType.FUT else f" {trimmed(self.strike)}"
-        return f"{self.underlying.symbol} {self.expiry:%d %b %Y}{strike} {self.option_type}"
+        return f"{self.underlying.symbol} {day_text(self.expiry)}{strike} {self.option_type}"
 
 
 class LotSize(models.Model):

@@ -18,6 +18,7 @@ from django.db.models.functions import Lower
 
 from marketplace.models.contracts import OptionType, Underlying
 from quantleap.core import clock
+from quantleap.core.dates import day_text
 from quantleap.core.ids import new_basket_id
 from quantleap.core.money import RUPEE, grouped
 from quantleap.core.tenancy import Environment
@@ -335,5 +336,4 @@ class Price(models.Model):
         )
 
     def __str__(self) -> str:
-        day = self.effective_from
-        return f"{grouped(self.monthly_fee, RUPEE)} from {day.day} {day:%b %Y}"
+        return f"{grouped(self.monthly_fee, RUPEE)} from {day_text(self.effective_from)}"

@@ -32,6 +32,7 @@ from marketplace.models import (
 from marketplace.ports import RUNS
 from marketplace.selectors.templates import strategies_for_day
 from quantleap.core import clock
+from quantleap.core.dates import day_text
 from quantleap.core.tenancy import Environment
 
 #: Strategies named on a preview; the rest are counted.
@@ -232,14 +233,14 @@ def _expiry_warnings(
             continue
         names = ", ".join(symbols)
         yield (
-            f"{names}: an expiry is listed on {expiry:%a %d %b %Y}, which is closed. The exchange "
-            f"moves it to the trading day before{_moved_to(becomes, expiry)}; import the contract "
-            "lists again when it has."
+            f"{names}: an expiry is listed on {day_text(expiry, weekday=True)}, which is closed. "
+            f"The exchange moves it to the trading day before{_moved_to(becomes, expiry)}; import "
+            "the contract lists again when it has."
         )
 
 
 def _moved_to(calendar: TradingCalendar, expiry: dt.date) -> str:
     try:
-        return f", {calendar.on_or_before(expiry):%a %d %b}"
+        return f", {day_text(calendar.on_or_before(expiry), weekday=True, year=False)}"
     except CalendarError:
         return ""

@@ -29,6 +29,7 @@ from marketplace.models import (
 from marketplace.square_offs import SquareOff, in_force, parse_square_offs
 from marketplace.strikes import Rung
 from marketplace.validation import Market
+from quantleap.core.dates import day_text
 
 SQUARE_OFFS: Final = Path(__file__).resolve().parent.parent / "data" / "square_offs.json"
 
@@ -129,7 +130,7 @@ def contract_ids(
 
 def ladder_name(underlying: str, expiry: dt.date, option_type: str) -> str:
     """A readable name for one expiry's strikes: ``SENSEX 13 Sep 2024 CE``."""
-    return f"{underlying} {expiry:%d %b %Y} {option_type}"
+    return f"{underlying} {day_text(expiry)} {option_type}"
 
 
 def contract_info(

@@ -24,6 +24,7 @@ from marketplace.selectors.market import (
 )
 from marketplace.strikes import StrikeError, check_ladder, select_strike
 from quantleap.core import clock
+from quantleap.core.dates import day_text, moment_text
 from quantleap.core.decimals import trimmed
 
 QUOTED: Final = "market quotes"
@@ -79,7 +80,8 @@ def draw(strategy: StrategySpec, now: dt.datetime) -> Picture:
         premium_source=QUOTED if quoted else MODELLED,
         expiry=first,
         legs=tuple(
-            f"{leg_label(leg)} -> {trimmed(contract.strike)} {contract.expiry:%d %b}"
+            f"{leg_label(leg)} -> {trimmed(contract.strike)} "
+            f"{day_text(contract.expiry, year=False)}"
             for leg, contract in zip(strategy.legs, resolved, strict=True)
         ),
         payoff=payoff(legs, float(spot)),
@@ -89,7 +91,7 @@ def draw(strategy: StrategySpec, now: dt.datetime) -> Picture:
 def _spot(underlying: str, expiry: dt.date, now: dt.datetime) -> tuple[Decimal, str]:
     quote = QUOTES.get().spot([underlying], now=now).get(underlying)
     if quote is not None:
-        return quote.last, f"{quote.source}, {clock.to_ist(quote.at):%d %b %H:%M:%S}"
+        return quote.last, f"{quote.source}, {moment_text(quote.at, seconds=True, year=False)}"
     listing = strikes(underlying, expiry, "CE")
     if not listing:
         raise NoPicture(f"No strikes of {underlying} are listed.")

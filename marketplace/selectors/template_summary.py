@@ -16,6 +16,7 @@ from marketplace.ports import RUNS
 from marketplace.selectors.market import load_calendar
 from marketplace.selectors.templates import draft_definition
 from quantleap.core import clock
+from quantleap.core.dates import day_text
 
 #: Keys of the strategies whose run of a day is armed, with the version in force then.
 Armed = Callable[[dt.date], Collection[str]]
@@ -32,7 +33,8 @@ class NextEntry:
     def words(self) -> str:
         """``Iron condor on Tue 4 Aug 2026 at 09:20:00 IST``."""
         local = clock.to_ist(self.at)
-        return f"{self.strategy} on {local:%a} {local.day} {local:%b %Y at %H:%M:%S} IST"
+        day = day_text(local.date(), weekday=True)
+        return f"{self.strategy} on {day} at {local:%H:%M:%S} IST"
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ def test_a_source_that_nobody_can_look_up_is_refused(source: str) -> None:
 
 
 def test_the_last_hours_of_a_loaded_year_stay() -> None:
-    with pytest.raises(CalendarMistake, match="last hours: from Thu 01 Jan 2026 on") as refused:
+    with pytest.raises(CalendarMistake, match="last hours: from Thu 1 Jan 2026 on") as refused:
         checked(without_row(BOOK, HOURS.key))
     assert refused.value.field == "day"
     later = row(Table.HOURS, "2026-01-05", opens=dt.time(9, 15), closes=dt.time(15))

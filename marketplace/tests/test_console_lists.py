@@ -96,14 +96,14 @@ def test_today_says_what_enters_and_whether_the_market_is_open(staff: Client) ->
     make.make_template(published=False)
     page = at(staff, "2026-08-04 09:16")
     assert page.index("Open") < page.index("09:15 to 15:40 IST")
-    assert "Entries on Tuesday, 04 August" in page
+    assert "Entries on Tue 4 Aug 2026" in page
     assert condor.name in page
     assert "Short straddle" not in page  # Mondays only
     assert "1 closed" not in page
     assert "0 closed to new, 1 drafts" in page
     later = at(staff, "2026-08-04 15:41")
-    assert "over for today; next Wed 05 Aug" in later
-    assert "Entries on Wednesday, 05 August" in later
+    assert "over for today; next Wed 5 Aug" in later
+    assert "Entries on Wed 5 Aug 2026" in later
     assert "weekend; next Mon 10 Aug" in at(staff, "2026-08-08 10:00")
     assert "Short straddle" in at(staff, "2026-08-08 10:00")
     assert "the coming holidays are not loaded" in at(staff, "2026-12-31 16:00")

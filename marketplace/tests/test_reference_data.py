@@ -90,8 +90,8 @@ def test_a_corrected_file_corrects_the_year(tmp_path: Path) -> None:
     output = run("load_calendar", file=path)
     assert "calendar: 0 added, 1 changed, 1 removed, 36 unchanged" in output
     assert "  - holiday: Thu 15 Jan 2026 Municipal elections, Maharashtra" in output
-    assert "  ~ special session: Sun 08 Nov 2026 18:15 to 19:15" in output
-    assert "(was: Sun 08 Nov 2026 18:00 to 19:15" in output
+    assert "  ~ special session: Sun 8 Nov 2026 18:15 to 19:15" in output
+    assert "(was: Sun 8 Nov 2026 18:00 to 19:15" in output
     assert SpecialSession.objects.get(date="2026-11-08").opens_at == dt.time(18, 15)
 
 

@@ -25,7 +25,7 @@ def test_each_brokers_cut_off_has_last_exit_and_source(client: Client) -> None:
         page = client.get(reverse("admin:marketplace_sessionhours_changelist"))
     panel = page.context["square_offs"]
     texts = [[cell.text for cell in row] for row in panel.rows]
-    assert [row[:4] for row in texts] == [["Zerodha", "01 Jan 2025", "15:25", "15:23"]]
+    assert [row[:4] for row in texts] == [["Zerodha", "1 Jan 2025", "15:25", "15:23"]]
     assert panel.rows[0][4].link.startswith("https://support.zerodha.com/")
     html = page.content.decode()
     assert "Square-offs by brokers" in html

@@ -32,6 +32,7 @@ from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, LargeTableMixin, ReadOnlyAdmin, confirmed
 from quantleap.core.audit import Actor
 from quantleap.core.console import Panel
+from quantleap.core.dates import day_text
 from quantleap.core.errors import DomainError
 from quantleap.core.large_lists import Condition, Search
 from quantleap.core.tenancy import Environment
@@ -275,5 +276,4 @@ class CustomerAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
 
 def _day(at: dt.datetime) -> str:
-    local = clock.to_ist(at)
-    return f"{local.day} {local:%b %Y}"
+    return day_text(clock.ist_date(at))

@@ -16,10 +16,8 @@ from partners.customers import REASON_LENGTH
 from partners.emails import mails
 from partners.emails.models import CustomerMail, EmailChange, EmailConfirmation
 from partners.models import Customer
-from quantleap.core import clock
-from quantleap.core.admin import ConfirmForm, LargeTableMixin, ReadOnlyAdmin, confirmed
+from quantleap.core.admin import ConfirmForm, LargeTableMixin, QueuedMailAdmin, ReadOnlyAdmin
 from quantleap.core.admin_columns import linked
-from quantleap.core.audit import Actor
 from quantleap.core.console import Cell, Panel, day_cell, newest
 from quantleap.core.identifiers import MAX_EMAIL, BadIdentifier, ascii_lower, clean_email
 from quantleap.core.large_lists import begins
@@ -161,9 +159,10 @@ class EmailChangeAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
 
 
 @admin.register(CustomerMail)
-class CustomerMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+class CustomerMailAdmin(PartnerColumn, QueuedMailAdmin):
     """Mails that ask to confirm an address, or report that it was changed."""
 
+    queue = mails.QUEUE
     list_display = (
         "created_at",
         "recipient",
@@ -188,14 +187,7 @@ class CustomerMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         "last_error",
     )
     ordering = ("-id",)
-    actions_detail = ("send_again",)
 
-    @confirmed(description="Send again", explain="explain_again", permission="act", icon="send")
-    def send_again(self, request: HttpRequest, obj: CustomerMail, data: dict[str, Any]) -> str:
-        """Make the mail due at once."""
-        changed = mails.send_again(mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
-        return "It is sent again." if changed else "It was already waiting to be sent."
-
-    def explain_again(self, request: HttpRequest, obj: CustomerMail) -> list[str]:
+    def what_sending_does(self, request: HttpRequest, mail: CustomerMail) -> Sequence[str]:
         """The consequences, shown before sending."""
-        return [f"{obj.recipient} gets this mail once more, with the same link."]
+        return (f"{mail.recipient} gets this mail once more, with the same link.",)

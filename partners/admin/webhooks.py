@@ -23,11 +23,12 @@ from partners.webhooks.services import (
     rotate_secret,
 )
 from quantleap.core import clock
-from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, confirmed
+from quantleap.core.admin import LargeTableMixin, QueuedMailAdmin, ReadOnlyAdmin, confirmed
 from quantleap.core.admin_columns import lines
 from quantleap.core.audit import Actor
 from quantleap.core.console import page_of
 from quantleap.core.counts import are, counted
+from quantleap.core.dates import moment_text
 from quantleap.core.large_lists import begins, one_of
 from quantleap.core.retention import HELD_DAYS
 
@@ -170,11 +171,10 @@ def _held_sentence(endpoint: WebhookEndpoint) -> str:
     held = held_deliveries(endpoint)
     if held is None:
         return "Nothing is held."
-    oldest, newest = clock.to_ist(held.oldest), clock.to_ist(held.newest)
     deliveries = counted(held.count, "delivery", "deliveries")
     return (
-        f"{deliveries} {are(held.count)} held, from {oldest.day} {oldest:%b %H:%M} "
-        f"to {newest.day} {newest:%b %H:%M} IST."
+        f"{deliveries} {are(held.count)} held, from {moment_text(held.oldest, year=False)} "
+        f"to {moment_text(held.newest, year=False)}."
     )
 
 
@@ -216,19 +216,20 @@ class WebhookDeliveryAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         same = "Posts the same body with the same event id; the receiver may have seen it before."
         if obj.status != WebhookDelivery.Status.PENDING or obj.next_attempt_at is None:
             return [same]
-        planned = f"{clock.to_ist(obj.next_attempt_at):%d %b %H:%M:%S}"
-        return [f"The next try is planned for {planned} IST; it happens now instead.", same]
+        planned = moment_text(obj.next_attempt_at, seconds=True, year=False)
+        return [f"The next try is planned for {planned}; it happens now instead.", same]
 
 
 _BODY: Final = lines("body")
 
 
 @admin.register(EndpointMail)
-class EndpointMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+class EndpointMailAdmin(PartnerColumn, QueuedMailAdmin):
     """Mails about endpoints that were disabled."""
 
     empty_title = "No mail was sent"
     empty_text = "A partner's contacts get one when an endpoint of theirs is disabled."
+    queue = mails.QUEUE
     list_display = (
         "created_at",
         "recipient",
@@ -253,14 +254,3 @@ class EndpointMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         "subject",
         _BODY,
     )
-    actions_detail = ("send_again",)
-
-    @confirmed(description="Send again", explain="explain_again", permission="act", icon="send")
-    def send_again(self, request: HttpRequest, obj: EndpointMail, data: dict[str, Any]) -> str:
-        """Make the mail due at once."""
-        changed = mails.send_again(mail_id=obj.pk, actor=Actor.staff(request.user), now=clock.now())
-        return "It is sent again." if changed else "It was already waiting to be sent."
-
-    def explain_again(self, request: HttpRequest, obj: EndpointMail) -> list[str]:
-        """The consequences, shown before sending."""
-        return [f"{obj.recipient} gets this mail once more."]

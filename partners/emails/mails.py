@@ -14,32 +14,17 @@ from django.core.mail.backends.base import BaseEmailBackend
 from partners.emails.confirmations import link_of
 from partners.emails.models import CustomerMail
 from partners.models import Partner
-from quantleap.core import clock
-from quantleap.core.audit import Actor
+from quantleap.core.dates import moment_text
 from quantleap.core.errors import InvalidTransition
-from quantleap.core.mail import MailQueue, message_id
+from quantleap.core.mail import MailQueue, letter
 
 _US: Final = "QuantLeap"
 
 
-def send_due(*, now: dt.datetime, limit: int = 200) -> int:
-    """Send at most ``limit`` due mails; returns how many were accepted."""
-    return QUEUE.send_due(now=now, limit=limit)
-
-
-def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
-    """Send a mail once more at the request of staff; False if it is waiting to be sent anyway.
-
-    InvalidTransition if its link no longer works.
-    """
-
-    def check(mail: CustomerMail) -> None:
-        if mail.confirmation is not None and now >= mail.confirmation.expires_at:
-            raise InvalidTransition(
-                "Its link has expired: request a new one on the customer's page."
-            )
-
-    return QUEUE.send_again(mail_id=mail_id, actor=actor, now=now, check=check)
+def _check_link(mail: CustomerMail, now: dt.datetime) -> None:
+    """InvalidTransition if the link of a mail no longer works."""
+    if mail.confirmation is not None and now >= mail.confirmation.expires_at:
+        raise InvalidTransition("Its link has expired: request a new one on the customer's page.")
 
 
 def _about(mail: CustomerMail) -> tuple[str, str]:
@@ -53,21 +38,21 @@ def _compose(mail: CustomerMail, backend: BaseEmailBackend) -> EmailMessage:
         body = _CONFIRM.format(
             stated=_STATED.format(name=name) if name else _OURS,
             link=link_of(mail.confirmation),
-            until=_moment(mail.confirmation.expires_at),
+            until=moment_text(mail.confirmation.expires_at),
             whom=name or "us",
         )
     else:
         assert mail.change is not None  # noqa: S101  customer_mail_has_its_cause
         subject, number = f"{_US}: your e-mail address was changed", f"change.{mail.change.pk}"
         body = _CHANGED.format(
-            where=name or _US, at=_moment(mail.change.changed_at), whom=name or "us"
+            where=name or _US, at=moment_text(mail.change.changed_at), whom=name or "us"
         )
-    return EmailMessage(
+    return letter(
+        backend,
+        recipient=mail.recipient,
         subject=subject,
         body=body,
-        to=[mail.recipient],
-        headers={"Message-ID": message_id(f"{number}.{mail.pk}")},
-        connection=backend,
+        number=f"{number}.{mail.pk}",
     )
 
 
@@ -79,17 +64,15 @@ def _partner(partner_id: int | None) -> str:
     return " ".join((name or "").split())
 
 
-def _moment(at: dt.datetime) -> str:
-    local = clock.to_ist(at)
-    return f"{local.day} {local:%b %Y, %H:%M} IST"
-
-
 QUEUE: Final = MailQueue(
     CustomerMail,
     _compose,
     about=_about,
     related=("customer", "confirmation", "change__customer"),
+    check=_check_link,
 )
+send_due: Final = QUEUE.send_due
+send_again: Final = QUEUE.send_again
 
 _STATED: Final = "{name} has told QuantLeap that this is your e-mail address now."
 _OURS: Final = "This is the e-mail address that QuantLeap has for you now."

@@ -18,9 +18,8 @@ from django.core.mail.backends.base import BaseEmailBackend
 from partners.models import Partner, WebhookDelivery
 from partners.notices.models import PartnerMail
 from partners.ports import FOLLOWERS
-from quantleap.core import clock
-from quantleap.core.audit import Actor
-from quantleap.core.mail import MailQueue, message_id
+from quantleap.core.dates import day_text, moment_text
+from quantleap.core.mail import MailQueue, letter
 from quantleap.core.retention import HELD_DAYS
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def tell_suspended(partner: Partner, done: Suspension, *, replaced: bool, now: d
     kind = Kind.PLAN_CHANGED if replaced else Kind.SUSPENDED
     words = _CHANGED if replaced else _SUSPENDED
     body = words.format(
-        name=_name(partner), at=_moment(now), plan=_planned(partner, done), days=HELD_DAYS
+        name=_name(partner), at=moment_text(now), plan=_planned(partner, done), days=HELD_DAYS
     )
     return _write(partner, kind, _SUBJECTS[kind].format(name=_name(partner)), body, now)
 
@@ -50,7 +49,7 @@ def tell_reinstated(partner: Partner, done: Reinstatement, *, now: dt.datetime) 
     ).count()
     body = _REINSTATED.format(
         name=_name(partner),
-        at=_moment(now),
+        at=moment_text(now),
         released=done.released,
         kept=done.kept,
         held=held,
@@ -77,31 +76,23 @@ def _write(partner: Partner, kind: str, subject: str, body: str, now: dt.datetim
     return len(rows)
 
 
-def send_due(*, now: dt.datetime, limit: int = 200) -> int:
-    """Send at most ``limit`` due mails; returns how many were accepted."""
-    return QUEUE.send_due(now=now, limit=limit)
-
-
-def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
-    """Send a mail once more at the request of staff; False if it is waiting to be sent anyway."""
-    return QUEUE.send_again(mail_id=mail_id, actor=actor, now=now)
-
-
 def _about(mail: PartnerMail) -> tuple[str, str]:
     return "partner", mail.partner.slug
 
 
 def _compose(mail: PartnerMail, backend: BaseEmailBackend) -> EmailMessage:
-    return EmailMessage(
+    return letter(
+        backend,
+        recipient=mail.recipient,
         subject=mail.subject,
         body=mail.body,
-        to=[mail.recipient],
-        headers={"Message-ID": message_id(f"partner.{mail.partner_id}.{mail.pk}")},
-        connection=backend,
+        number=f"partner.{mail.partner_id}.{mail.pk}",
     )
 
 
 QUEUE: Final = MailQueue(PartnerMail, _compose, about=_about, related=("partner",))
+send_due: Final = QUEUE.send_due
+send_again: Final = QUEUE.send_again
 
 
 # -- texts ---------------------------------------------------------------------------------------
@@ -121,13 +112,8 @@ def _name(partner: Partner) -> str:
     return " ".join(partner.name.split())
 
 
-def _moment(at: dt.datetime) -> str:
-    local = clock.to_ist(at)
-    return f"{_day(local.date())}, {local:%H:%M} IST"
-
-
 def _day(day: dt.date | None) -> str:
-    return "" if day is None else f"{day.day} {day:%b %Y}"
+    return "" if day is None else day_text(day)
 
 
 _SUBJECTS: Final = {

@@ -15,10 +15,9 @@ from django.core.mail.backends.base import BaseEmailBackend
 
 from partners.models import EndpointMail, Partner, WebhookEndpoint
 from partners.webhooks.services import DISABLED
-from quantleap.core import clock
-from quantleap.core.audit import Actor
+from quantleap.core.dates import moment_text
 from quantleap.core.inserts import insert_missing
-from quantleap.core.mail import MailQueue, message_id
+from quantleap.core.mail import MailQueue, letter
 from quantleap.core.models import OutboxEvent, StaffUser
 from quantleap.core.retention import HELD_DAYS
 
@@ -72,13 +71,12 @@ def _mails(
     body: str,
     now: dt.datetime,
 ) -> list[EndpointMail]:
-    at = clock.to_ist(event.created_at)
     text = body.format(
         partner=partner.name,
         environment=endpoint.environment,
         url=endpoint.url,
         endpoint_id=endpoint.public_id,
-        at=f"{at.day} {at:%b %Y, %H:%M} IST",
+        at=moment_text(event.created_at),
         reason=event.payload["reason"],
         days=HELD_DAYS,
     )
@@ -98,31 +96,23 @@ def _mails(
     ]
 
 
-def send_due(*, now: dt.datetime, limit: int = 200) -> int:
-    """Send at most ``limit`` due mails; returns how many were accepted."""
-    return QUEUE.send_due(now=now, limit=limit)
-
-
-def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
-    """Send a mail once more at the request of staff; False if it is waiting to be sent anyway."""
-    return QUEUE.send_again(mail_id=mail_id, actor=actor, now=now)
-
-
 def _about(mail: EndpointMail) -> tuple[str, str]:
     return "webhook_endpoint", mail.endpoint.public_id
 
 
 def _compose(mail: EndpointMail, backend: BaseEmailBackend) -> EmailMessage:
-    return EmailMessage(
+    return letter(
+        backend,
+        recipient=mail.recipient,
         subject=mail.subject,
         body=mail.body,
-        to=[mail.recipient],
-        headers={"Message-ID": message_id(f"{mail.event_id}.{mail.pk}")},
-        connection=backend,
+        number=f"{mail.event_id}.{mail.pk}",
     )
 
 
 QUEUE: Final = MailQueue(EndpointMail, _compose, about=_about, related=("endpoint",))
+send_due: Final = QUEUE.send_due
+send_again: Final = QUEUE.send_again
 
 _BODY: Final = """\
 QuantLeap no longer sends to this webhook endpoint of {partner} ({environment}):

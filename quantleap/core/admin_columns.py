@@ -16,6 +16,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from quantleap.core.dates import day_text
 from quantleap.core.decimals import trimmed
 from quantleap.core.money import RUPEE, grouped
 
@@ -157,8 +158,7 @@ def _cell(value: object) -> object:
 
 def days(first: dt.date, last: dt.date) -> str:
     """A range of days, both included: ``4 Aug – 3 Sep 2026``."""
-    begins = f"{first.day} {first:%b}" + ("" if first.year == last.year else f" {first.year}")
-    return f"{begins} – {last.day} {last:%b} {last.year}"
+    return f"{day_text(first, year=first.year != last.year)} – {day_text(last)}"
 
 
 class _Column:

@@ -26,8 +26,8 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.enums import ActionVariant
 
-from quantleap.core import clock
 from quantleap.core.admin_columns import in_rupees
+from quantleap.core.dates import day_text, moment_text
 from quantleap.core.errors import DomainError
 from quantleap.core.widgets import dress
 
@@ -127,10 +127,9 @@ def _value_words(field: Any, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dt.datetime):
-        at = clock.to_ist(value)
-        return f"{at.day} {at:%b %Y, %H:%M:%S} IST"  # the console's date format
+        return moment_text(value, seconds=True)
     if isinstance(value, dt.date):
-        return f"{value.day} {value:%b %Y}"
+        return day_text(value)
     if isinstance(value, Decimal):
         return in_rupees(value)  # no page asks about another fraction
     return "–" if value in (None, "") else str(choices.get(value, value))

@@ -19,6 +19,7 @@ from django.utils.http import urlencode
 
 from quantleap.core import clock
 from quantleap.core.client_ip import caller_address
+from quantleap.core.dates import day_text
 from quantleap.core.ports import Handlers
 from quantleap.core.production_checks import is_production
 from quantleap.core.request_context import staff_at
@@ -106,7 +107,7 @@ def page_of(row: Model) -> str:
 def day_cell(day: dt.date | dt.datetime) -> Cell:
     """The date of a time in IST: ``4 Aug 2026``."""
     local = clock.ist_date(day) if isinstance(day, dt.datetime) else day
-    return Cell(f"{local.day} {local:%b %Y}")
+    return Cell(day_text(local))
 
 
 @dataclass(frozen=True, slots=True)

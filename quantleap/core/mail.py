@@ -40,6 +40,8 @@ M = TypeVar("M", bound=QueuedMail)
 Compose = Callable[[M, BaseEmailBackend], EmailMessage]
 #: The subject of a mail for the audit log: type and public id of a row.
 About = Callable[[M], tuple[str, str]]
+#: Refuses by an error to send a mail again at that moment.
+Check = Callable[[M, dt.datetime], None]
 
 # Waits after the first, second … failed try; the first try is immediate.
 RETRY_AFTER: Final = (
@@ -82,12 +84,19 @@ class MailQueue(Generic[M]):
     """The mails of one table. ``related`` names what ``compose`` reads of other tables."""
 
     def __init__(
-        self, model: type[M], compose: Compose[M], *, about: About[M], related: Sequence[str]
+        self,
+        model: type[M],
+        compose: Compose[M],
+        *,
+        about: About[M],
+        related: Sequence[str],
+        check: Check[M] = lambda mail, now: None,
     ) -> None:
         self.model = model
         self._compose = compose
         self._about = about
         self._related = related
+        self._check = check
         self._one_run = threading.Lock()
 
     def send_due(self, *, now: dt.datetime, limit: int = 200) -> int:
@@ -167,23 +176,16 @@ class MailQueue(Generic[M]):
             last_error=error,
         )
 
-    def send_again(
-        self,
-        *,
-        mail_id: int,
-        actor: Actor,
-        now: dt.datetime,
-        check: Callable[[M], None] = lambda mail: None,
-    ) -> bool:
+    def send_again(self, *, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
         """Send a mail once more at the request of staff; False if it is waiting to be sent anyway.
 
-        ``check`` may refuse by raising an error; nothing has changed then.
+        Raises what the queue's ``check`` raises; nothing has changed then.
         """
         with transaction.atomic():
             mail = self._due_again(mail_id, now)
             if mail is None:
                 return False
-            check(mail)
+            self._check(mail, now)
             target_type, target_id = self._about(mail)
             # the rows of a tenant, except for mails to a partner itself, which cover both
             # environments
@@ -218,6 +220,19 @@ class MailQueue(Generic[M]):
         if not changed:
             return None
         return self.model._default_manager.select_related(*self._related).get(pk=mail_id)
+
+
+def letter(
+    backend: BaseEmailBackend, *, recipient: str, subject: str, body: str, number: str
+) -> EmailMessage:
+    """A mail of plain text to one person. ``number`` names it, the same for every try."""
+    return EmailMessage(
+        subject=subject,
+        body=body,
+        to=[recipient],
+        headers={"Message-ID": message_id(number)},
+        connection=backend,
+    )
 
 
 def message_id(text: str) -> str:

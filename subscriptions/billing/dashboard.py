@@ -12,6 +12,7 @@ from django.urls import reverse
 from quantleap.core import clock
 from quantleap.core.console import Panel, Tile
 from quantleap.core.counts import counted
+from quantleap.core.dates import day_text, moment_text
 from subscriptions.billing.invoicing.runs import SILENCE
 from subscriptions.billing.models import BillingRun, LedgerCheck
 from subscriptions.billing.selectors import withheld_segments
@@ -44,7 +45,7 @@ def _run_tile(now: dt.datetime) -> Tile:
     link = reverse("admin:billing_billingrun_changelist")
     if run is None:
         return Tile("Billing run", "None yet", "the first is at 04:30 IST", link)
-    note = f"as of {run.as_of.day} {run.as_of:%b}: {counted(run.invoices, 'invoice')}"
+    note = f"as of {day_text(run.as_of, year=False)}: {counted(run.invoices, 'invoice')}"
     if run.withheld:
         note += f", {run.withheld} withheld"
     state = run_state(run, now)
@@ -75,12 +76,12 @@ def _check_tile(now: dt.datetime) -> Tile:
     link = reverse("admin:billing_ledgercheck_changelist")
     if check is None:
         return Tile("Ledger checks", "None yet", "the first is at 05:10 IST", link)
-    at = clock.to_ist(check.checked_at)
     late = check.checked_at < now - _LATE
     return Tile(
         "Ledger checks",
         "Passed" if check.ok else "Failed",
-        f"checked {at.day} {at:%b, %H:%M} IST" + (": the newest is missing" if late else ""),
+        f"checked {moment_text(check.checked_at, year=False)}"
+        + (": the newest is missing" if late else ""),
         link,
         "good" if check.ok and not late else "bad",
     )

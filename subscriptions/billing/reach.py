@@ -10,6 +10,7 @@ from django.db.models import Count, Min, Sum
 from partners.ports import Figure
 from quantleap.core.admin_columns import NONE, in_rupees
 from quantleap.core.clock import ist_date
+from quantleap.core.dates import day_text
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import Environment
 from subscriptions.billing.models import Invoice
@@ -39,7 +40,7 @@ def reach(partner_id: int, now: dt.datetime) -> Sequence[Figure]:
         Figure("Running periods", _with(running["count"], running["value"])),
         Figure(
             "Next billing",
-            f"{first.day} {first:%b %Y}: {segment_count:,}" if first is not None else NONE,
+            f"{day_text(first)}: {segment_count:,}" if first is not None else NONE,
         ),
     ]
 

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from marketplace.calendar_changes import Change, Comparison
 from marketplace.services.calendar import CALENDAR_FILE, HeldYear, load_calendar_file
 from quantleap.core import clock
+from quantleap.core.dates import moment_text
 from quantleap.core.errors import InvalidRequest
 
 _SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
@@ -66,10 +67,9 @@ class Command(BaseCommand):
         )
 
     def _report_held(self, year: int, held: HeldYear) -> None:
-        at = clock.to_ist(held.edited_at)
         self.stdout.write(
             f"{year}: left as it is. {held.edited_by or 'Somebody'} edited it in the console on "
-            f"{at:%d %b %Y, %H:%M} IST; with --replace the file would change:"
+            f"{moment_text(held.edited_at)}; with --replace the file would change:"
         )
         for change in held.comparison.changes:
             self._change(change)

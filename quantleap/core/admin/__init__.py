@@ -12,6 +12,7 @@ from quantleap.core.admin.base import (
     display,
 )
 from quantleap.core.admin.exports import ExportsList
+from quantleap.core.admin.mails import QueuedMailAdmin
 from quantleap.core.confirmation import ConfirmForm, confirmed
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "ConsoleTabularInline",
     "ExportsList",
     "LargeTableMixin",
+    "QueuedMailAdmin",
     "ReadOnlyAdmin",
     "ReadOnlyTabularInline",
     "action",

@@ -11,10 +11,8 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 
 from partners.admin.common import PartnerColumn, PartnerFilter
-from quantleap.core import clock
-from quantleap.core.admin import LargeTableMixin, ReadOnlyAdmin, action, confirmed, display
+from quantleap.core.admin import QueuedMailAdmin, ReadOnlyAdmin, action, display
 from quantleap.core.admin_columns import linked
-from quantleap.core.audit import Actor
 from quantleap.core.large_lists import through
 from subscriptions.billing.admin.searches import customers_invoice_keys, invoice_keys
 from subscriptions.billing.api.documents import pdf_response
@@ -43,9 +41,10 @@ class DocumentDownload(ReadOnlyAdmin):
 
 
 @admin.register(InvoiceMail)
-class InvoiceMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
+class InvoiceMailAdmin(PartnerColumn, QueuedMailAdmin):
     """Mails of invoices, with the reason for those that were not sent."""
 
+    queue = invoice_mails.QUEUE
     compressed_fields = False
     list_display = (
         "created_at",
@@ -70,7 +69,6 @@ class InvoiceMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         "last_error",
     )
     readonly_fields = ("partner_name", "environment", "created_at")
-    actions_detail = ("send_again",)
 
     @display(
         description="Status",
@@ -85,12 +83,5 @@ class InvoiceMailAdmin(PartnerColumn, LargeTableMixin, ReadOnlyAdmin):
         return super().get_queryset(request).select_related("invoice").defer("invoice__snapshot")
 
     def what_sending_does(self, request: HttpRequest, mail: InvoiceMail) -> Sequence[str]:
+        """The consequences, shown before sending."""
         return (f"The customer gets the mail with invoice {mail.invoice.number} once more.",)
-
-    @confirmed(description="Send again", explain="what_sending_does", permission="act", icon="send")
-    def send_again(self, request: HttpRequest, mail: InvoiceMail, data: dict[str, Any]) -> str:
-        """Make the mail due at once."""
-        changed = invoice_mails.send_again(
-            mail_id=mail.pk, actor=Actor.staff(request.user), now=clock.now()
-        )
-        return "It is sent again." if changed else "It was waiting to be sent already."

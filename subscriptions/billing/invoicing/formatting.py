@@ -7,12 +7,10 @@ import unicodedata
 from decimal import Decimal
 from typing import Final
 
+from quantleap.core.dates import day_text
 from quantleap.core.decimals import trimmed
 from quantleap.core.money import grouped
 
-_MONTHS: Final = (
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-)  # fmt: skip
 # Indian scripts need joiners; any other invisible character could only mislead a reader.
 _JOINERS: Final = "\u200c\u200d"
 
@@ -34,8 +32,7 @@ def lines_of(text: str) -> list[str]:
 
 def day(date: str) -> str:
     """``2026-11-05`` as ``5 Nov 2026``."""
-    parsed = dt.date.fromisoformat(date)
-    return f"{parsed.day} {_MONTHS[parsed.month - 1]} {parsed.year}"
+    return day_text(dt.date.fromisoformat(date))
 
 
 def rate(percent: Decimal) -> str:

@@ -12,7 +12,6 @@ from typing import Final
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
-from quantleap.core.audit import Actor
 from quantleap.core.inserts import insert_missing
 from quantleap.core.mail import MailQueue, message_id
 from quantleap.core.models import OutboxEvent
@@ -48,16 +47,6 @@ def queue_mails(events: Sequence[OutboxEvent], now: dt.datetime) -> None:
         ],
         unique=("invoice",),
     )
-
-
-def send_due(*, now: dt.datetime, limit: int = 200) -> int:
-    """Send at most ``limit`` due mails; returns how many were accepted."""
-    return QUEUE.send_due(now=now, limit=limit)
-
-
-def send_again(*, mail_id: int, actor: Actor, now: dt.datetime) -> bool:
-    """Queue a mail once more, for staff; False if it is still waiting to be sent."""
-    return QUEUE.send_again(mail_id=mail_id, actor=actor, now=now)
 
 
 def message(invoice: Invoice, backend: BaseEmailBackend | None = None) -> EmailMessage:
@@ -110,3 +99,5 @@ def _about(mail: InvoiceMail) -> tuple[str, str]:
 
 
 QUEUE: Final = MailQueue(InvoiceMail, _compose, about=_about, related=("invoice",))
+send_due: Final = QUEUE.send_due
+send_again: Final = QUEUE.send_again

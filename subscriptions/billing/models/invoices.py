@@ -10,6 +10,7 @@ from django.db.models import F, Q
 
 from partners.models import Customer
 from quantleap.core import clock
+from quantleap.core.dates import day_text
 from quantleap.core.ids import new_public_id
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
@@ -307,4 +308,4 @@ class BillingRun(models.Model):
         ordering = ("-id",)
 
     def __str__(self) -> str:
-        return f"run as of {self.as_of.day} {self.as_of:%b %Y}"
+        return f"run as of {day_text(self.as_of)}"

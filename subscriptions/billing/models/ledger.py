@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from quantleap.core import clock
+from quantleap.core.dates import moment_text
 from quantleap.core.money import ZERO
 from quantleap.core.tenancy import TenantOwned, TenantQuerySet
 
@@ -153,5 +154,4 @@ class LedgerCheck(models.Model):
         ordering = ("-id",)
 
     def __str__(self) -> str:
-        at = clock.to_ist(self.checked_at)
-        return f"{'passed' if self.ok else 'FAILED'} at {at.day} {at:%b %Y, %H:%M} IST"
+        return f"{'passed' if self.ok else 'FAILED'} at {moment_text(self.checked_at)}"

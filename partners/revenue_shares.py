@@ -14,7 +14,7 @@ from quantleap.core import audit
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, NotFound
-from quantleap.core.guardrails import FACTOR, is_beyond
+from quantleap.core.guardrails import DatedChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +78,17 @@ def set_share(
 
 def share_refusals(partner_id: int, terms: ShareTerms, now: dt.datetime) -> dict[str, str]:
     """Why these terms cannot be written, by field; empty if they can."""
-    refused: dict[str, str] = {}
     replaced = _same_day(partner_id, terms.effective_from).first()
-    if replaced is not None and terms.effective_from < ist_date(now):
-        refused["effective_from"] = (
-            "There is already a share from this day on, and the day is over. Choose a later day."
-        )
-    elif replaced is not None and not terms.reason.strip():
-        refused["reason"] = (
-            f"There is a share of {replaced.partner_bps} basis points from this day on. "
-            "Say why this one replaces it, or choose a later day."
-        )
-    before = share_in_force(partner_id, terms.effective_from)
-    if not terms.large_change and is_beyond(before, terms.partner_bps):
-        refused["large_change"] = (
-            f"{terms.partner_bps} basis points differ from the previous share, {before}, "
-            f"by more than a factor of {FACTOR}. Tick this if it is correct."
-        )
-    return refused
+    change = DatedChange(
+        noun="share",
+        after=terms.partner_bps,
+        effective_from=terms.effective_from,
+        reason=terms.reason,
+        large_change=terms.large_change,
+        same_day=None if replaced is None else replaced.partner_bps,
+        before=share_in_force(partner_id, terms.effective_from),
+    )
+    return change.refusals(ist_date(now), lambda bps: f"{bps} basis points")
 
 
 def _same_day(partner_id: int, day: dt.date) -> QuerySet[RevenueShare]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from unfold.widgets import (
     UnfoldAdminSelect2MultipleWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
-    UnfoldBooleanWidget,
 )
 
 from marketplace.admin.editor import DraftEditor
 from marketplace.categories import CATEGORIES
 from marketplace.definition import Definition
-from marketplace.models import Price, Template
+from marketplace.models import Template
 from marketplace.models.templates import NAME_TAKEN
 from marketplace.ports import PARTNERS
 from marketplace.presets import StartingPoint
@@ -24,23 +23,18 @@ from marketplace.selectors import draft_definition, name_is_taken
 from marketplace.services import PriceTerms, price_refusals
 from marketplace.validation import Market
 from quantleap.core import clock
+from quantleap.core.admin import DatedValueForm
 from quantleap.core.identifiers import ascii_upper
 from quantleap.core.list_fields import LinesField
 
 if TYPE_CHECKING:
     # generic only in the type stubs
     _TemplateModelForm = forms.ModelForm[Template]
-    _PriceModelForm = forms.ModelForm[Price]
 else:
     _TemplateModelForm = forms.ModelForm
-    _PriceModelForm = forms.ModelForm
 
 
-#: Label of the box that confirms a fee far from the previous one.
-LARGE_CHANGE: Final = "Large change"
-
-
-class PriceForm(_PriceModelForm):
+class PriceForm(DatedValueForm):
     """A new price, for all partners or for one."""
 
     partner = forms.TypedChoiceField(
@@ -51,9 +45,6 @@ class PriceForm(_PriceModelForm):
         widget=UnfoldAdminSelectWidget(),
         error_messages={"invalid_choice": "There is no such partner: choose from the list."},
     )
-    large_change = forms.BooleanField(
-        required=False, label=LARGE_CHANGE, widget=UnfoldBooleanWidget()
-    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -63,13 +54,15 @@ class PriceForm(_PriceModelForm):
 
     def clean(self) -> dict[str, Any]:
         """Set the row's partner before its constraints are checked."""
-        cleaned = super().clean() or {}
+        cleaned = super().clean()
         self.instance.partner_id = cleaned.get("partner")
-        if self.instance.template_id and not self.errors:
-            refused = price_refusals(self.instance.template_id, self.terms, clock.now())
-            for field, words in refused.items():
-                self.add_error(field, words)
         return cleaned
+
+    def refusals(self) -> Mapping[str, str]:
+        """The fees of a stored template speak against it, or nothing does."""
+        if not self.instance.template_id:
+            return {}
+        return price_refusals(self.instance.template_id, self.terms, clock.now())
 
     @property
     def terms(self) -> PriceTerms:

@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 from unfold.enums import ActionVariant
 
 from marketplace.admin.editor import DraftEditor
-from marketplace.admin.forms import LARGE_CHANGE, PriceForm, TemplateForm
+from marketplace.admin.forms import PriceForm, TemplateForm
 from marketplace.admin.publishing import TemplateActions
 from marketplace.models import Price, Template, TemplateStats
 from marketplace.ports import PARTNERS
@@ -26,7 +26,7 @@ from marketplace.services import set_price
 from marketplace.services.drafts import replace_draft
 from marketplace.validation import Market
 from quantleap.core import clock
-from quantleap.core.admin import ConsoleTabularInline, action, display
+from quantleap.core.admin import DatedValueInline, action, display
 from quantleap.core.audit import Actor
 from quantleap.core.errors import DomainError
 
@@ -74,7 +74,7 @@ class DraftFilter(admin.SimpleListFilter):
         return published.exclude(pk__in=changed).exclude(state=Template.State.WITHDRAWN)
 
 
-class PriceInline(ConsoleTabularInline):
+class PriceInline(DatedValueInline):
     """Dated fees. A row is never edited: a new one follows it, or supersedes it on the same day."""
 
     model = Price
@@ -88,25 +88,17 @@ class PriceInline(ConsoleTabularInline):
         "reason",
         "large_change",
     )
-    ordering = ("-effective_from", "-id")
-    can_delete = False
     hide_title = True
     verbose_name_plural = "Prices (rupees a month, before GST)"
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """False, because billing refers to the rows."""
-        return False
 
     def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
         """1 for a new template, so that it begins with a row to fill, otherwise none."""
         return 0 if obj else 1
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        """The formset, whose new rows begin today."""
-        formset = super().get_formset(request, obj, **kwargs)
-        formset.form.base_fields["effective_from"].initial = clock.ist_date(clock.now())
+        """The formset; reads the partners' names once for all rows."""
         self._names = PARTNERS.get()()
-        return formset
+        return super().get_formset(request, obj, **kwargs)
 
     @admin.display(description="For")
     def partner(self, price: Price) -> str:
@@ -114,13 +106,6 @@ class PriceInline(ConsoleTabularInline):
         if price.partner_id is None:
             return "Everybody"
         return self._names.get(price.partner_id, f"partner {price.partner_id}, which is unknown")
-
-    @admin.display(description=LARGE_CHANGE)
-    def large_change(self, price: Price) -> str:
-        """The time at which a price was superseded; a stored price has nothing to confirm."""
-        if price.superseded_at is None:
-            return "–"
-        return f"Superseded {clock.to_ist(price.superseded_at):%Y-%m-%d %H:%M} IST"
 
 
 @admin.register(Template)

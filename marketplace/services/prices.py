@@ -15,7 +15,7 @@ from quantleap.core import audit
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
 from quantleap.core.errors import InvalidRequest, NotFound
-from quantleap.core.guardrails import FACTOR, is_beyond
+from quantleap.core.guardrails import DatedChange
 from quantleap.core.money import CURRENCY, RUPEE, grouped, json_number
 
 
@@ -88,29 +88,17 @@ def set_price(*, template_id: int, terms: PriceTerms, actor: Actor, now: dt.date
 
 def price_refusals(template_id: int, terms: PriceTerms, now: dt.datetime) -> dict[str, str]:
     """Why these terms cannot be written, by field; empty if they can."""
-    refused: dict[str, str] = {}
-    replaced = _same_day(template_id, terms).first()
-    if replaced is not None and terms.effective_from < ist_date(now):
-        refused["effective_from"] = (
-            "There is already a fee from this day on, and the day is over. Choose a later day."
-        )
-    elif replaced is not None and not terms.reason.strip():
-        refused["reason"] = (
-            f"There is a fee of {grouped(replaced.monthly_fee, RUPEE)} from this day on. "
-            "Say why this one replaces it, or choose a later day."
-        )
-    before = _followed(template_id, terms)
-    if (
-        before is not None
-        and not terms.large_change
-        and is_beyond(before.monthly_fee, terms.monthly_fee)
-    ):
-        refused["large_change"] = (
-            f"{grouped(terms.monthly_fee, RUPEE)} differs from the previous fee, "
-            f"{grouped(before.monthly_fee, RUPEE)}, by more than a factor of {FACTOR}. "
-            "Tick this if it is correct."
-        )
-    return refused
+    replaced, before = _same_day(template_id, terms).first(), _followed(template_id, terms)
+    change = DatedChange(
+        noun="fee",
+        after=terms.monthly_fee,
+        effective_from=terms.effective_from,
+        reason=terms.reason,
+        large_change=terms.large_change,
+        same_day=None if replaced is None else replaced.monthly_fee,
+        before=None if before is None else before.monthly_fee,
+    )
+    return change.refusals(ist_date(now), lambda fee: grouped(fee, RUPEE))
 
 
 def _same_day(template_id: int, terms: PriceTerms) -> QuerySet[Price]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
@@ -10,7 +11,6 @@ from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextInputWidget,
-    UnfoldBooleanWidget,
 )
 
 from partners import permissions
@@ -21,45 +21,32 @@ from partners.selectors import held_deliveries
 from partners.suspensions import REASON_LENGTH, plan_refusal
 from partners.webhooks.events import EVENT_TYPES
 from quantleap.core import clock
-from quantleap.core.admin import ConfirmForm
+from quantleap.core.admin import ConfirmForm, DatedValueForm
 from quantleap.core.tenancy import Environment
 
 if TYPE_CHECKING:
     _PartnerModelForm = forms.ModelForm[Partner]
-    _ShareModelForm = forms.ModelForm[RevenueShare]
     _ShareInlineFormSet = forms.BaseInlineFormSet[Any, Any, Any]
     _Checkboxes = forms.CheckboxSelectMultiple  # unfold ships no types
 else:
     _PartnerModelForm = forms.ModelForm
-    _ShareModelForm = forms.ModelForm
     _ShareInlineFormSet = forms.BaseInlineFormSet
     _Checkboxes = UnfoldAdminCheckboxSelectMultipleWidget
 
 
-#: Label of the box that confirms a share far from the previous one.
-LARGE_CHANGE: Final = "Large change"
-
-
-class ShareForm(_ShareModelForm):
+class ShareForm(DatedValueForm):
     """A new share; reasons against it appear beside their fields."""
-
-    large_change = forms.BooleanField(
-        required=False, label=LARGE_CHANGE, widget=UnfoldBooleanWidget()
-    )
 
     class Meta:
         model = RevenueShare
         fields = ("effective_from", "partner_bps", "reason")
         labels = {"partner_bps": "Partner's share (bps)"}
 
-    def clean(self) -> dict[str, Any]:
-        """Compare the shares of an existing partner with the stored ones."""
-        cleaned = super().clean() or {}
-        if self.instance.partner_id and not self.errors:
-            refused = share_refusals(self.instance.partner_id, self.terms, clock.now())
-            for field, words in refused.items():
-                self.add_error(field, words)
-        return cleaned
+    def refusals(self) -> Mapping[str, str]:
+        """The shares of a stored partner speak against it, or nothing does."""
+        if not self.instance.partner_id:
+            return {}
+        return share_refusals(self.instance.partner_id, self.terms, clock.now())
 
     @property
     def terms(self) -> ShareTerms:

@@ -10,7 +10,6 @@ from django.urls import URLPattern, path, reverse
 
 from partners.admin.common import secret_page, shown_once
 from partners.admin.forms import (
-    LARGE_CHANGE,
     IssueKeyForm,
     PartnerForm,
     ReasonForm,
@@ -39,7 +38,7 @@ from partners.webhooks.services import create_endpoint
 from quantleap.core import clock
 from quantleap.core.admin import (
     ConsoleAdmin,
-    ConsoleTabularInline,
+    DatedValueInline,
     ReadOnlyTabularInline,
     confirmed,
 )
@@ -48,26 +47,13 @@ from quantleap.core.console import page_of
 from quantleap.core.counts import counted
 
 
-class RevenueShareInline(ConsoleTabularInline):
+class RevenueShareInline(DatedValueInline):
     """Dated shares: a new row follows the last one, or supersedes it on the same day."""
 
     model = RevenueShare
     form = ShareForm
     formset = ShareFormSet
     fields = ("effective_from", "partner_bps", "reason", "large_change")
-    ordering = ("-effective_from", "-id")
-    can_delete = False
-
-    @admin.display(description=LARGE_CHANGE)
-    def large_change(self, share: RevenueShare) -> str:
-        """The time at which a share was superseded; a stored share has nothing to confirm."""
-        if share.superseded_at is None:
-            return "–"
-        return f"Superseded {clock.to_ist(share.superseded_at):%Y-%m-%d %H:%M} IST"
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """False: a share that was in force never changes; people add a row."""
-        return False
 
 
 class PartnerKeyInline(ReadOnlyTabularInline):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any
 
 import pytest
@@ -35,8 +36,8 @@ def test_a_mistyped_share_is_superseded_and_audited(staff: Client) -> None:
     partner = make_partner()
     refused = post_shares(staff, partner, row(300))
     assert refused.status_code == 200
-    words = "300 basis points differ from the previous share, 3000, by more than a factor of 5."
-    assert words in refused.content.decode()
+    sentence = "300 basis points, differs from the previous one, 3000 basis points, by more than"
+    assert sentence in refused.content.decode()
     assert post_shares(staff, partner, row(300, large_change="on")).status_code == 302
     assert share_in_force(partner.pk, TODAY) == 300
 
@@ -71,7 +72,15 @@ def test_a_mistyped_share_is_superseded_and_audited(staff: Client) -> None:
         },
     ]
     page = staff.get(f"/admin/partners/partner/{partner.pk}/change/").content.decode()
-    assert "Superseded 2026-08-04" in page
+    assert "Superseded 4 Aug 2026" in page
+
+
+def test_a_new_row_begins_with_today(staff: Client) -> None:
+    partner = make_partner()
+    page = staff.get(f"/admin/partners/partner/{partner.pk}/change/").content.decode()
+    field = re.search(r'<input[^>]*name="revenue_shares-__prefix__-effective_from"[^>]*>', page)
+    assert field is not None
+    assert f'value="{TODAY}"' in field[0]
 
 
 def test_two_shares_of_one_day_are_refused(staff: Client) -> None:

@@ -11,6 +11,7 @@ from quantleap.core.admin.base import (
     action,
     display,
 )
+from quantleap.core.admin.dated_values import DatedValueForm, DatedValueInline
 from quantleap.core.admin.exports import ExportsList
 from quantleap.core.admin.mails import QueuedMailAdmin
 from quantleap.core.confirmation import ConfirmForm, confirmed
@@ -20,6 +21,8 @@ __all__ = [
     "ConsoleAdmin",
     "ConsoleStackedInline",
     "ConsoleTabularInline",
+    "DatedValueForm",
+    "DatedValueInline",
     "ExportsList",
     "LargeTableMixin",
     "QueuedMailAdmin",

@@ -18,7 +18,6 @@ from psycopg import sql
 from quantleap.embedded.errors import EmbeddedServiceError
 from quantleap.embedded.folders import private_folder, socket_folder
 from quantleap.embedded.processes import (
-    POLL_SECONDS,
     RunAs,
     command_line,
     end_child,
@@ -37,7 +36,6 @@ SUPERUSER: Final = "postgres"
 SOCKET_PORT: Final = 5432  # names the socket file; nothing listens on a network
 ORPHANS_SECONDS: Final = 15.0
 SHARED_MEMORY_IN_USE: Final = "pre-existing shared memory block"
-READY_SECONDS: Final = 60.0  # crash recovery may have to replay a lot
 FAST_SHUTDOWN: Final = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0), (signal.SIGKILL, 10.0))
 
 DURABLE_OPTIONS: Final = ("fsync=on", "synchronous_commit=on", "full_page_writes=on")
@@ -75,6 +73,7 @@ class PostgresServer(Server):
     name = "postgres"
     folder_name = "pg"
     death_signal = signal.SIGINT
+    ready_seconds = 60.0  # crash recovery may have to replay a lot
 
     def __init__(self, base_dir: Path, *, durable: bool, run_as: RunAs | None) -> None:
         super().__init__(base_dir, run_as=run_as)
@@ -201,28 +200,13 @@ class PostgresServer(Server):
         while True:
             self.launch(command, cwd=self.folder)
             try:
-                return self._wait_ready()
+                return self.wait_for_answer(
+                    lambda: self._connect("postgres").close(), psycopg.OperationalError
+                )
             except EmbeddedServiceError as error:
                 if SHARED_MEMORY_IN_USE not in str(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
-
-    def _wait_ready(self) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while True:
-            try:
-                self._connect("postgres").close()
-            except psycopg.OperationalError as error:
-                self.raise_if_ended()
-                if time.monotonic() > deadline:
-                    self.stop()
-                    raise EmbeddedServiceError(
-                        f"postgres did not answer within {READY_SECONDS:.0f} s ({error}); "
-                        f"the end of {self.log_path}:\n{log_tail(self.log_path)}"
-                    ) from error
-                time.sleep(POLL_SECONDS)
-            else:
-                return
 
     def _ensure_roles(self) -> None:
         """Owner and application roles and the database, if they are not there yet."""

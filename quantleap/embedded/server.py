@@ -6,13 +6,14 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
 from quantleap.embedded.errors import EmbeddedServiceError
 from quantleap.embedded.folders import remove_socket_folder
-from quantleap.embedded.processes import RunAs, end_child, spawn
+from quantleap.embedded.processes import POLL_SECONDS, RunAs, end_child, spawn
 
 
 class Server:
@@ -21,6 +22,8 @@ class Server:
     name: str
     folder_name: str
     death_signal: signal.Signals
+    #: Longest start; recovery of the stored data is part of it.
+    ready_seconds: float
 
     def __init__(self, base_dir: Path, *, run_as: RunAs | None) -> None:
         self.run_as = run_as
@@ -102,6 +105,27 @@ class Server:
                 f"{self.name} ended at once (exit {status}); the end of {self.log_path}:\n"
                 f"{log_tail(self.log_path)}"
             )
+
+    def wait_for_answer(self, ask: Callable[[], object], refusal: type[Exception]) -> None:
+        """Ask until the server answers; ``refusal`` is the error of one that does not yet.
+
+        Raises EmbeddedServiceError, with the end of the log, and stops it if it takes too long.
+        """
+        deadline = time.monotonic() + self.ready_seconds
+        while True:
+            try:
+                ask()
+            except refusal as error:
+                self.raise_if_ended()
+                if time.monotonic() > deadline:
+                    self.stop()
+                    raise EmbeddedServiceError(
+                        f"{self.name} did not answer within {self.ready_seconds:.0f} s ({error}); "
+                        f"the end of {self.log_path}:\n{log_tail(self.log_path)}"
+                    ) from error
+                time.sleep(POLL_SECONDS)
+            else:
+                return
 
     def remove_temporary_sockets(self) -> None:
         """Remove the socket folder if it stands outside ``var/``."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import signal
 import sys
-import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -16,17 +15,15 @@ import redis
 from quantleap.embedded.errors import EmbeddedServiceError
 from quantleap.embedded.folders import private_folder, socket_folder
 from quantleap.embedded.processes import (
-    POLL_SECONDS,
     RunAs,
     end_child,
     end_pid,
     pids_in_folder,
 )
-from quantleap.embedded.server import Server, log_tail
+from quantleap.embedded.server import Server
 
 SOCKET_NAME: Final = "valkey.sock"
 DATABASES: Final = 64
-READY_SECONDS: Final = 30.0
 SHUTDOWN: Final = ((signal.SIGTERM, 15.0), (signal.SIGKILL, 10.0))
 
 
@@ -59,6 +56,7 @@ class ValkeyServer(Server):
     name = "valkey"
     folder_name = "valkey"
     death_signal = signal.SIGTERM
+    ready_seconds = 30.0
 
     def __init__(self, base_dir: Path, *, durable: bool, run_as: RunAs | None) -> None:
         super().__init__(base_dir, run_as=run_as)
@@ -103,22 +101,6 @@ class ValkeyServer(Server):
         return self.sockets / SOCKET_NAME
 
     def _wait_ready(self) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        client = redis.Redis(unix_socket_path=str(self._socket()), socket_timeout=5)
-        try:
-            while True:
-                try:
-                    client.ping()
-                except redis.RedisError as error:  # no socket yet, or still loading its file
-                    self.raise_if_ended()
-                    if time.monotonic() > deadline:
-                        self.stop()
-                        raise EmbeddedServiceError(
-                            f"valkey did not answer within {READY_SECONDS:.0f} s ({error}); "
-                            f"the end of {self.log_path}:\n{log_tail(self.log_path)}"
-                        ) from error
-                    time.sleep(POLL_SECONDS)
-                else:
-                    return
-        finally:
-            client.close()
+        """RedisError: there is no socket yet, or it still loads its file."""
+        with redis.Redis(unix_socket_path=str(self._socket()), socket_timeout=5) as client:
+            self.wait_for_answer(client.ping, redis.RedisError)

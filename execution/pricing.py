@@ -104,7 +104,7 @@ def within(price: Decimal, allowed: PriceBand | None, tick: Decimal) -> Decimal:
     return price
 
 
-def band(price: Decimal) -> Decimal:
+def protection(price: Decimal) -> Decimal:
     """Protection band, as a fraction, for a premium in rupees."""
     for limit, fraction in _SLABS:
         if price < limit:
@@ -165,7 +165,7 @@ def touch(
 
 
 def _reach(price: Decimal, tick: Decimal, widen: int) -> Decimal:
-    fraction = min(band(price) * FARTHEST * (1 + widen), NEVER_BEYOND)
+    fraction = min(protection(price) * FARTHEST * (1 + widen), NEVER_BEYOND)
     return max(price * fraction, FARTHEST_TICKS * tick)
 
 
@@ -186,7 +186,7 @@ def marketable_limit(
     """
     base = touch(side, last=last, bid=bid, ask=ask, tick=tick, widen=widen)
     base = base or good_price(last=last, bid=bid, ask=ask, tick=tick)
-    fraction = band(base) * (1 + widen)
+    fraction = protection(base) * (1 + widen)
     if side is Side.BUY:
         return round_to_tick(base * (1 + fraction), tick, up=True)
     return round_to_tick(base * max(1 - fraction, Decimal("0.05")), tick, up=False)

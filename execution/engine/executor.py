@@ -272,7 +272,7 @@ class Executor:
             feeds=self.feeds,
             owner=self.ownership.owner,
             work=self.work,
-            decided=self.rounds.touch_due,
+            decided=self.rounds.schedule_due,
         )
         self.alarm_clock = AlarmClock(
             day=self.day,
@@ -317,7 +317,7 @@ class Executor:
             await self.run_keeper.load()
             await self.recovery.tick()
             await self.entry.tick()
-            self.rounds.touch_due()
+            self.rounds.schedule_due()
             await asyncio.sleep(TICK)
 
     async def _asked_to_stop(self, parts: Iterable[asyncio.Task[None]]) -> None:

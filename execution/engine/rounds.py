@@ -98,7 +98,7 @@ class Rounds:
         self.is_busy = False
         self._refused_until: dict[int, float] = {}
 
-    def touch_due(self) -> None:
+    def schedule_due(self) -> None:
         """Schedule executions that time, a decision or a switch may affect since the last tick.
 
         Not all of them: 5,000 executions took 76 ms of every 250, and every order had to wait for
@@ -113,10 +113,10 @@ class Rounds:
             current = phase(run, now, self._blocked(run, now_mono))
             if self._phases.get(run.id) != current:
                 self._phases[run.id] = current
-                self._work.touch(self._day.of_run(run.id))
+                self._work.schedule(self._day.of_run(run.id))
         held = self._day.executions
         due = (*self._agenda.due(now_mono), *self._next_of_sweep(now_mono))
-        self._work.touch_ids(number for number in due if number in held)
+        self._work.schedule_ids(number for number in due if number in held)
         if self._queue.is_due(now_mono):
             self._work.wake()
 
@@ -155,13 +155,13 @@ class Rounds:
         self._work.add_dirty(left)
         self._queue.have_left(left)
         # Behind executions that are already scheduled: started entries are finished first.
-        self._work.touched.update(dict.fromkeys(self._queue.begin()))
-        touched, dirty = self._work.take(AT_ONCE)
-        self.is_busy = len(touched) >= MANY
+        self._work.scheduled.update(dict.fromkeys(self._queue.begin()))
+        scheduled, dirty = self._work.take(AT_ONCE)
+        self.is_busy = len(scheduled) >= MANY
         try:
-            await self._round(touched, dirty, patient=patient)
+            await self._round(scheduled, dirty, patient=patient)
         except BaseException:
-            self._work.give_back(touched, dirty)
+            self._work.give_back(scheduled, dirty)
             raise
         finally:
             self.is_busy = False
@@ -183,7 +183,7 @@ class Rounds:
         self._work.put_off(waiting)
 
     async def _round(
-        self, touched: dict[int, None], dirty: dict[str, LiveIntent], *, patient: bool
+        self, scheduled: dict[int, None], dirty: dict[str, LiveIntent], *, patient: bool
     ) -> None:
         now, now_mono = clock.now(), clock.monotonic()
         batch = Batch()
@@ -191,7 +191,7 @@ class Rounds:
         changes: list[tuple[LiveExecution, LiveIntent]] = []
         cancels: list[tuple[LiveExecution, LiveIntent]] = []
         moved: set[int] = set()
-        for execution_id in touched:
+        for execution_id in scheduled:
             execution = self._day.executions.get(execution_id)
             if execution is None:
                 continue
@@ -284,7 +284,7 @@ class Rounds:
             intent.cause = cause
             transitions.finish(intent, lifecycle.MISSED, now, now_mono)
             dirty[intent.code] = intent
-            self._work.touch_ids([execution.id])
+            self._work.schedule_ids([execution.id])
         batch.sending.extend((i, make_tag(i.code, i.sends + 1)) for i in steps.send)
         if now_mono < self._refused_until.get(execution.id, 0.0):
             return
@@ -336,7 +336,7 @@ class Rounds:
             if execution.status in lifecycle.TERMINAL:
                 self._day.forget(execution)
             else:
-                self._work.touch([execution])
+                self._work.schedule([execution])
 
     async def flush(self) -> None:
         """Write the results of orders without deciding next steps (before the executor ends)."""

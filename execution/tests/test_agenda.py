@@ -197,8 +197,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def tick(setup: Setup) -> None:
     """What happens four times a second."""
-    setup.rounds.touch_due()
-    while setup.work.touched:
+    setup.rounds.schedule_due()
+    while setup.work.scheduled:
         asyncio.run(setup.rounds.once())
 
 
@@ -218,7 +218,7 @@ def test_5000_executions_were_all_decided_in_every_tick(
     assert len(asked) == 250  # one part in twenty of the slow sweep
     changed = next(iter(setup.executions.values()))
     asked.clear()
-    setup.work.touch([changed])
+    setup.work.schedule([changed])
     asyncio.run(rounds.once())
     assert asked == [changed.id]
 
@@ -241,8 +241,8 @@ def test_who_came_first_is_decided_first(asked: list[int]) -> None:
     setup = Setup(AT_ONCE + 10)
     rounds = setup.rounds
     late, early = list(setup.executions.values())[:10], list(setup.executions.values())[10:]
-    setup.work.touch(early)
-    setup.work.touch(late)
+    setup.work.schedule(early)
+    setup.work.schedule(late)
     asyncio.run(rounds.once())
     assert asked == [execution.id for execution in early]
     asyncio.run(rounds.once())
@@ -320,11 +320,11 @@ def test_no_line_of_the_log_is_written_during_a_round_for_many(
     monkeypatch.setattr(rounds_module, "next_steps", note)
     setup = Setup(MANY)
     rounds = setup.rounds
-    setup.work.touch(setup.executions.values())
+    setup.work.schedule(setup.executions.values())
     asyncio.run(rounds.once())
     assert busy == [True] * MANY
     assert not rounds.is_busy
     busy.clear()
-    setup.work.touch(list(setup.executions.values())[:1])
+    setup.work.schedule(list(setup.executions.values())[:1])
     asyncio.run(rounds.once())
     assert busy == [False]

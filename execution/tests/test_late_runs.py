@@ -54,8 +54,8 @@ class Crowd:
             work: WorkList, at_most: int
         ) -> tuple[dict[int, None], dict[str, LiveIntent]]:
             self._day = work._day
-            touched, dirty = take(work, at_most)
-            return touched | dict.fromkeys(self._day.executions), dirty
+            scheduled, dirty = take(work, at_most)
+            return scheduled | dict.fromkeys(self._day.executions), dirty
 
         def noted(desk: ExitOrders, exits: Iterable[Exit]) -> None:
             self._desk = desk

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from brokers.base import Side
 from execution.pricing import (
     NEVER_BEYOND,
-    band,
     good_price,
     marketable_limit,
     nearest_tick,
     on_grid,
+    protection,
     round_to_tick,
     touch,
 )
@@ -64,7 +64,7 @@ def test_a_limit_crosses_its_base_by_the_band_toward_the_fill(
     price = marketable_limit(side, last=base, bid=None, ask=None, tick=tick, widen=widen)
     assert price % tick == 0
     assert price >= tick
-    away = base * band(base) * (1 + widen)
+    away = base * protection(base) * (1 + widen)
     if side is Side.BUY:
         assert price >= base + away  # rounding never makes it less likely to fill
         assert price < base + away + tick or price == tick
@@ -109,7 +109,7 @@ def test_an_empty_side_of_the_book_falls_back_to_the_last_price(side: Side) -> N
     ],
 )
 def test_bands_by_premium_slab(price: str, expected: str) -> None:
-    assert band(D(price)) == D(expected)
+    assert protection(D(price)) == D(expected)
 
 
 # -- the guard: no book is followed wherever it goes ---------------------------------------------

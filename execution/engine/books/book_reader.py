@@ -163,7 +163,7 @@ class BookReader:
             if changed:
                 self._work.changed(intent)
             if duplicates.looked(intent, started):
-                self._work.touch_ids([intent.execution_id])
+                self._work.schedule_ids([intent.execution_id])
             if duplicates.is_watched(intent):
                 self._reading.watched.add(actor)
 

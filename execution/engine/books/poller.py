@@ -184,7 +184,7 @@ class BookPoller:
                 self._work.changed(intent)
             if duplicates.lose_sight(intent, now_mono):
                 log.error("intent_out_of_sight", tag=intent.tag, account=intent.account_id)
-                self._work.touch_ids([intent.execution_id])
+                self._work.schedule_ids([intent.execution_id])
 
 
 def _waiting(actor: Actor) -> list[LiveIntent]:

@@ -429,4 +429,4 @@ class EntryFlows:
         for plan in committed:
             for intent in plan.intents:
                 facts.ordered(plan.execution, intent)
-        self._work.touch(plan.execution for plan in committed)
+        self._work.schedule(plan.execution for plan in committed)

@@ -68,7 +68,7 @@ class EntryQueue:
         begun = self._line.admit(now, self._is_ours, ahead=max(0.0, start - now))
         self._hush(start)
         planned_ids = {plan.execution.id for plan in grouped}
-        self._work.touch_ids(number for number in begun if number not in planned_ids)
+        self._work.schedule_ids(number for number in begun if number not in planned_ids)
         for plan in grouped:
             if self._line.is_waiting(plan.execution.id):
                 for intent in plan.intents:

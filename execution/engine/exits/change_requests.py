@@ -139,7 +139,7 @@ class ChangeRequests:
     def _let_go(self, resting: Iterable[Resting]) -> None:
         for execution, intent in resting:
             self._busy.discard(intent.code)
-            self._work.touch([execution])
+            self._work.schedule([execution])
 
     # -- requests ------------------------------------------------------------------------------
     def _changes_to_request(

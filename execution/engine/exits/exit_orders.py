@@ -174,7 +174,7 @@ class ExitOrders:
 
     def _let_go(self, exits: Sequence[Exit]) -> None:
         self._busy.difference_update((e.id, order.leg_key) for e, order in exits)
-        self._work.touch(e for e, _ in exits)
+        self._work.schedule(e for e, _ in exits)
 
     async def _close_account(
         self, exits: Sequence[Exit], quotes: asyncio.Future[Quotes] | None

@@ -18,27 +18,27 @@ class WorkList:
     def __init__(self, day: TradingDay) -> None:
         self._day = day
         #: Ids of executions to decide, in order of arrival.
-        self.touched: dict[int, None] = {}
+        self.scheduled: dict[int, None] = {}
         #: Intents to write, by code.
         self.dirty: dict[str, LiveIntent] = {}
         self.alarms = AlarmQueue()
         self._bell = asyncio.Event()
 
     # -- noticing ----------------------------------------------------------------------------
-    def touch(self, executions: Iterable[LiveExecution]) -> None:
+    def schedule(self, executions: Iterable[LiveExecution]) -> None:
         """Schedule these executions for the next round."""
-        self.touch_ids(execution.id for execution in executions)
+        self.schedule_ids(execution.id for execution in executions)
 
-    def touch_ids(self, numbers: Iterable[int]) -> None:
-        """:meth:`touch` by the executions' ids."""
-        self.touched.update(dict.fromkeys(numbers))
-        if self.touched:
+    def schedule_ids(self, numbers: Iterable[int]) -> None:
+        """:meth:`schedule` by the executions' ids."""
+        self.scheduled.update(dict.fromkeys(numbers))
+        if self.scheduled:
             self._bell.set()
 
     def changed(self, intent: LiveIntent) -> None:
         """Schedule an intent to be written and its execution to be decided."""
         self.dirty[intent.code] = intent
-        self.touched[intent.execution_id] = None
+        self.scheduled[intent.execution_id] = None
         self._bell.set()
 
     def alarm(
@@ -60,7 +60,7 @@ class WorkList:
         execution = self._day.executions.get(execution_id)
         alarm = Alarm(cause, leg, words, order, again)
         if execution is not None and self.alarms.raise_on(execution, alarm):
-            self.touch([execution])
+            self.schedule([execution])
 
     def calm(self, execution_id: int, cause: str, *, leg: str = "", fact: str) -> None:
         """Clear an alarm raised by :meth:`alarm`; ``fact`` (text) says what ended it.
@@ -69,7 +69,7 @@ class WorkList:
         """
         execution = self._day.executions.get(execution_id)
         if execution is not None and self.alarms.clear_on(execution, cause, leg, fact):
-            self.touch([execution])
+            self.schedule([execution])
 
     def wake(self) -> None:
         """Start a round although no execution has changed."""
@@ -87,18 +87,18 @@ class WorkList:
     def take(self, at_most: int) -> tuple[dict[int, None], dict[str, LiveIntent]]:
         """Take the first ``at_most`` executions and their intents to write. If some are left, the
         next round starts at once."""
-        if len(self.touched) <= at_most:
-            touched, self.touched = self.touched, {}
+        if len(self.scheduled) <= at_most:
+            scheduled, self.scheduled = self.scheduled, {}
             dirty, self.dirty = self.dirty, {}
-            return touched, dirty
+            return scheduled, dirty
         self._bell.set()
-        touched = dict.fromkeys(itertools.islice(self.touched, at_most))
-        for number in touched:
-            del self.touched[number]
-        dirty = {c: intent for c, intent in self.dirty.items() if intent.execution_id in touched}
+        scheduled = dict.fromkeys(itertools.islice(self.scheduled, at_most))
+        for number in scheduled:
+            del self.scheduled[number]
+        dirty = {c: intent for c, intent in self.dirty.items() if intent.execution_id in scheduled}
         for code in dirty:
             del self.dirty[code]
-        return touched, dirty
+        return scheduled, dirty
 
     def take_dirty(self) -> dict[str, LiveIntent]:
         """Take all intents that are to be written."""
@@ -113,8 +113,8 @@ class WorkList:
         """Write these in a later round; what was noted since takes precedence."""
         self.dirty = intents | self.dirty
 
-    def give_back(self, touched: dict[int, None], dirty: dict[str, LiveIntent]) -> None:
+    def give_back(self, scheduled: dict[int, None], dirty: dict[str, LiveIntent]) -> None:
         """Take back the work of a failed round: nothing is assumed written, all is tried again."""
-        self.touched = touched | self.touched
+        self.scheduled = scheduled | self.scheduled
         self.dirty = dirty | self.dirty
         self._bell.set()

@@ -88,7 +88,7 @@ class Recovery:
                     intent.unknown_since_mono = now
         loaded = self._day.adopt(e for e in loaded if e.shard in self._ownership.tokens)
         self._watch(loaded, now)
-        self._work.touch(loaded)
+        self._work.schedule(loaded)
         self._channels.raise_alarms(loaded)
         # A shard that was lost and claimed again during the read is loaded again.
         self._fresh -= {shard for shard, token in shards.items() if self._token(shard) == token}
@@ -188,6 +188,6 @@ class Recovery:
                 continue
             execution.status = status
             if status in lifecycle.WORKING:
-                self._work.touch([execution])
+                self._work.schedule([execution])
             else:
                 self._day.forget(execution)

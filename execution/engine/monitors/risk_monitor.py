@@ -153,7 +153,7 @@ class RiskMonitor:
             execution = self._day.executions.get(execution_id)
             if execution is not None and not execution.exit_reason:
                 execution.exit_reason = reason or EXIT_REQUESTED
-                self._work.touch([execution])
+                self._work.schedule([execution])
 
 
 def _about(run: LiveRun, leg_key: str) -> About:

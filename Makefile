@@ -18,7 +18,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-input -
 CHECK := $(BIN)/python -m pip check --disable-pip-version-check
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --allow-unsafe
-BENCHMARKS := arming billing fanout scale console
+BENCHMARKS := arming billing fanout scale console flood
 
 # In this order: what takes longest begins first, and what takes the most of the processors in between.
 PROCESS_TESTS := clients subscriptions $(addprefix execution/tests/test_, freezing.py clocks.py \

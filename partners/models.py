@@ -16,6 +16,7 @@ from partners.customer_references import EXTERNAL_ID_LENGTH, EXTERNAL_ID_PATTERN
 from partners.gst_states import WRITTEN, refusal
 from partners.validators import validate_network, validate_redirect_url
 from quantleap.core import clock
+from quantleap.core.crypto import MAX_KEY_ID
 from quantleap.core.dates import day_text
 from quantleap.core.fields import SealedField
 from quantleap.core.identifiers import EMAIL_PATTERN
@@ -208,11 +209,17 @@ class PartnerKey(models.Model):
 
 
 class PartnerSecret(models.Model):
-    """A bcrypt-hashed secret of a key; at most two live ones (rotation with overlap)."""
+    """A hashed secret of a key; at most two live ones (rotation with overlap).
+
+    ``hash`` (bcrypt) is the durable one; requests are verified by ``mac``, an HMAC under the server
+    key ``mac_key`` (docs/adr/0012).
+    """
 
     key = models.ForeignKey(PartnerKey, on_delete=models.CASCADE, related_name="secrets")
     version = models.PositiveIntegerField()
     hash = models.CharField(max_length=80)
+    mac = models.CharField(max_length=64, blank=True, default="", db_default="")
+    mac_key = models.CharField(max_length=MAX_KEY_ID, blank=True, default="", db_default="")
     last4 = models.CharField(max_length=4)
     created_at = models.DateTimeField(default=clock.now)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -222,6 +229,10 @@ class PartnerSecret(models.Model):
         ordering = ("key", "-version")
         constraints = (
             models.UniqueConstraint(fields=["key", "version"], name="secret_version_uniq"),
+            models.CheckConstraint(
+                condition=Q(mac="", mac_key="") | ~Q(mac="") & ~Q(mac_key=""),
+                name="secret_mac_has_its_key",
+            ),
         )
 
     def __str__(self) -> str:

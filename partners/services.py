@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-import bcrypt
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Max, Q
@@ -21,6 +20,7 @@ from partners.models import Customer, Partner, PartnerKey, PartnerSecret, UserTo
 from partners.ports import KNOWN_BROKERS
 from partners.revenue_shares import ShareTerms, set_share
 from partners.selectors import DEFAULT_SHARE_BPS, named_customer
+from partners.verification import hash_of, mac_of
 from quantleap.core import audit
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
@@ -158,7 +158,7 @@ def issue_key(
     if partner is None:
         raise NotFound
     secret = new_secret(partner.slug, environment)
-    hashed = hash_secret(secret)  # takes a third of a second, so before the transaction
+    hashed = _hash(secret)  # takes a third of a second, so before the transaction
     with transaction.atomic():
         key = PartnerKey.objects.create(
             partner=partner,
@@ -187,7 +187,7 @@ def rotate_key(
     if known_key is None:
         raise NotFound
     secret = new_secret(known_key.partner.slug, known_key.environment)
-    hashed = hash_secret(secret)
+    hashed = _hash(secret)
     with transaction.atomic():
         key = PartnerKey.objects.select_for_update().get(pk=key_id)
         if key.status != PartnerKey.Status.ACTIVE:
@@ -231,17 +231,22 @@ def _checked_permissions(names: Iterable[str]) -> list[str]:
     return granted
 
 
-def hash_secret(secret: ParsedSecret) -> str:
-    """bcrypt of the 48-character tail (bcrypt reads at most 72 bytes)."""
-    salt = bcrypt.gensalt(settings.QUANTLEAP_BCRYPT_ROUNDS)
-    return bcrypt.hashpw(secret.tail.encode(), salt).decode()
+def _hash(secret: ParsedSecret) -> str:
+    return hash_of(secret.tail, settings.QUANTLEAP_BCRYPT_ROUNDS)
 
 
 def _add_secret(
     key: PartnerKey, version: int, secret: ParsedSecret, hashed: str, now: dt.datetime
 ) -> None:
+    mac_key, mac = mac_of(key.key, secret.tail)
     PartnerSecret.objects.create(
-        key=key, version=version, hash=hashed, last4=secret.text[-4:], created_at=now
+        key=key,
+        version=version,
+        hash=hashed,
+        mac=mac,
+        mac_key=mac_key,
+        last4=secret.text[-4:],
+        created_at=now,
     )
 
 

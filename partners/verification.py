@@ -1,124 +1,111 @@
-"""Verifies a key's secret: bcrypt once, then a cached match for a minute (docs/adr/0012).
+"""Verifies a key's secret by an HMAC under a server key (docs/adr/0012).
 
-The cache only says "this secret matched that stored hash". Whether the key is still valid, what it
-may do and from where is read from the database on every request.
+A secret carries 250 random bits, so a fast keyed hash protects it as well as a slow one does: who
+reads the table without the server's key can try nothing. bcrypt is the durable hash: it is checked
+only where the HMAC was made under a server key that this process no longer has, and the HMAC is
+then made anew. Neither a normal request nor a wrong secret reaches it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import os
 import threading
-from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import bcrypt
 
-from quantleap.core import clock
+from partners.api_keys import ParsedKey, ParsedSecret
+from partners.models import PartnerSecret
+from quantleap.core import crypto
+from quantleap.core.errors import Unavailable
 
-REMEMBER_SECONDS: Final = 60.0
-# In the last part of its minute, a cached secret is verified again by the first request that finds
-# bcrypt idle, so that a flood of wrong secrets cannot lock out a client that calls regularly.
-RENEW_SECONDS: Final = 20.0
-MAX_FAILURES: Final = 10
-FAILURE_WINDOW: Final = 60.0
-MAX_REMEMBERED: Final = 4096
+_PURPOSE: Final = "partner-secret"
+#: Longest wait for another secret's bcrypt, seconds. Many wait only after a server key was lost.
+_PATIENCE: Final = 10.0
+# One at a time in a process: the others keep serving.
+_one_bcrypt: Final = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSecret:
-    """A live secret as currently stored."""
+    """A live secret as stored: ``mac`` under the server key ``mac_key``, and the bcrypt ``hash``.
+
+    Both are of the 48-character tail. ``mac_key`` is empty for a secret that has no HMAC yet.
+    """
 
     id: int
-    version: int
+    mac_key: str
+    mac: str
     hash: str
+    last4: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Remembered:
-    secret: StoredSecret
-    until: float
+def mac_of(key: str, tail: str, *, server_key: str = "") -> tuple[str, str]:
+    """The server key's id and the HMAC of a secret's tail; under the newest server key by default.
+
+    It covers the partner's key ``key`` (``pk_…``), so that it proves nothing in another row.
+    KeyError if the ring has no such server key.
+    """
+    server_key = server_key or crypto.key_ring().primary
+    return server_key, crypto.keyed_hash(f"{key}:{tail}", purpose=_PURPOSE, key_id=server_key)
 
 
-class SecretVerifier:
-    """Caches good secrets, counts bad ones, runs one bcrypt at a time. One instance per process."""
-
-    def __init__(self) -> None:
-        self._pepper = os.urandom(32)
-        self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
-        self._failures: dict[int, deque[float]] = {}
-        self._state = threading.Lock()
-        self._bcrypt = threading.Lock()
-
-    def verify(self, key_id: int, tail: str, stored: Sequence[StoredSecret]) -> StoredSecret | None:
-        """The stored secret that ``tail`` matches, or None.
-
-        ``stored`` are the key's live secrets as just read: a cached match for a secret that is not
-        among them, hash included, does not count.
-        """
-        mark = hmac.digest(self._pepper, f"{key_id}:{tail}".encode(), hashlib.sha256)
-        match, left = self._recall(mark, stored)
-        if match is not None:
-            if left < RENEW_SECONDS and self._bcrypt.acquire(blocking=False):
-                try:
-                    return self._check(key_id, mark, tail, stored)
-                finally:
-                    self._bcrypt.release()
-            return match
-        if self._is_throttled(key_id):
-            return None
-        with self._bcrypt:
-            # Another thread may have proved this secret, or used up the failures, while we waited.
-            match, _ = self._recall(mark, stored)
-            if match is not None or self._is_throttled(key_id):
-                return match
-            return self._check(key_id, mark, tail, stored)
-
-    def forget(self) -> None:
-        """Clear the cache (for tests, and for a process that distrusts its memory)."""
-        with self._state:
-            self._remembered.clear()
-            self._failures.clear()
-
-    def _recall(
-        self, mark: bytes, stored: Sequence[StoredSecret]
-    ) -> tuple[StoredSecret | None, float]:
-        with self._state:
-            entry = self._remembered.get(mark)
-        if entry is None or entry.secret not in stored:
-            return None, 0.0
-        left = entry.until - clock.monotonic()
-        return (entry.secret, left) if left > 0 else (None, 0.0)
-
-    def _check(
-        self, key_id: int, mark: bytes, tail: str, stored: Sequence[StoredSecret]
-    ) -> StoredSecret | None:
-        for secret in stored:
-            if bcrypt.checkpw(tail.encode(), secret.hash.encode()):
-                with self._state:
-                    until = clock.monotonic() + REMEMBER_SECONDS
-                    self._remembered[mark] = _Remembered(secret, until)
-                    self._remembered.move_to_end(mark)
-                    while len(self._remembered) > MAX_REMEMBERED:
-                        self._remembered.popitem(last=False)
-                return secret
-        with self._state:
-            self._failures.setdefault(key_id, deque(maxlen=MAX_FAILURES)).append(clock.monotonic())
-        return None
-
-    def _is_throttled(self, key_id: int) -> bool:
-        with self._state:
-            failures = self._failures.get(key_id)
-            if not failures:
-                return False
-            while failures and failures[0] <= clock.monotonic() - FAILURE_WINDOW:
-                failures.popleft()
-            if not failures:
-                del self._failures[key_id]
-            return len(failures) >= MAX_FAILURES
+def hash_of(tail: str, rounds: int) -> str:
+    """bcrypt of a secret's tail (48 characters; bcrypt reads at most 72 bytes)."""
+    return bcrypt.hashpw(tail.encode(), bcrypt.gensalt(rounds)).decode()
 
 
-VERIFIER: Final = SecretVerifier()
+def verify(
+    key: ParsedKey, secret: ParsedSecret, stored: Sequence[StoredSecret]
+) -> StoredSecret | None:
+    """The stored secret that ``secret`` is, or None. ``stored``: the key's live ones, as just read.
+
+    Makes the HMAC of a matching secret anew (one UPDATE) unless it is under the newest server key.
+    Unavailable (503) if too many secrets wait for bcrypt.
+    """
+    ring = crypto.key_ring()
+    for candidate in stored:
+        if candidate.mac_key in ring.keys:
+            if _matches(key, secret, candidate):
+                if candidate.mac_key != ring.primary:
+                    _make_anew(key, secret, candidate)
+                return candidate
+        # Only its owner and our staff know how a secret ends, so a wrong one stops here.
+        elif hmac.compare_digest(candidate.last4, secret.text[-4:]) and _prove(
+            key, secret, candidate
+        ):
+            return candidate
+    return None
+
+
+def _matches(key: ParsedKey, secret: ParsedSecret, candidate: StoredSecret) -> bool:
+    _, mac = mac_of(key.text, secret.tail, server_key=candidate.mac_key)
+    return hmac.compare_digest(mac, candidate.mac)
+
+
+def _prove(key: ParsedKey, secret: ParsedSecret, candidate: StoredSecret) -> bool:
+    """Check the durable hash, unless another request has made the HMAC meanwhile."""
+    if not _one_bcrypt.acquire(timeout=_PATIENCE):
+        raise Unavailable("Many secrets are being verified at once. Try again in a few seconds.")
+    try:
+        mac_key, mac = (
+            PartnerSecret.objects.filter(pk=candidate.id).values_list("mac_key", "mac").get()
+        )
+        if mac_key in crypto.key_ring().keys:
+            return _matches(key, secret, replace(candidate, mac_key=mac_key, mac=mac))
+        if not bcrypt.checkpw(secret.tail.encode(), candidate.hash.encode()):
+            return False
+        _make_anew(key, secret, candidate)
+        return True
+    finally:
+        _one_bcrypt.release()
+
+
+def _make_anew(key: ParsedKey, secret: ParsedSecret, candidate: StoredSecret) -> None:
+    """Store the HMAC under the newest server key, unless somebody else was faster."""
+    mac_key, mac = mac_of(key.text, secret.tail)
+    PartnerSecret.objects.filter(pk=candidate.id, mac_key=candidate.mac_key).update(
+        mac_key=mac_key, mac=mac
+    )

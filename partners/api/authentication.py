@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from partners.api_keys import ParsedKey, parse_key, parse_secret
 from partners.models import Partner, PartnerKey, PartnerSecret, UserToken
 from partners.services import USER_TOKEN_PREFIX, token_hash
-from partners.verification import VERIFIER, StoredSecret
+from partners.verification import StoredSecret, verify
 from quantleap.core import clock
 from quantleap.core.api.principal import CustomerPrincipal, PartnerPrincipal, Principal
 from quantleap.core.client_ip import caller_address
@@ -76,7 +76,7 @@ def _partner(
     row = _read_key(key, now)
     if row is None:
         raise InvalidCredentials
-    matched = VERIFIER.verify(row.principal.key_id, secret.tail, row.secrets)
+    matched = verify(key, secret, row.secrets)
     if matched is None:
         raise InvalidCredentials
     if not is_allowed(row.allowed_ips, caller_address(request)):
@@ -88,7 +88,7 @@ def _partner(
 # SQL rather than the ORM: this runs on every request, and composing the query again each time would
 # cost more than the database needs to answer it.
 _KEY_ROWS: Final = """
-SELECT secret.id, secret.version, secret.hash, secret.last_used_at,
+SELECT secret.id, secret.mac_key, secret.mac, secret.hash, secret.last4, secret.last_used_at,
        key.id, key.public_id, key.permissions, partner.id, partner.slug, partner.allowed_ips,
        partner.status
   FROM partners_partnerkey AS key
@@ -112,7 +112,7 @@ def _read_key(key: ParsedKey, now: dt.datetime) -> _KeyRow | None:
         rows = cursor.fetchall()
     if not rows:
         return None
-    key_id, public_id, permissions, partner_id, slug, allowed_ips, status = rows[0][4:]
+    key_id, public_id, permissions, partner_id, slug, allowed_ips, status = rows[0][6:]
     return _KeyRow(
         principal=PartnerPrincipal(
             partner_id=partner_id,
@@ -124,8 +124,8 @@ def _read_key(key: ParsedKey, now: dt.datetime) -> _KeyRow | None:
             suspended=status != Partner.Status.ACTIVE,
         ),
         allowed_ips=tuple(allowed_ips),
-        secrets=tuple(StoredSecret(row[0], row[1], row[2]) for row in rows),
-        last_used={row[0]: row[3] for row in rows},
+        secrets=tuple(StoredSecret(*row[:5]) for row in rows),
+        last_used={row[0]: row[5] for row in rows},
     )
 
 

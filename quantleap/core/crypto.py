@@ -24,6 +24,8 @@ from django.conf import settings
 _VERSION: Final = "v1"
 _NONCE_BYTES: Final = 12
 _KEY_BYTES: Final = 32
+#: Longest id of a key, which is stored beside what the key made.
+MAX_KEY_ID: Final = 64
 
 
 class DecryptionError(Exception):
@@ -54,6 +56,8 @@ def parse_key_ring(text: str) -> KeyRing:
             raise KeyRingError(f"encryption key {key_id!r} is not base64") from error
         if len(raw) != _KEY_BYTES or not key_id or key_id in keys:
             raise KeyRingError(f"encryption key {key_id!r} must be unique and 32 bytes long")
+        if len(key_id) > MAX_KEY_ID:
+            raise KeyRingError(f"a key's id has at most {MAX_KEY_ID} characters")
         keys[key_id] = raw
     if not keys:
         raise KeyRingError("QUANTLEAP_ENCRYPTION_KEYS is empty")
@@ -107,6 +111,19 @@ def decrypt(stored: str, *, place: str) -> str:
 def key_id_of(stored: str) -> str:
     """Id of the key with which a stored value was encrypted ('' for an empty value)."""
     return stored.split(":")[1] if stored.count(":") == 3 else ""
+
+
+def keyed_hash(text: str, *, purpose: str, key_id: str) -> str:
+    """HMAC-SHA256 (hex) under a key of the ring; each ``purpose`` has a key derived from it.
+
+    KeyError if the ring has no key with this id.
+    """
+    return hmac.digest(_derived(key_ring().keys[key_id], purpose), text.encode(), "sha256").hex()
+
+
+@functools.lru_cache(maxsize=64)
+def _derived(key: bytes, purpose: str) -> bytes:
+    return hmac.digest(key, purpose.encode(), "sha256")
 
 
 def fingerprint(text: str, *, purpose: str) -> str:

@@ -199,6 +199,7 @@ def add_executions(run: Run, *, environment: str, now: dt.datetime, shards: int)
                 ],
                 run.entry_at - ARMING_CLOSES,
                 run.trade_date,
+                run.entry_at - ARMING_CLOSES,
                 run.id,
                 run.trade_date,
                 run.id,
@@ -223,7 +224,8 @@ WITH joining AS (
       JOIN subscriptions_subscription s
         ON s.id = u.subscription_id AND s.status = 'ACTIVE' AND s.status_changed_at < %s
        AND (s.ends_on IS NULL OR s.ends_on > %s)
-      JOIN subscriptions_allocation a ON a.id = u.allocation_id AND a.status = 'ACTIVE'
+      JOIN subscriptions_allocation a
+        ON a.id = u.allocation_id AND a.status = 'ACTIVE' AND a.created_at < %s
      WHERE NOT EXISTS (
            SELECT FROM execution_execution e
             WHERE e.run_id = %s AND e.allocation_id = a.id
@@ -242,6 +244,8 @@ SELECT public_id, partner_id, environment, %s, subscription_id, allocation_id, a
        shard, %s, %s, lot_multiplier, priority, max_lots_per_order, '', '', '{}', %s
   FROM joining
     ON CONFLICT (partner_id, environment, run_id, allocation_id) DO UPDATE
-   SET status = EXCLUDED.status, cause = EXCLUDED.cause, armed_at = EXCLUDED.armed_at
+   SET status = EXCLUDED.status, cause = EXCLUDED.cause, armed_at = EXCLUDED.armed_at,
+       lot_multiplier = EXCLUDED.lot_multiplier, priority = EXCLUDED.priority,
+       max_lots_per_order = EXCLUDED.max_lots_per_order
  WHERE e.status = 'WITHDRAWN' AND EXCLUDED.status = 'ARMED' AND e.cause <> 'KILL_SWITCH'
 """

@@ -52,7 +52,7 @@ CAUSES: Final[Mapping[str, str]] = {
     "UNRESOLVED": "Nobody could say what became of the order; a person has to look.",
     "PAUSED": "The subscription was paused.",
     "CANCELLED": "The subscription was cancelled.",
-    "REMOVED": "The broker account was removed.",
+    "REMOVED": "The broker account was removed, or the subscription left it.",
     "STOP": "The leg's stop-loss was hit.",
     "TARGET": "The leg's target was reached.",
     "EXIT_TIME": "The strategy's exit time was reached.",

@@ -22,6 +22,16 @@ class Gate:
         """See :func:`execution.services.withdraw_armed`."""
         return services.withdraw_armed(subscription_ids, reason=reason, now=now)
 
+    def withdraw_allocations(
+        self, allocation_ids: Collection[int], *, reason: str, now: dt.datetime
+    ) -> bool:
+        """See :func:`execution.services.withdraw_allocations`."""
+        return services.withdraw_allocations(allocation_ids, reason=reason, now=now)
+
+    def resize_armed(self, allocation_ids: Collection[int], *, now: dt.datetime) -> bool:
+        """See :func:`execution.services.resize_armed`."""
+        return services.resize_armed(allocation_ids, now=now)
+
     def request_exit(
         self,
         subscription_ids: Collection[int],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from django.db import connection, transaction
+from django.db.models import Q, QuerySet
 
 from brokers.errors import OpenPositions
 from brokers.models import BrokerAccount
@@ -29,12 +30,51 @@ def withdraw_armed(subscription_ids: Collection[int], *, reason: str, now: dt.da
     The row decides, not the clock. Returns ``next_entry_affected``: False only if one of their
     entries is already committed and still under way.
     """
-    Execution.objects.filter(
-        subscription_id__in=list(subscription_ids), status=Execution.Status.ARMED
-    ).update(status=Execution.Status.WITHDRAWN, cause=reason[:30], closed_at=now)
-    return not Execution.objects.filter(
-        subscription_id__in=list(subscription_ids), status=Execution.Status.COMMITTED
-    ).exists()
+    return _withdraw(
+        Execution.objects.filter(subscription_id__in=list(subscription_ids)), reason, now
+    )
+
+
+def withdraw_allocations(allocation_ids: Collection[int], *, reason: str, now: dt.datetime) -> bool:
+    """:func:`withdraw_armed` for single allocations."""
+    return _withdraw(Execution.objects.filter(allocation_id__in=list(allocation_ids)), reason, now)
+
+
+def _withdraw(executions: QuerySet[Execution], reason: str, now: dt.datetime) -> bool:
+    executions.filter(status=Execution.Status.ARMED).update(
+        status=Execution.Status.WITHDRAWN, cause=reason[:30], closed_at=now
+    )
+    return not executions.filter(status=Execution.Status.COMMITTED).exists()
+
+
+#: In the last seconds before an entry, and after it, an armed execution keeps its size: it is being
+#: computed. Longer than :data:`execution.arming.ARMING_CLOSES`, so that a change that takes seconds
+#: to commit is still noticed before the entry is computed.
+SIZES_CLOSE: Final = dt.timedelta(seconds=10)
+_RESIZE: Final = """
+UPDATE execution_execution AS execution
+   SET lot_multiplier = allocation.lot_multiplier, priority = allocation.priority,
+       max_lots_per_order = allocation.max_lots_per_order, armed_at = %s
+  FROM subscriptions_allocation AS allocation, execution_run AS run
+ WHERE allocation.id = ANY(%s) AND execution.allocation_id = allocation.id
+   AND run.id = execution.run_id AND execution.status = 'ARMED' AND run.entry_at > %s
+"""
+
+
+def resize_armed(allocation_ids: Collection[int], *, now: dt.datetime) -> bool:
+    """Give ARMED executions the sizes that their allocations have now.
+
+    Call it in the transaction of the change, with the allocations locked. A new ``armed_at`` tells
+    the executor to read them again. Returns ``next_entry_affected``: False if an entry goes out
+    with the earlier size, because it is being computed or was committed.
+    """
+    closes = now + SIZES_CLOSE
+    with connection.cursor() as cursor:
+        cursor.execute(_RESIZE, [now, list(allocation_ids), closes])
+    unchanged = Q(status=Execution.Status.COMMITTED) | Q(
+        status=Execution.Status.ARMED, run__entry_at__lte=closes
+    )
+    return not Execution.objects.filter(unchanged, allocation_id__in=list(allocation_ids)).exists()
 
 
 def request_exit(

@@ -209,6 +209,8 @@ class LiveExecution:
     lot_multiplier: Decimal
     priority: int
     max_lots_per_order: int | None
+    #: When it took its size, priority and lots per order from its allocation.
+    armed_at: dt.datetime
     exit_reason: str = ""
     cause: str = ""
     message: str = ""

@@ -75,6 +75,30 @@ class SubscriptionHeld(DomainError):
     error = "Held"
 
 
+class AllocationAmbiguous(DomainError):
+    """409: the subscription has several accounts, or none (``allocation_ids``)."""
+
+    status = 409
+    code = "allocation_ambiguous"
+    error = "Which account?"
+
+
+class AllocationExists(DomainError):
+    """409: the subscription already trades on this account."""
+
+    status = 409
+    code = "allocation_exists"
+    error = "Account already used"
+
+
+class LastAllocation(DomainError):
+    """409: a subscription keeps one account: without one it could not trade."""
+
+    status = 409
+    code = "last_allocation"
+    error = "Last account"
+
+
 class HoldRefused(InvalidTransition):
     """409: this caller may not lift this hold (``holder``)."""
 

@@ -15,6 +15,7 @@ CREATED: Final = "subscription.created"
 PAUSED: Final = "subscription.paused"
 RESUMED: Final = "subscription.resumed"
 CANCELLED: Final = "subscription.cancelled"
+UPDATED: Final = "subscription.updated"
 
 
 def payload(subscription: Subscription) -> dict[str, Any]:

@@ -131,6 +131,21 @@ class EntryGate(Protocol):
         """
         ...
 
+    def withdraw_allocations(
+        self, allocation_ids: Collection[int], *, reason: str, now: dt.datetime
+    ) -> bool:
+        """:meth:`withdraw_armed` for single allocations of a subscription."""
+        ...
+
+    def resize_armed(self, allocation_ids: Collection[int], *, now: dt.datetime) -> bool:
+        """Give armed entries the sizes that their allocations have now, in the caller's
+        transaction.
+
+        Returns ``next_entry_affected``: False if an entry is being computed or committed, which
+        then goes out as it was.
+        """
+        ...
+
     def request_exit(
         self,
         subscription_ids: Collection[int],
@@ -165,6 +180,16 @@ class _NothingTrades:
         self, subscription_ids: Collection[int], *, reason: str, now: dt.datetime
     ) -> bool:
         del subscription_ids, reason, now
+        return True
+
+    def withdraw_allocations(
+        self, allocation_ids: Collection[int], *, reason: str, now: dt.datetime
+    ) -> bool:
+        del allocation_ids, reason, now
+        return True
+
+    def resize_armed(self, allocation_ids: Collection[int], *, now: dt.datetime) -> bool:
+        del allocation_ids, now
         return True
 
     def request_exit(

@@ -162,6 +162,21 @@ def find_subscription_id(
     return key
 
 
+def get_allocation(subscription_id: int, public_id: str) -> Allocation:
+    """An active allocation of a subscription, with its account (1 query). Raises NotFound."""
+    _refuse_nul(public_id)
+    allocation = (
+        Allocation.objects.filter(
+            subscription_id=subscription_id, public_id=public_id, status=Allocation.Status.ACTIVE
+        )
+        .select_related("account")
+        .first()
+    )
+    if allocation is None:
+        raise NotFound
+    return allocation
+
+
 # -- for publishing and withdrawing (marketplace.ports.SubscriberView) ---------------------------
 def live_count(template_id: int) -> int:
     """Number of active and paused subscriptions of a template."""

@@ -67,7 +67,7 @@ def test_noren_says_why_it_lets_nobody_in() -> None:
 
 def test_a_fill_that_noren_tells_of() -> None:
     assert update_of(NOREN).order == OrderReport(
-        broker_order_id="20121300065715",
+        broker_order_id="20121300062715",
         tag="Q0123456789AB1",
         state=BookState.FILLED,
         quantity=130,

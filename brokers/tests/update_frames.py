@@ -9,7 +9,7 @@ from brokers.order_updates import OrderUpdates, get_updates
 #: Frames that are about one order, by broker, with the fields their pages list.
 NOREN: dict[str, Any] = {
     "t": "om",
-    "norenordno": "20121300065715",
+    "norenordno": "20121300062715",
     "uid": "Z56004",
     "actid": "Z56004",
     "exch": "NFO",

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
+from django.db import transaction
+
+from execution import arming
 from execution.engine.database import leases, loader
+from execution.engine.database.entry_writer import EntryPlan
 from execution.models import Execution, Run
 from execution.state import LiveExecution
 from execution.tests.factories import make_accounts, make_partner, subscribe_accounts
+from execution.tests.inmemory import live_intent
 from execution.tests.leaserows import T
-from marketplace.models import Template
+from marketplace.models import Contract, Template
 from marketplace.tests.factories import load_test_contracts, make_iron_condor
 from quantleap.core import clock
 from subscriptions.models import Subscription
@@ -19,6 +25,7 @@ ENTRY = clock.at_ist(DAY, dt.time(9, 20))
 NOW = ENTRY - dt.timedelta(seconds=60)
 MANY = 50
 SHARDS = 8
+OWNER = "test-owner"
 
 
 def make_subscriber() -> Subscription:
@@ -73,3 +80,35 @@ def lease_all(owner: str) -> dict[int, int]:
     leases.ensure_rows(SHARDS)
     claims = leases.claim(owner=owner, wanted=SHARDS, ttl=3600)
     return {claim.shard: claim.token for claim in claims}
+
+
+def arm(run: Run) -> None:
+    """Insert the run's executions in one transaction."""
+    with transaction.atomic():
+        arming.add_executions(run, environment="live", now=NOW, shards=8)
+
+
+def owned() -> dict[int, int]:
+    """All shards, leased to us."""
+    leases.ensure_rows(8)
+    claims = leases.claim(owner=OWNER, wanted=8, ttl=60)
+    return {claim.shard: claim.token for claim in claims}
+
+
+def live_execution(run: Run) -> Any:
+    """The armed execution as the executor holds it."""
+    held = loader.live_run(run)
+    executions = loader.load_executions({run.pk: held}, range(8), statuses=("ARMED",))
+    return executions[0]
+
+
+def planned(run: Run) -> EntryPlan:
+    """The armed execution's entry: one order."""
+    execution = live_execution(run)
+    intent = live_intent(
+        execution,
+        account_id=execution.account_id,
+        shard=execution.shard,
+        contract_id=Contract.objects.earliest("id").pk,
+    )
+    return EntryPlan(execution, [intent])

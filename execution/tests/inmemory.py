@@ -88,6 +88,7 @@ def live_execution(run: LiveRun | None = None, **fields: Any) -> LiveExecution:
         "lot_multiplier": Decimal(1),
         "priority": 1,
         "max_lots_per_order": None,
+        "armed_at": ENTRY_AT - GRACE,
     }
     return LiveExecution(**{**values, **fields})
 

@@ -32,3 +32,15 @@ def meanwhile(work: Callable[[], Any]) -> Iterator[threading.Event]:
     assert not thread.is_alive()
     if failures:
         raise failures[0]
+
+
+def closing(work: Callable[[], Any]) -> Callable[[], None]:
+    """``work`` for a thread of its own, whose connection is closed behind it."""
+
+    def body() -> None:
+        try:
+            work()
+        finally:
+            connection.close()
+
+    return body

@@ -10,34 +10,24 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from brokers.services.accounts import remove_account
 from execution import arming, services
-from execution.engine.database import leases
-from execution.engine.database.entry_writer import EntryPlan, commit_entries
+from execution.engine.database.entry_writer import commit_entries
 from execution.models import Execution, Run
-from execution.tests.armedruns import ENTRY, NOW
-from execution.tests.inmemory import live_intent
-from execution.tests.racing import meanwhile
-from marketplace.models import Contract
+from execution.tests.armedruns import ENTRY, NOW, OWNER, arm, owned, planned
+from execution.tests.racing import closing, meanwhile
 from quantleap.core.audit import SYSTEM
 from subscriptions.models import Subscription
 from subscriptions.services import pause, resume
 
 pytestmark = pytest.mark.django_db(transaction=True)
-OWNER = "test-owner"
-
-
-def arm(run: Run) -> None:
-    """Insert the run's executions in one transaction."""
-    with transaction.atomic():
-        arming.add_executions(run, environment="live", now=NOW, shards=8)
 
 
 def leave(subscription: Subscription) -> None:
@@ -97,50 +87,12 @@ def test_control_without_the_lock_who_pauses_is_armed(
 def test_who_is_armed_first_is_withdrawn_by_the_pause(run: Run, subscription: Subscription) -> None:
     with transaction.atomic():
         arming.add_executions(run, environment="live", now=NOW, shards=8)
-        pausing = threading.Thread(target=_closing(lambda: leave(subscription)))
+        pausing = threading.Thread(target=closing(lambda: leave(subscription)))
         pausing.start()
         pausing.join(0.5)
         assert pausing.is_alive()  # it waits for our insert, then sees it
     pausing.join(20)
     assert Execution.objects.get().status == "WITHDRAWN"
-
-
-def _closing(work: Callable[[], Any]) -> Callable[[], None]:
-    def body() -> None:
-        try:
-            work()
-        finally:
-            connection.close()
-
-    return body
-
-
-def owned() -> dict[int, int]:
-    """All shards, leased to us."""
-    leases.ensure_rows(8)
-    claims = leases.claim(owner=OWNER, wanted=8, ttl=60)
-    return {claim.shard: claim.token for claim in claims}
-
-
-def live_execution(run: Run) -> Any:
-    """The armed execution as the executor holds it."""
-    from execution.engine.database import loader
-
-    held = loader.live_run(run)
-    executions = loader.load_executions({run.pk: held}, range(8), statuses=("ARMED",))
-    return executions[0]
-
-
-def planned(run: Run) -> EntryPlan:
-    """The armed execution's entry: one order."""
-    execution = live_execution(run)
-    intent = live_intent(
-        execution,
-        account_id=execution.account_id,
-        shard=execution.shard,
-        contract_id=Contract.objects.earliest("id").pk,
-    )
-    return EntryPlan(execution, [intent])
 
 
 @pytest.mark.parametrize("pause_first", [True, False])
@@ -161,7 +113,7 @@ def test_pause_against_the_commit_before_t_the_row_decides(
         )
 
     first, second = (go, commit) if pause_first else (commit, go)
-    late = threading.Thread(target=_closing(second))
+    late = threading.Thread(target=closing(second))
     with transaction.atomic():
         first()
         late.start()
@@ -184,7 +136,7 @@ def test_a_second_beat_and_executor_make_one_execution(
         barrier.wait(10)
         arm(run)
 
-    threads = [threading.Thread(target=_closing(body)) for _ in range(6)]
+    threads = [threading.Thread(target=closing(body)) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -263,7 +215,7 @@ def test_arming_against_removing_an_account_is_withdrawn(
 
     with transaction.atomic():
         arming.add_executions(run, environment="live", now=NOW, shards=8)
-        removing = threading.Thread(target=_closing(remove))
+        removing = threading.Thread(target=closing(remove))
         removing.start()
         removing.join(0.5)
         assert removing.is_alive()

@@ -40,6 +40,7 @@ EVENT_TYPES: Final[Mapping[str, Extra]] = {
             "subscription.paused",
             "subscription.resumed",
             "subscription.cancelled",
+            "subscription.updated",
             "customer.email_changed",
             "customer.email_confirmed",
             "broker_session.expiring",

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from quantleap.core.client_ip import caller_address
 from subscriptions.api.serializers import TransitionRequest
-from subscriptions.models import Subscription
-from subscriptions.services import AccountChoice, OpenPositions
+from subscriptions.models import Allocation, Subscription
+from subscriptions.services import AccountChoice, AllocationChanges, OpenPositions
 
 LIST_QUERY: Final = frozenset({"template_id", "status"})
 CANCEL_QUERY: Final = frozenset({"open_positions", "reason"})
+SIZES: Final = ("lot_multiplier", "priority", "max_lots_per_order")
 
 
 def account_choices(data: Mapping[str, Any]) -> list[AccountChoice]:
@@ -39,6 +40,28 @@ def _choice(row: Mapping[str, Any], auto_link: bool, *, priority: int, path: str
         auto_link=auto_link,
         path=path,
     )
+
+
+def added_account(data: Mapping[str, Any]) -> AccountChoice:
+    """The account of a validated AllocationAddRequest."""
+    return _choice(data, data.get("auto_link_broker", True), priority=1, path="")
+
+
+def swapped_account(data: Mapping[str, Any], allocation: Allocation) -> AccountChoice | None:
+    """The account that takes the place of ``allocation``, with its sizes unless others are named.
+
+    None if a validated AllocationChangeRequest changes only sizes.
+    """
+    if "broker_client_id" not in data:
+        return None
+    sizes = {name: getattr(allocation, name) for name in SIZES}
+    named = {"broker": allocation.account.broker, **sizes, **data}
+    return _choice(named, data.get("auto_link_broker", True), priority=1, path="")
+
+
+def sizes_of(data: Mapping[str, Any]) -> AllocationChanges:
+    """The sizes that a validated body names."""
+    return cast(AllocationChanges, {name: data[name] for name in SIZES if name in data})
 
 
 def subscribe_arguments(request: Request, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,10 +106,15 @@ def transition_of(request: Request) -> dict[str, str]:
 
 
 def cancel_of(request: Request) -> dict[str, str]:
-    """The same from the query of a DELETE. Refuses a body, which would be silently ignored."""
+    """The same from the query of a DELETE."""
+    refuse_body(request)
+    return _transition(request.query_params.dict())
+
+
+def refuse_body(request: Request) -> None:
+    """ValidationError for the body of a DELETE, which would be silently ignored."""
     if request.data:
         raise ValidationError({"body": "DELETE takes query parameters, no body."})
-    return _transition(request.query_params.dict())
 
 
 def _transition(data: Any) -> dict[str, str]:

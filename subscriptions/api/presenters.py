@@ -14,6 +14,7 @@ from marketplace.models import Template
 from quantleap.core.clock import at_ist, ist_date
 from quantleap.core.money import BASIS_POINTS, split
 from subscriptions.api.serializers import (
+    AllocationAnswer,
     AllocationListAnswer,
     CreatedMembers,
     DetailMembers,
@@ -219,24 +220,31 @@ def detail(
     return _flat_and_nested(serializer(members).data, shown)
 
 
-def transitioned(shown: Row, result: TransitionResult, message: str) -> Response:
-    """The subscription as it is now, and what the transition changed."""
+def transitioned(
+    shown: Row, result: TransitionResult, message: str, *, status: int = 200
+) -> Response:
+    """The subscription as it is now, and what the transition or the change did."""
     subscription = result.subscription
     if subscription.status == PAUSED and message == RESUMED:
         message = still_held(subscription.status_reason)
     members = {
-        "statusCode": 200,
+        "statusCode": status,
         "message": message,
         "changed": result.changed,
         "next_entry_affected": result.next_entry_affected,
     }
-    return _flat_and_nested(TransitionMembers(members).data, shown)
+    return _flat_and_nested(TransitionMembers(members).data, shown, status)
 
 
 def allocations(subscription: Subscription, now: dt.datetime) -> Response:
     """The subscription's accounts by priority."""
     rows = [allocation_row(allocation, now) for allocation in subscription.allocations.all()]
     return Response(AllocationListAnswer({"statusCode": 200, "allocations": rows}).data)
+
+
+def allocation(row: Allocation, now: dt.datetime) -> Response:
+    """One of the subscription's accounts; the account must be loaded."""
+    return Response(AllocationAnswer({"statusCode": 200, **allocation_row(row, now)}).data)
 
 
 def _flat_and_nested(members: Mapping[str, Any], shown: Row, status: int = 200) -> Response:

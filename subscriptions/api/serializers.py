@@ -136,6 +136,60 @@ class PartnerSubscribeRequest(CustomerNamed, UserSubscribeRequest):
         return attrs | {"template_id": named.pop()}
 
 
+class AllocationAddRequest(AllocationRequest):
+    """``POST …/allocations``: one more account."""
+
+    auto_link_broker = StrictBooleanField(required=False, help_text="Default true.")
+
+
+class SizeRequest(StrictSerializer):
+    """``PATCH`` of a subscription with one account: what is to change, at least one field."""
+
+    lot_multiplier = _multiplier(required=False)
+    priority = StrictIntegerField(min_value=1, max_value=MAX_PRIORITY, required=False)
+    max_lots_per_order = StrictIntegerField(
+        min_value=1,
+        max_value=MAX_LOTS_PER_ORDER,
+        required=False,
+        allow_null=True,
+        help_text="Null: only the exchange's freeze quantity limits an order.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """An empty change is a mistake of the caller."""
+        if not attrs:
+            names = [str(name) for name in self.fields]
+            words = f"Name at least one of {', '.join(names)}."
+            raise serializers.ValidationError({names[0]: words})
+        return attrs
+
+
+class AllocationChangeRequest(SizeRequest):
+    """``PATCH …/allocations/{allocation_id}``: sizes, or another account in its place."""
+
+    broker_client_id = StrictCharField(
+        max_length=40,
+        required=False,
+        help_text="Trade on this account instead, with a new allocation_id. The old account's open "
+        "positions are managed to their exit.",
+    )
+    broker = StrictCharField(
+        max_length=20, required=False, help_text="Of broker_client_id; default: as before."
+    )
+    auto_link_broker = StrictBooleanField(
+        required=False, help_text="Of broker_client_id; default true."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """A broker alone names no account."""
+        attrs = super().validate(attrs)
+        alone = [name for name in ("broker", "auto_link_broker") if name in attrs]
+        if alone and "broker_client_id" not in attrs:
+            words = "Goes with broker_client_id only."
+            raise serializers.ValidationError(dict.fromkeys(alone, words))
+        return attrs
+
+
 class TransitionRequest(StrictSerializer):
     """Body of pause and resume, all of it optional; of a cancel the query parameters."""
 
@@ -355,7 +409,7 @@ class PartnerDetailAnswer(PartnerSubscriptionObject, PartnerDetailMembers):
 
 
 class TransitionMembers(serializers.Serializer[Any]):
-    """What the answer to a transition adds."""
+    """What the answer to a transition, or to a change of accounts, adds."""
 
     statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
     message = serializers.CharField()
@@ -391,6 +445,12 @@ class PartnerListAnswer(serializers.Serializer[Any]):
     statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
     subscriptions = PartnerSubscriptionObject(many=True)
     pagination = PaginationObject()
+
+
+class AllocationAnswer(AllocationObject):
+    """One broker account of a subscription."""
+
+    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
 
 
 class AllocationListAnswer(serializers.Serializer[Any]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
@@ -19,30 +18,27 @@ from partners.permissions import MARKETPLACE_SUBSCRIBE, SUBSCRIPTIONS_READ, SUBS
 from partners.selectors import get_customer_by_id
 from quantleap.core import clock
 from quantleap.core.api.pagination import PAGING, paginate
-from quantleap.core.api.viewsets import ActionRule, ApiViewSet, PartnerViewSet, UserViewSet
+from quantleap.core.api.viewsets import ActionRule
 from subscriptions import services
 from subscriptions.api import parsing, presenters
+from subscriptions.api.bases import ShowsSubscriptions, ToCustomers, ToPartners
 from subscriptions.api.serializers import (
-    AllocationListAnswer,
     PartnerCreatedAnswer,
     PartnerDetailAnswer,
     PartnerListAnswer,
     PartnerSubscribeRequest,
-    PartnerSubscriptionObject,
     PartnerTransitionAnswer,
+    SizeRequest,
     TransitionRequest,
     UserCreatedAnswer,
     UserDetailAnswer,
     UserListAnswer,
     UserSubscribeRequest,
-    UserSubscriptionObject,
     UserTransitionAnswer,
 )
 from subscriptions.models import Subscription
 from subscriptions.ports import BILLING
 from subscriptions.selectors import (
-    find_subscription_id,
-    get_subscription,
     open_template,
     subscriptions,
 )
@@ -55,48 +51,7 @@ OPEN_POSITIONS: Final = OpenApiParameter(
 REASON: Final = OpenApiParameter("reason", str, description="Why, in words.")
 
 
-class _ShowsSubscriptions(ApiViewSet):
-    """Answers with subscriptions, as its audience sees them."""
-
-    tag = "Subscriptions"
-
-    def row(self, subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
-        """Members of the audience's object. Needs what ``subscriptions.selectors`` loads."""
-        raise NotImplementedError
-
-    def shown(self, subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
-        """The serialised object of the audience."""
-        raise NotImplementedError
-
-    def load(self, public_id: str) -> Subscription:
-        """The caller's subscription. Raises NotFound."""
-        caller = self.caller
-        return get_subscription(
-            caller.partner_id, caller.environment, public_id, customer_id=caller.customer_id
-        )
-
-
-class _ToPartners(_ShowsSubscriptions, PartnerViewSet):
-    """With the partner's commission."""
-
-    def row(self, subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
-        return presenters.partner_row(subscription, self.caller.slug, now)
-
-    def shown(self, subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
-        return dict(PartnerSubscriptionObject(self.row(subscription, now)).data)
-
-
-class _ToCustomers(_ShowsSubscriptions, UserViewSet):
-    """Without any commission."""
-
-    def row(self, subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
-        return presenters.user_row(subscription, now)
-
-    def shown(self, subscription: Subscription, now: dt.datetime) -> dict[str, Any]:
-        return dict(UserSubscriptionObject(self.row(subscription, now)).data)
-
-
-class SubscriptionViewSet(_ShowsSubscriptions):
+class SubscriptionViewSet(ShowsSubscriptions):
     """Subscriptions: the actions that both audiences have."""
 
     lookup_field = "public_id"
@@ -159,12 +114,22 @@ class SubscriptionViewSet(_ShowsSubscriptions):
         return self._transition(services.resume, parsing.resume_of, presenters.RESUMED)
 
     @extend_schema(
-        summary="List a subscription's broker accounts", responses={200: AllocationListAnswer}
+        summary="Change a subscription's size",
+        description="Change lots, priority or lots per order of the only account, from the next "
+        "entry on. 409 allocation_ambiguous if there are several: use its allocation.",
     )
-    @action(detail=True)
-    def allocations(self, request: Request, subscription_id: str) -> Response:
-        """The broker accounts of a subscription, by priority."""
-        return presenters.allocations(self.get_object(), clock.now())
+    def partial_update(self, request: Request, subscription_id: str) -> Response:
+        """Change the size of the only account, from the next entry on."""
+        inner_id, data = self.inner_id(), self.validated(request)
+        return self.changed(
+            services.change_allocation(
+                subscription_id=inner_id,
+                changes=parsing.sizes_of(data),
+                actor=self.caller.actor,
+                now=clock.now(),
+            ),
+            "Subscription changed",
+        )
 
     def _transition(
         self,
@@ -173,22 +138,14 @@ class SubscriptionViewSet(_ShowsSubscriptions):
         message: str,
     ) -> Response:
         """Call the service, and answer with the changed subscription."""
-        caller, now = self.caller, clock.now()
-        inner_id = find_subscription_id(  # 404 comes before the 400 of the arguments
-            caller.partner_id,
-            caller.environment,
-            self.kwargs["subscription_id"],
-            customer_id=caller.customer_id,
-        )
         result = service(
-            subscription_id=inner_id,
-            actor=caller.actor,
+            subscription_id=self.inner_id(),
+            actor=self.caller.actor,
             reason=self.reason,
-            now=now,
+            now=clock.now(),
             **arguments(self.request),
         )
-        subscription = self.load(result.subscription.public_id)
-        return presenters.transitioned(self.shown(subscription, now), result, message)
+        return self.changed(result, message)
 
 
 @extend_schema_view(
@@ -211,9 +168,11 @@ class SubscriptionViewSet(_ShowsSubscriptions):
         description="Enter again; a pause by the customer is lifted with a reason.",
         responses={200: PartnerTransitionAnswer},
     ),
-    allocations=extend_schema(operation_id="partner_subscriptions_allocations"),
+    partial_update=extend_schema(
+        operation_id="partner_subscriptions_change", responses={200: PartnerTransitionAnswer}
+    ),
 )
-class PartnerSubscriptionViewSet(SubscriptionViewSet, _ToPartners):
+class PartnerSubscriptionViewSet(SubscriptionViewSet, ToPartners):
     """The subscriptions of a partner's customers."""
 
     filter_backends = (CustomerFilter,)
@@ -228,7 +187,7 @@ class PartnerSubscriptionViewSet(SubscriptionViewSet, _ToPartners):
         ),
         "pause": ActionRule(SUBSCRIPTIONS_WRITE, body=TransitionRequest, open_when_suspended=True),
         "resume": ActionRule(SUBSCRIPTIONS_WRITE, body=TransitionRequest),
-        "allocations": ActionRule(SUBSCRIPTIONS_READ),
+        "partial_update": ActionRule(SUBSCRIPTIONS_WRITE, body=SizeRequest),
     }
 
 
@@ -248,9 +207,11 @@ class PartnerSubscriptionViewSet(SubscriptionViewSet, _ToPartners):
         description="Enter again; a pause by the partner is lifted with a reason.",
         responses={200: UserTransitionAnswer},
     ),
-    allocations=extend_schema(operation_id="user_subscriptions_allocations"),
+    partial_update=extend_schema(
+        operation_id="user_subscriptions_change", responses={200: UserTransitionAnswer}
+    ),
 )
-class UserSubscriptionViewSet(SubscriptionViewSet, _ToCustomers):
+class UserSubscriptionViewSet(SubscriptionViewSet, ToCustomers):
     """A customer's own subscriptions."""
 
     reason = Subscription.Reason.USER
@@ -266,11 +227,11 @@ class UserSubscriptionViewSet(SubscriptionViewSet, _ToCustomers):
         ),
         "pause": ActionRule(SUBSCRIPTIONS_WRITE, body=TransitionRequest, open_when_suspended=True),
         "resume": ActionRule(SUBSCRIPTIONS_WRITE, body=TransitionRequest),
-        "allocations": ActionRule(SUBSCRIPTIONS_READ, open_when_suspended=True),
+        "partial_update": ActionRule(SUBSCRIPTIONS_WRITE, body=SizeRequest),
     }
 
 
-class PartnerMarketplaceViewSet(_ToPartners):
+class PartnerMarketplaceViewSet(ToPartners):
     """A partner subscribes its customers."""
 
     rules: ClassVar[Mapping[str, ActionRule]] = {
@@ -307,7 +268,7 @@ class PartnerMarketplaceViewSet(_ToPartners):
         )
 
 
-class UserMarketplaceViewSet(_ToCustomers):
+class UserMarketplaceViewSet(ToCustomers):
     """A customer subscribes themselves."""
 
     rules: ClassVar[Mapping[str, ActionRule]] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
@@ -12,21 +11,19 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 
 from brokers.models import BrokerAccount
-from brokers.selectors import clean_broker, clean_client_id
-from brokers.services.accounts import ensure_account
 from marketplace.models import Template
 from marketplace.selectors import price_in_force
 from marketplace.services import adjust_subscriber_count
 from partners.gst_states import place_of_supply
 from partners.identity import fill_unknown, find_or_create_customer
 from partners.models import Customer, Partner
-from partners.selectors import customers, get_partner, share_in_force
+from partners.selectors import customers, share_in_force
 from quantleap.core.audit import Actor
 from quantleap.core.clock import ist_date
-from quantleap.core.errors import DomainError, InvalidRequest, NotFound, PartnerSuspended
+from quantleap.core.errors import InvalidRequest, NotFound, PartnerSuspended
 from quantleap.core.inserts import constraint_of
 from quantleap.core.money import CURRENCY, ZERO, grouped, json_number
-from subscriptions import events, limits
+from subscriptions import events
 from subscriptions.errors import (
     DuplicateSubscription,
     PriceChanged,
@@ -37,32 +34,19 @@ from subscriptions.errors import (
 from subscriptions.fee_split import DISTRIBUTOR, Share, split_fee
 from subscriptions.hold_state import open_holds, shown_of
 from subscriptions.lifecycle import LASTING, holder_words
-from subscriptions.models import Allocation, Hold, ShareLine, Subscription
+from subscriptions.models import Hold, ShareLine, Subscription
 from subscriptions.ports import BILLING
-from subscriptions.selectors import definition_of, open_template
-from subscriptions.sizing_check import Sizing, check_sizing, order_limits
+from subscriptions.selectors import open_template
+from subscriptions.services.account_choices import (
+    AccountChoice,
+    allocate,
+    check_multipliers,
+    cleaned,
+    refuse_beyond_limits,
+    refuse_twice,
+)
 
 ONE_LIVE: Final = "subscription_one_live_uniq"
-# Field names of the rooms below -> the names that our callers use.
-_OUR_NAMES: Final = {"client_id": "broker_client_id", "broker_name": "broker"}
-
-
-@dataclass(frozen=True, slots=True)
-class AccountChoice:
-    """One broker account to trade on, as the caller names it.
-
-    ``broker`` empty: the partner's default. ``lot_multiplier`` in lots per base lot,
-    ``max_lots_per_order`` in lots. ``path`` is the prefix of field names in errors
-    (``allocations.1.``). ``auto_link``: an unknown account is created without credentials.
-    """
-
-    client_id: str
-    broker: str = ""
-    lot_multiplier: Decimal = Decimal(1)
-    priority: int = 1
-    max_lots_per_order: int | None = None
-    auto_link: bool = True
-    path: str = ""
 
 
 def subscribe(
@@ -99,14 +83,14 @@ def subscribe(
     customer's state is unknown; DuplicateSubscription; PaymentDue; PriceChanged; VersionChanged;
     ClientIdTaken; SubscriptionHeld; PartnerSuspended; EmailDiffers; ExternalIdDiffers.
     """
-    choices = [_cleaned(choice, partner_id) for choice in accounts]
-    _refuse_twice(choices)
+    choices = [cleaned(choice, partner_id) for choice in accounts]
+    refuse_twice(choices)
     for choice in choices:
-        _refuse_beyond_limits(choice)
+        refuse_beyond_limits(choice)
     with transaction.atomic():
         template = _hold_open_template(template_id, partner_id, environment, ist_date(now))
         _check_disclosure(template, accepted_disclosure_version)
-        _check_multipliers(template, choices, ist_date(now))
+        check_multipliers(template, choices, ist_date(now))
         if customer_id is not None:
             customer = customers([customer_id])[customer_id]
             fill_unknown(customer, now=now, state=user_state)
@@ -136,7 +120,7 @@ def subscribe(
         copy_shares([subscription])
         billing.open_segments([subscription])
         for choice in choices:
-            _allocate(subscription, choice, actor, now)
+            allocate(subscription, choice, actor, now)
         _refuse_held(subscription, choices)
         adjust_subscriber_count(template_id=template.pk, delta=1)
         first = choices[0]
@@ -152,67 +136,6 @@ def subscribe(
 
 
 # -- what is refused before anything is written --------------------------------------------------
-def _cleaned(choice: AccountChoice, partner_id: int | None) -> AccountChoice:
-    """Broker and client id as brokers write them. Raises InvalidRequest with our field names."""
-    broker = choice.broker
-    if not broker:
-        if partner_id is None:
-            words = "This field is required."
-            raise InvalidRequest(f"{choice.path}broker: {words}", details=_at(choice, broker=words))
-        broker = get_partner(partner_id).default_broker
-    try:
-        client_id, kind = clean_client_id(choice.client_id), clean_broker(broker)
-    except InvalidRequest as error:
-        raise _renamed(error, choice) from error
-    return replace(choice, client_id=client_id, broker=kind)
-
-
-def _at(choice: AccountChoice, **details: str) -> dict[str, str]:
-    return {choice.path + field: words for field, words in details.items()}
-
-
-def _renamed(error: DomainError, choice: AccountChoice) -> DomainError:
-    """The same error with the field names that our caller used."""
-    details = {
-        choice.path + _OUR_NAMES.get(field, field): words for field, words in error.details.items()
-    }
-    field, words = next(iter(details.items()), ("", error.message))
-    message = f"{field}: {words}" if isinstance(error, InvalidRequest) and field else error.message
-    return type(error)(message, details=details, **error.extra)
-
-
-def _refuse_twice(choices: Sequence[AccountChoice]) -> None:
-    if not choices:
-        raise InvalidRequest(details={"broker_client_id": "This field is required."})
-    if len(choices) > limits.MAX_ALLOCATIONS:
-        words = f"From 1 to {limits.MAX_ALLOCATIONS} accounts."
-        raise InvalidRequest(words, details={"allocations": words})
-    seen: set[tuple[str, str]] = set()
-    for choice in choices:
-        if (choice.broker, choice.client_id) in seen:
-            words = "The same account is named twice."
-            raise InvalidRequest(words, details=_at(choice, broker_client_id=words))
-        seen.add((choice.broker, choice.client_id))
-
-
-def _refuse_beyond_limits(choice: AccountChoice) -> None:
-    """The API's limits, for callers that do not come through it: no column takes more."""
-    most, places = limits.MAX_LOT_MULTIPLIER, limits.MULTIPLIER_PLACES
-    multiplier, lots = choice.lot_multiplier, choice.max_lots_per_order
-    words: dict[str, str] = {}
-    if not multiplier.is_finite() or multiplier > most:
-        words["lot_multiplier"] = f"At most {most}."
-    elif multiplier != round(multiplier, places):
-        words["lot_multiplier"] = f"At most {places} decimals."
-    if lots is not None and not 1 <= lots <= limits.MAX_LOTS_PER_ORDER:
-        words["max_lots_per_order"] = f"From 1 to {limits.MAX_LOTS_PER_ORDER}."
-    if not 1 <= choice.priority <= limits.MAX_PRIORITY:
-        words["priority"] = f"From 1 to {limits.MAX_PRIORITY}."
-    if words:
-        field, first = next(iter(words.items()))
-        raise InvalidRequest(f"{choice.path}{field}: {first}", details=_at(choice, **words))
-
-
 def _hold_open_template(
     template_id: str, partner_id: int | None, environment: str, day: dt.date
 ) -> Template:
@@ -237,17 +160,6 @@ def _check_disclosure(template: Template, accepted: int | None) -> None:
             f"accepted_disclosure_version: {words}",
             details={"accepted_disclosure_version": words},
         )
-
-
-def _check_multipliers(template: Template, choices: Sequence[AccountChoice], day: dt.date) -> None:
-    definition = definition_of(template)
-    limits_of_orders = order_limits(definition, day)
-    for choice in choices:
-        sizing = Sizing(choice.lot_multiplier, choice.max_lots_per_order, choice.broker)
-        try:
-            check_sizing(definition, sizing, limits_of_orders, hide_legs=template.black_box)
-        except InvalidRequest as error:
-            raise _renamed(error, choice) if choice.path else error from error
 
 
 # -- what is written -----------------------------------------------------------------------------
@@ -427,48 +339,3 @@ def _live_of(subscription: Subscription) -> str | None:
         .values_list("public_id", flat=True)
         .first()
     )
-
-
-def _allocate(
-    subscription: Subscription, choice: AccountChoice, actor: Actor, now: dt.datetime
-) -> Allocation:
-    account = _account(subscription.customer, choice, actor, now)
-    return Allocation.objects.create(
-        partner_id=subscription.partner_id,
-        environment=subscription.environment,
-        subscription=subscription,
-        account=account,
-        lot_multiplier=choice.lot_multiplier,
-        priority=choice.priority,
-        max_lots_per_order=choice.max_lots_per_order,
-        created_at=now,
-    )
-
-
-def _account(
-    customer: Customer, choice: AccountChoice, actor: Actor, now: dt.datetime
-) -> BrokerAccount:
-    """The customer's account, locked until commit so that a removal cannot miss the allocation."""
-    if not choice.auto_link:
-        known = (
-            BrokerAccount.objects.select_for_update()
-            .for_partner(customer.partner_id, customer.environment)
-            .filter(customer=customer, broker=choice.broker, client_id=choice.client_id)
-            .exclude(status=BrokerAccount.Status.REMOVED)
-        )
-        if not known.exists():
-            words = "No such account of this customer: connect it first, or auto_link_broker."
-            raise InvalidRequest(
-                f"{choice.path}broker_client_id: {words}",
-                details=_at(choice, broker_client_id=words),
-            )
-    try:
-        return ensure_account(
-            customer=customer,
-            broker=choice.broker,
-            client_id=choice.client_id,
-            actor=actor,
-            now=now,
-        )
-    except DomainError as error:
-        raise _renamed(error, choice) from error

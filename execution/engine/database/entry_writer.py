@@ -42,7 +42,8 @@ def commit_entries(
     """The commit before T: ``ARMED -> COMMITTED`` and all intents, in one transaction.
 
     I2 (written before it is sent) and I7 (no entry outside its window) rest on it.
-    Returns the ids of the committed executions, without those that were paused first. Plans without
+    Returns the ids of the committed executions, without those that were paused, or given another
+    size, first. Plans without
     intents become FAILED (or MISSED), with events. A plan that the database refuses becomes FAILED
     and raises an alarm; the others are committed without it.
     """
@@ -74,12 +75,16 @@ def _commit_entries(
     with transaction.atomic(), connection.cursor() as cursor:
         shards = leases.hold(cursor, owner=owner, tokens=tokens)
         ready = [p for p in plans if p.intents and p.execution.shard in shards]
+        # armed_at: an execution that was given another size after it was planned stays ARMED; it is
+        # planned again.
         cursor.execute(
             """
-            UPDATE execution_execution SET status = 'COMMITTED', committed_at = %s
-             WHERE id = ANY(%s) AND status = 'ARMED' RETURNING id
+            UPDATE execution_execution AS execution SET status = 'COMMITTED', committed_at = %s
+              FROM unnest(%s::bigint[], %s::timestamptz[]) AS planned(id, armed_at)
+             WHERE execution.id = planned.id AND execution.status = 'ARMED'
+               AND execution.armed_at = planned.armed_at RETURNING execution.id
             """,
-            [now, [plan.execution.id for plan in ready]],
+            [now, [p.execution.id for p in ready], [p.execution.armed_at for p in ready]],
         )
         committed = frozenset(row[0] for row in cursor.fetchall())
         insert_intents(

@@ -173,12 +173,12 @@ def alarms_about(abouts: Collection[About]) -> list[tuple[About, Key]]:
     ]
 
 
-def armed_ids(run_id: int, shards: Collection[int]) -> set[int]:
-    """Ids of the ARMED executions of ``shards`` in a run: a cheap query."""
+def armed_since(run_id: int, shards: Collection[int]) -> dict[int, dt.datetime]:
+    """Id -> armed_at of the ARMED executions of ``shards`` in a run: a cheap query."""
     rows = Execution.objects.filter(
         run_id=run_id, shard__in=list(shards), status=Execution.Status.ARMED
     )
-    return set(rows.values_list("id", flat=True))
+    return dict(rows.values_list("id", "armed_at"))
 
 
 def _live_execution(row: Execution, run: LiveRun) -> LiveExecution:
@@ -201,6 +201,7 @@ def _live_execution(row: Execution, run: LiveRun) -> LiveExecution:
         lot_multiplier=row.lot_multiplier,
         priority=row.priority,
         max_lots_per_order=row.max_lots_per_order,
+        armed_at=row.armed_at,
         exit_reason=row.exit_reason,
         cause=row.cause,
         message=row.message,

@@ -154,11 +154,12 @@ class EntryFlows:
     async def _still_armed(
         self, run: LiveRun, known: Sequence[LiveExecution]
     ) -> list[LiveExecution]:
-        """Those of ``known`` that are still ARMED, and those that have joined since. Close to T
-        only ids are read again: everything else is fixed when an execution is armed."""
-        ids = await self._db.run(loader.armed_ids, run.id, list(self._ownership.tokens))
-        remaining = [execution for execution in known if execution.id in ids]
-        if len(remaining) == len(ids):
+        """Those of ``known`` that are still ARMED, and those that have joined since, or whose size
+        was changed. Close to T only ids and times are read again: everything else is fixed when an
+        execution is armed."""
+        armed = await self._db.run(loader.armed_since, run.id, list(self._ownership.tokens))
+        remaining = [e for e in known if armed.get(e.id) == e.armed_at]
+        if len(remaining) == len(armed):
             return remaining
         joined = await self._db.run(
             loader.load_executions,

@@ -21,6 +21,7 @@ from quantleap.core.tests.matrix.play import new_client, undone
 from quantleap.core.tests.matrix.routes import leaves
 
 GET, POST, PUT = "GET, HEAD", "POST", "PUT"
+GET_PATCH_DELETE = "GET, PATCH, DELETE, HEAD"
 #: Path and the ``Allow`` header of whatever it answers; below ``/api/v1`` and without.
 ALLOW: Mapping[str, str] = {
     "/marketplace/templates": GET,
@@ -38,10 +39,11 @@ ALLOW: Mapping[str, str] = {
     "/partner/broker-accounts/{client_id}/oauth/initiate": POST,
     "/partner/broker-accounts/{client_id}/oauth/callback": POST,
     "/partner/subscriptions": GET,
-    "/partner/subscriptions/{subscription_id}": "GET, DELETE, HEAD",
+    "/partner/subscriptions/{subscription_id}": GET_PATCH_DELETE,
     "/partner/subscriptions/{subscription_id}/pause": PUT,
     "/partner/subscriptions/{subscription_id}/resume": PUT,
-    "/partner/subscriptions/{subscription_id}/allocations": GET,
+    "/partner/subscriptions/{subscription_id}/allocations": "GET, POST, HEAD",
+    "/partner/subscriptions/{subscription_id}/allocations/{allocation_id}": GET_PATCH_DELETE,
     "/partner/subscriptions/{subscription_id}/executions": GET,
     "/partner/subscriptions/{subscription_id}/positions": GET,
     "/partner/invoices": GET,
@@ -55,10 +57,11 @@ ALLOW: Mapping[str, str] = {
     "/user/broker-accounts/{client_id}/oauth/initiate": POST,
     "/user/broker-accounts/{client_id}/oauth/callback": POST,
     "/user/subscriptions": GET,
-    "/user/subscriptions/{subscription_id}": "GET, DELETE, HEAD",
+    "/user/subscriptions/{subscription_id}": GET_PATCH_DELETE,
     "/user/subscriptions/{subscription_id}/pause": PUT,
     "/user/subscriptions/{subscription_id}/resume": PUT,
-    "/user/subscriptions/{subscription_id}/allocations": GET,
+    "/user/subscriptions/{subscription_id}/allocations": "GET, POST, HEAD",
+    "/user/subscriptions/{subscription_id}/allocations/{allocation_id}": GET_PATCH_DELETE,
     "/user/subscriptions/{subscription_id}/executions": GET,
     "/user/subscriptions/{subscription_id}/positions": GET,
     "/user/invoices": GET,

@@ -107,13 +107,13 @@ def places(serializer: serializers.Serializer[Any], prefix: str = "") -> Iterato
 
 def needed(operation: Operation) -> list[str]:
     """The fields of the smallest valid body, first those that are required on their own."""
-    assert operation.serializer is not None
-    fields = operation.serializer().fields
+    fields = _fields(operation)
+    too = frozenset() if operation.method == "PATCH" else NEEDED_TOO  # which changes anything
     return sorted(
         (
             name
             for name, field in fields.items()
-            if field.required or (name in NEEDED_TOO and not field.allow_null)
+            if field.required or (name in too and not field.allow_null)
         ),
         key=lambda name: not fields[name].required,
     )
@@ -124,9 +124,16 @@ def good_body(operation: Operation, dataset: Dataset) -> Body:
     body = {name: GOOD[name](dataset) for name in needed(operation)}
     if operation.route.split("{")[0].rstrip("/").endswith("/subscribe"):
         body["user_state"] = GOOD["user_state"](dataset)  # nobody new is invoiced without
+    if "subscription_id" in operation.parameters and "lot_multiplier" in _fields(operation):
+        body["lot_multiplier"] = 2  # a size that differs from today's
     if "client_id" in operation.parameters and "user_email" in body:  # whose account it is
         body["user_email"] = dataset.me.customer.email
     return body
+
+
+def _fields(operation: Operation) -> Mapping[str, AnyField]:
+    assert operation.serializer is not None
+    return operation.serializer().fields
 
 
 def with_literal(operation: Operation, dataset: Dataset, place: Place, literal: str) -> str:

@@ -81,6 +81,7 @@ def make_side(
     make_execution(make_run(followed), subscription, "CLOSED")
     ids = {
         "subscription_id": subscription.public_id,
+        "allocation_id": subscription.allocations.get().public_id,
         "client_id": account.client_id,
         "template_id": offered.public_id,
         "user_id": customer.public_id,

@@ -112,9 +112,9 @@ def test_an_executor_frozen_after_its_check_sent_on_thawing(frozen: Frozen) -> N
 
 
 def test_an_order_that_left_late_is_known(frozen: Frozen) -> None:
-    """It left when its process thawed.
+    """The order left when its process thawed.
 
-    Frozen between the last look at the clock and the byte: that one leaves.
+    Frozen between the last look at the clock and the byte, an order still leaves.
     """
     told, heard, late = play(lambda intent, mono: "", frozen, at_the_byte=True)
     assert len(heard) == 1

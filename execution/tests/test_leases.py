@@ -59,8 +59,8 @@ class TestOwnership:
         assert leases.heartbeat(owner="a", tokens={0: second.token}, ttl=TTL) == {0}
 
     def test_the_others_take_a_leavers_shards_at_once(self) -> None:
-        """Whoever leaves counts no more. Seen: after a clean stop half the shards had no owner for
-        8.9 to 10.5 s."""
+        """An executor that leaves no longer counts. Seen: after a clean stop half the shards had no
+        owner for 8.9 to 10.5 s."""
         leases.ensure_rows(8)
         for owner in ("a", "b"):
             leases.announce(owner=owner, started_at=T, ttl=TTL)
@@ -194,7 +194,7 @@ def test_a_slow_answer_of_the_database_condemns_no_clock(
 
 @pytest.mark.django_db
 def test_a_clock_that_is_off_takes_open_positions_alone() -> None:
-    """Where nobody else is, it claims shards with open positions, and no others."""
+    """Where no other executor is, one with a wrong clock claims shards with open positions only."""
     leases.ensure_rows(4)
     traded(2)
     claims = leases.claim(owner="off", wanted=4, ttl=TTL, only_traded=True)
@@ -204,8 +204,7 @@ def test_a_clock_that_is_off_takes_open_positions_alone() -> None:
 # -- shards in use -------------------------------------------------------------------------------
 @pytest.mark.django_db
 def test_open_positions_of_shards_left_behind_were_orphans() -> None:
-    """A smaller number of shards left them behind. Seen: eight shards became four with a position
-    in the seventh; nobody closed it."""
+    """Seen: eight shards became four with a position in the seventh; nobody closed it."""
     leases.ensure_rows(8)
     traded(6)
     assert leases.left_behind(4) == 1

@@ -57,8 +57,7 @@ def leaving(execution: LiveExecution, situation: Situation) -> dict[str, str]:
 )
 @pytest.mark.parametrize("what", ["stop", "target", "exit time", "EXIT_NOW", "run exit"])
 def test_a_filled_leg_had_no_exit_beside_a_resting_sibling(state: str, what: str) -> None:
-    """Its sibling rested or was unknown. Seen: a sibling UNKNOWN for 100 s; no stop, no exit time,
-    no EXIT_NOW for the filled leg."""
+    """Seen: a sibling UNKNOWN for 100 s; no stop, no exit time, no EXIT_NOW for the filled leg."""
     execution = straddle(pe=state)
     assert not next_steps(execution, at(1)).exits, "the control: nobody has asked"
     situation, reason = at(1), what.upper()
@@ -75,8 +74,8 @@ def test_a_filled_leg_had_no_exit_beside_a_resting_sibling(state: str, what: str
 
 @pytest.mark.parametrize(("resting_side", "staying"), [("BUY", 0), ("SELL", 1)])
 def test_a_refused_cancel_kept_three_filled_legs_open(resting_side: str, staying: int) -> None:
-    """Seen: they never left beside an order that rested and whose cancel was refused. What stays is
-    the hedge of a short that may still be sold."""
+    """Seen: three legs never left beside an order that rested and whose cancel was refused. What
+    stays is the hedge of a short that may still be sold."""
     execution = committed(strategy_spec(IRON_CONDOR_LEGS, order_rule="PARALLEL"))
     resting = next(i for i in execution.intents if i.side == resting_side)
     for intent in execution.intents:
@@ -111,7 +110,6 @@ def exit_filled(execution: LiveExecution, leg_key: str, side: Side, units: int) 
 
 
 def test_a_failed_leg_unwinds_beside_an_unknown_one() -> None:
-    """What is filled is unwound while another leg is unknown."""
     execution = committed(strategy_spec([WING, CE, PE], order_rule="PARALLEL"))
     wing, ce, pe = execution.intents
     for intent in (wing, ce):
@@ -134,7 +132,6 @@ def test_a_hedge_stays_while_the_short_that_it_hedges_is_unknown() -> None:
 
 
 def test_what_an_unknown_entry_filled_later_is_closed() -> None:
-    """It is closed like any position."""
     execution = straddle(pe=lifecycle.UNKNOWN)
     execution.exit_reason = "EXIT_NOW"
     assert leaving(execution, at(1)) == {"ce": "EXIT_NOW"}
@@ -164,7 +161,7 @@ def sliced() -> LiveExecution:
 
 
 def test_the_rest_of_the_same_leg_is_withdrawn_first() -> None:
-    """It is waited for only a moment."""
+    """The exit waits only a moment for the withdrawal."""
     execution = sliced()
     execution.run.leg_exits["ce"] = "STOP"
     steps = next_steps(execution, at(1))
@@ -185,7 +182,7 @@ def test_an_unknown_slice_of_the_same_leg_keeps_nothing_here() -> None:
 
 # -- entries of a leg whose exit is decided --------------------------------------------------------
 def test_a_planned_entry_was_sent_after_its_shorts_stop() -> None:
-    """Its stop had been decided, and the short was sold all the same."""
+    """Seen: the stop had been decided, and the short was sold all the same."""
     execution = committed(strategy_spec([WING, CE]))
     wing, ce = execution.intents
     wing.state, wing.filled_quantity, wing.sends = lifecycle.FILLED, LOT, 1
@@ -196,7 +193,7 @@ def test_a_planned_entry_was_sent_after_its_shorts_stop() -> None:
 
 
 def test_a_queued_entry_of_a_leaving_leg_stays_at_the_gate() -> None:
-    """The exit of its leg was decided while it was queued."""
+    """The exit of the leg was decided while its entry was queued."""
     execution = straddle(ce=lifecycle.SENDING, pe=lifecycle.SENDING)
     ce, pe = execution.intents
     execution.run.leg_exits["ce"] = "STOP"
@@ -232,7 +229,6 @@ def test_a_leg_that_left_before_it_entered_is_no_failed_leg() -> None:
 
 
 def test_an_order_the_broker_took_back_is_a_failed_leg() -> None:
-    """The broker took it back itself: a failed leg all the same."""
     execution = straddle(pe=lifecycle.ACCEPTED)
     put = execution.intents[1]
     transitions.apply_report(put, report(put, BookState.CANCELLED), at=ENTRY_AT, now_mono=NOW)
@@ -282,8 +278,8 @@ def test_another_legs_exit_does_not_wait_for_one_that_hangs() -> None:
 # -- of what nobody tells --------------------------------------------------------------------------
 @pytest.mark.parametrize("state", [lifecycle.UNKNOWN, lifecycle.ACCEPTED, lifecycle.PARTIAL])
 def test_a_leg_the_book_is_silent_about_is_told(state: str) -> None:
-    """It is asked about elsewhere. Seen: an order book dead for ever, and 48 naked shorts that no
-    stop ever closed."""
+    """Other witnesses are asked about the leg. Seen: an order book dead for ever, and 48 naked
+    shorts that no stop ever closed."""
     execution = straddle(pe=state)
     execution.exit_reason = "EXIT_NOW"
     exit_filled(execution, "ce", Side.BUY, LOT)
@@ -297,9 +293,8 @@ def test_a_leg_the_book_is_silent_about_is_told(state: str) -> None:
 
 
 def test_a_bought_leg_waited_for_a_short_that_never_was() -> None:
-    """It waited for ever. Seen (story 26084): the short's entry was cancelled and the bought
-    leg's filled, in a book that was dead. The positions said both; only of the short was it ever
-    asked."""
+    """Seen (story 26084): in a book that was dead the short's entry was cancelled and the bought
+    leg's filled. The positions showed both, but only the short was ever asked about."""
     legs = (leg_spec("SELL", "PE", key="pe"), leg_spec("BUY", "CE", key="call"))
     execution = committed(strategy_spec(legs, order_rule="PARALLEL"))
     for intent in execution.intents:
@@ -331,7 +326,7 @@ def test_a_book_that_is_read_tells_and_positions_are_not_asked() -> None:
 
 
 def test_what_only_positions_showed_is_closed_once() -> None:
-    """It is not turned over when the book tells of the fill after all."""
+    """The position is not turned over when the book reports the fill after all."""
     execution = straddle(pe=lifecycle.ACCEPTED)
     execution.exit_reason = "EXIT_NOW"
     exit_filled(execution, "ce", Side.BUY, LOT)
@@ -348,7 +343,7 @@ def test_what_only_positions_showed_is_closed_once() -> None:
 
 
 def test_what_was_closed_for_no_entry_is_traded_back() -> None:
-    """The entry never was. The control: the position was somebody else's after all."""
+    """The control: the position was somebody else's after all, so there was no entry."""
     execution = straddle(pe=lifecycle.ACCEPTED)
     execution.exit_reason = "EXIT_NOW"
     exit_filled(execution, "ce", Side.BUY, LOT)
@@ -360,7 +355,7 @@ def test_what_was_closed_for_no_entry_is_traded_back() -> None:
 
 
 def test_positions_end_an_escalated_entry() -> None:
-    """It is over when the positions have spoken."""
+    """An escalated entry is over when the positions have been read."""
     execution = straddle(ce=lifecycle.FILLED, pe=lifecycle.ESCALATED)
     exit_filled(execution, "ce", Side.BUY, LOT)
     (order,) = next_steps(execution, at(130)).exits

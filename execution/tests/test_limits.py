@@ -60,7 +60,7 @@ def test_the_api_takes_the_largest_and_every_column_holds_it(
 def test_service_and_table_refuse_one_more_than_the_limit(
     name: str, largest: Any, tables: tuple[Any, ...]
 ) -> None:
-    """Both take the largest value itself."""
+    """Both accept the limit itself."""
     load_reference_data()
     template, partner = make_template(), make_partner()
     subscription = make_subscription(template, partner, **{name: largest})
@@ -90,7 +90,7 @@ def test_a_slice_a_leg_and_a_price_fit_the_columns_of_an_order() -> None:
 
 @pytest.mark.parametrize("side", Side)
 def test_the_farthest_levels_of_the_dearest_option_fit(side: Any) -> None:
-    """Its stop and its target fit the columns of the watch."""
+    """The farthest stop and target fit the columns of the watch."""
     for level, name in ((risk.stop_level, "stop_price"), (risk.target_level, "target_price")):
         price = level(side, MAX_PRICE, percent(int(MAX_PERCENT)), Decimal("0.05"))
         assert price is not None
@@ -125,7 +125,7 @@ def row(**fields: Any) -> Any:
     ],
 )
 def test_a_book_row_with_an_absurd_price_is_unreadable(absurd: dict[str, Any]) -> None:
-    """An average price of 1e8 is an unreadable row of that account, and no more."""
+    """An average price of 1e8 makes only that account's row unreadable."""
     assert row().state is BookState.FILLED, "the control"
     order_report = row(**absurd)
     assert (order_report.state, order_report.filled_quantity, order_report.average_price) == (
@@ -137,7 +137,7 @@ def test_a_book_row_with_an_absurd_price_is_unreadable(absurd: dict[str, Any]) -
 
 
 def test_the_other_rows_of_kites_book_stand() -> None:
-    """A book with such a row is read."""
+    """The rest of a book with an unreadable row is used."""
     body = (
         b'{"status":"success","data":['
         b'{"order_id":"1","status":"COMPLETE","tradingsymbol":"X","exchange":"NFO",'
@@ -154,7 +154,7 @@ def test_the_other_rows_of_kites_book_stand() -> None:
 
 @pytest.mark.django_db
 def test_33000_orders_are_refused_where_they_are_written() -> None:
-    """A multiplier of 33,000 with one lot an order makes as many."""
+    """A multiplier of 33,000 with one lot an order makes that many orders."""
     load_reference_data()
     template, tenant = make_template(), make_tenant("zebu")
     answer = tenant.client.post(

@@ -16,7 +16,7 @@ from execution.timing import from_settings
 def test_a_shard_lost_while_loading_was_skipped(
     lost: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was skipped at the next load. Its executions were adopted under the old token or by
+    """Seen: the next load skipped the shard. Its executions were adopted under the old token or by
     nobody, and nobody looked again."""
     executor = Executor(from_settings(), name="loading")
     recovery, loads = executor.recovery, []

@@ -118,7 +118,7 @@ def carried_over() -> dict[int, tuple[str, str, dt.datetime]]:
 
 @pytest.mark.usefixtures("as_owner")
 def test_what_needed_attention_before_has_an_open_alarm() -> None:
-    """What needed attention before alarms were rows has one now."""
+    """Executions that needed attention before alarms were rows get an alarm each."""
     newest = leaf()
     expected = rows_of_then()
     migrate(newest)

@@ -84,7 +84,7 @@ def test_when_everything_is_filled_the_execution_is_open() -> None:
     ],
 )
 def test_a_stopped_entry_is_missed_or_withdrawn(situation: dict[str, Any], cause: str) -> None:
-    """What is not sent is missed, and what rests is withdrawn."""
+    """An unsent order is missed, a resting one withdrawn."""
     execution = committed(strategy_spec([WING, CE]))
     execution.intents[0].state = lifecycle.ACCEPTED
     steps = next_steps(execution, at(**situation))
@@ -94,8 +94,8 @@ def test_a_stopped_entry_is_missed_or_withdrawn(situation: dict[str, Any], cause
 
 
 def test_an_unread_switch_unwound_bought_hedges() -> None:
-    """A moment was enough, and everybody's were unwound. Seen with a database that stood still for
-    five seconds. What is begun waits for a reading."""
+    """Seen with a database that stood still for five seconds: a moment without a reading of the
+    kill switch unwound everybody's hedges. An entry that has begun waits for the next reading."""
     execution = committed(strategy_spec([WING, CE]))
     hedge, short = execution.intents
     hedge.state, hedge.filled_quantity = lifecycle.FILLED, hedge.quantity
@@ -107,7 +107,7 @@ def test_an_unread_switch_unwound_bought_hedges() -> None:
 
 @pytest.mark.parametrize("cause", ["RATE_LIMIT", "BROKER_DOWN"])
 def test_what_kept_an_entry_to_the_end_is_its_cause(cause: str) -> None:
-    """The cause is what kept it until the grace was over."""
+    """The cause of a missed entry is what held it until the grace was over."""
     execution = committed(strategy_spec([CE]))
     execution.intents[0].state, execution.intents[0].cause = lifecycle.PLANNED, cause
     steps = next_steps(execution, at(grace_over=True))
@@ -153,8 +153,7 @@ def test_a_hedge_that_rested_until_the_grace_was_over_gives_the_cause() -> None:
 
 
 def test_the_leg_that_began_it_gives_the_cause() -> None:
-    """It does, whichever it was. The second leg could not be connected, and the first was then not
-    sent because of it."""
+    """The second leg could not be connected, and the first was then not sent because of it."""
     execution = committed(strategy_spec([CE, PE], order_rule="PARALLEL"))
     first, second = execution.intents
     for intent, cause in ((first, "LEG_FAILED"), (second, "BROKER_DOWN")):
@@ -182,7 +181,7 @@ def test_a_leg_withdrawn_because_another_was_refused_hid_why(refused: int) -> No
 
 
 def test_after_a_restart_the_refusal_is_still_the_cause() -> None:
-    """Who withdrew the other leg is forgotten by the restart."""
+    """A restart forgets what withdrew the other leg."""
     execution = committed(strategy_spec([CE, PE], order_rule="PARALLEL"))
     first, second = execution.intents
     first.state, first.cause, first.sends = lifecycle.CANCELLED, "CANCELLED_BY_BROKER", 1
@@ -239,7 +238,7 @@ def test_what_becomes_of_the_rest_when_a_leg_fails(
 
 
 def test_an_entry_without_a_fill_is_failed_or_missed() -> None:
-    """A refused one is FAILED, a missed one MISSED."""
+    """A refused entry is FAILED, a missed one MISSED."""
     for state, status in ((lifecycle.REJECTED, "FAILED"), (lifecycle.MISSED, "MISSED")):
         execution = committed(strategy_spec([CE]))
         execution.intents[0].state, execution.intents[0].cause = state, "WHY"
@@ -300,7 +299,7 @@ def test_when_every_leg_was_stopped_the_execution_is_over() -> None:
 
 
 def test_an_unfilled_try_is_followed_by_another() -> None:
-    """The next one waits for its back-off."""
+    """The next try waits for its back-off."""
     execution = opened(CE)
     execution.status = "EXITING"
     close(execution, "ce", 0, attempt_group=0, not_before_mono=NOW + 1)
@@ -324,7 +323,7 @@ def test_the_fourth_try_asks_for_a_person() -> None:
 
 
 def test_a_waiting_try_is_dropped_when_another_filled() -> None:
-    """An earlier one filled after all. The try would open a position, against I5 (never more than
+    """An earlier try filled after all: the next would open a position, against I5 (never more than
     planned or held)."""
     execution = opened(CE)
     close(execution, "ce", 40, attempt_group=0)
@@ -349,7 +348,7 @@ def test_an_exit_that_never_left_was_sent_again_as_it_was() -> None:
 
 
 def test_a_position_turned_over_is_closed_the_other_way() -> None:
-    """A late fill turned it over."""
+    """A late fill turned the position over."""
     execution = opened(CE)
     close(execution, "ce", LOT, attempt_group=0)
     close(execution, "ce", 25, attempt_group=1)
@@ -358,7 +357,7 @@ def test_a_position_turned_over_is_closed_the_other_way() -> None:
 
 
 def test_a_resting_exit_is_withdrawn_in_time() -> None:
-    """It is withdrawn when its time is up, and once more if that was lost."""
+    """The exit is withdrawn when its time is up, and again if that cancel was lost."""
     execution = opened(CE)
     resting = close(execution, "ce", 0, state=lifecycle.ACCEPTED, cancel_after_mono=NOW)
     assert next_steps(execution, at(exit_due=True)).cancel == [resting]
@@ -397,7 +396,8 @@ def test_back_off_of_exits_grows_and_never_ends() -> None:
 
 # -- the close ----------------------------------------------------------------------------------
 def test_what_is_open_after_the_close_is_named() -> None:
-    """No exit is sent any more. 26 orders were refused in 62 seconds, and nobody was told."""
+    """No exit is sent after the close. Seen: 26 orders were refused in 62 seconds without an
+    alarm."""
     execution = opened(WING, CE)
     assert next_steps(execution, at(exit_due=True)).exits, "the control: a second before it"
     steps = next_steps(execution, at(exit_due=True, session_over=True))
@@ -406,7 +406,7 @@ def test_what_is_open_after_the_close_is_named() -> None:
 
 
 def test_an_earlier_alarm_does_not_hide_the_close() -> None:
-    """The close is named as well."""
+    """The close raises an alarm of its own."""
     execution = opened(CE)
     execution.alarms, execution.cause = {("PRICE_BAND", "ce")}, "PRICE_BAND"
     steps = next_steps(execution, at(exit_due=True, session_over=True))
@@ -414,7 +414,7 @@ def test_an_earlier_alarm_does_not_hide_the_close() -> None:
 
 
 def test_a_waiting_exit_is_not_sent_after_the_close() -> None:
-    """It waited for its next send."""
+    """The exit waited for its next send when the market closed."""
     execution = opened(CE)
     waiting = close(execution, "ce", 0, state=lifecycle.PLANNED)
     assert next_steps(execution, at(exit_due=True)).miss == [(waiting, "SUPERSEDED")], "the control"
@@ -423,7 +423,7 @@ def test_a_waiting_exit_is_not_sent_after_the_close() -> None:
 
 
 def test_a_position_without_an_exit_is_named_at_the_close() -> None:
-    """No exit was ever asked for it."""
+    """No exit was ever requested for the position."""
     execution = opened(CE)
     assert not next_steps(execution, at())
     assert [alarm.cause for alarm in next_steps(execution, at(session_over=True)).alarms] == [

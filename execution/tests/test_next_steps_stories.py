@@ -29,7 +29,7 @@ WITHIN = 500
 
 
 def test_every_story_ends_flat_or_named() -> None:
-    """Nothing is turned over in any of them."""
+    """No story ends with a position turned over."""
     play_all(STORIES, SEED)
 
 

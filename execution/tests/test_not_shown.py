@@ -118,8 +118,8 @@ def leave(
 
 
 def test_a_converted_position_was_left_open_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It stayed open overnight. Seen after MIS was made NRML: nothing left, nobody was told, and a
-    profit was made up."""
+    """Seen after MIS was made NRML: the position stayed open overnight, no exit left, no alarm was
+    raised, and a profit was made up."""
     converted = NetPosition(NAME.exchange, NAME.symbol, Product.CARRY, LOT)
     execution, said = leave(monkeypatch, [converted], NAME)
     assert said.sent == 0, "another order would open the reverse in our product"

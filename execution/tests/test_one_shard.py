@@ -63,7 +63,7 @@ def shards() -> list[int]:
 
 
 def test_one_person_at_two_partners_was_two_accounts() -> None:
-    """Two executors took one person for two accounts."""
+    """Seen: two executors each took one person for an account of their own."""
     load_test_contracts(TEST_DAY)
     template = make_short_straddle()
     for pair in at_two_partners(PERSONS):
@@ -83,8 +83,8 @@ def test_one_person_at_two_partners_was_two_accounts() -> None:
 
 
 def test_the_oldest_living_row_decides() -> None:
-    """A row that is over does not. An older version armed by another hash; or the number of shards
-    was changed since."""
+    """A row that is over does not decide. The rows differ because an older version armed by another
+    hash, or because the number of shards was changed."""
     run, mine, theirs = two_rows()
     old = make_execution(run, mine, "OPEN", shard=6)
     make_execution(run, theirs, "ARMED", shard=3)
@@ -254,8 +254,8 @@ def test_control_the_join_reads_every_account_for_every_account(owner: psycopg.C
 
 # -- what was live before -------------------------------------------------------------------------
 def test_what_was_live_in_two_shards_is_brought_together(owner: psycopg.Connection) -> None:
-    """Both owners lose it. Their leases run out as if they had died: who sends knows that he may
-    not any more."""
+    """Both owners lose the shard. Their leases run out as if they had died, so neither sends any
+    more."""
     run, mine, theirs = two_rows()
     owner.execute("ALTER TABLE execution_execution DISABLE TRIGGER USER")
     owner.commit()

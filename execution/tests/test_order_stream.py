@@ -219,7 +219,7 @@ def test_news_wait_until_the_orders_of_this_second_have_left() -> None:
 
 
 def test_a_session_that_is_not_let_in_is_asked_again() -> None:
-    """It is never healthy."""
+    """A stream that is refused never counts as healthy."""
     tries: list[str] = []
 
     async def main() -> None:

@@ -155,7 +155,7 @@ def is_trusted_after_a_fill(setup: Setup, heard: bool) -> bool:
 
 
 def test_a_stream_that_hides_a_fill_is_not_trusted() -> None:
-    """It keeps a fill to itself, and is not trusted for a while."""
+    """A stream that kept a fill to itself is not trusted for a while."""
     silent = Setup()
     assert silent.trusts(silent.actor)
     assert not is_trusted_after_a_fill(silent, heard=False)

@@ -38,8 +38,8 @@ def entered(count: int) -> Callable[[], bool]:
 def test_a_sold_leg_waited_for_a_book_that_was_dead(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """It waited although the broker had told of the fill. Every order book of the day is an error
-    page; the updates alone let the sold legs leave."""
+    """Seen: the sold leg waited although the broker had reported the fill. Every order book of the
+    day is an error page; the updates alone let the sold legs leave."""
     count = 2 * len(KINDS)
     subscribed(installation, count, 600)
     installation.control.ask("POST", "/faults", kind="html_502", op="book")

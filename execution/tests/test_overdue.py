@@ -130,7 +130,7 @@ Waits = Callable[[float], set[tuple[str, str]]]
     ids=lambda value: value.__name__ if callable(value) else str(value),
 )
 def test_what_waits_is_named_when_its_promise_is_broken(waits: Waits, cause: str, leg: str) -> None:
-    """It is not named before."""
+    """No alarm is raised before."""
     assert (cause, leg) not in waits(PROMISES[cause] - EPSILON)
     assert (cause, leg) in waits(PROMISES[cause])
 
@@ -177,7 +177,7 @@ def test_a_day_that_goes_its_usual_way_raises_nothing() -> None:
 
 
 def test_after_a_leg_left_in_time_the_wait_begins_anew() -> None:
-    """The first wait is forgotten."""
+    """The first wait does not count for the second."""
     execution = opened()
     execution.run.leg_exits["ce"] = "STOP"
     at_noon(execution, 0.0)
@@ -268,6 +268,6 @@ def test_every_cause_has_a_sentence_that_ends() -> None:
 
 
 def test_the_database_takes_a_brokers_words() -> None:
-    """They are made such that it does."""
+    """An alarm's text is cut and cleaned so that its column accepts it."""
     assert plain("no\0 margin \ud800!", 300) == "no  margin ?!"
     assert len(plain("x" * 900, 300)) == 300

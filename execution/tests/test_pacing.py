@@ -25,7 +25,7 @@ def test_one_person_at_two_partners_has_one_pace() -> None:
 
 
 def test_a_burst_of_entries_leaves_room_for_an_exit() -> None:
-    """The exit may leave in the same second."""
+    """An exit may leave in the second of the burst."""
     pacer = Pacers().of(KITE, "AB1234")
     sent = 0
     while pacer.next_slot(0.0, Call.PLACE, ENTRIES) == 0.0:

@@ -102,7 +102,8 @@ def executor(settings: LazySettings) -> Any:
 def test_a_takeover_sent_twice_what_the_broker_takes(
     executor: Executor, broker: str, count: int, ago: int, of_lane: int, seconds: int
 ) -> None:
-    """Both sent inside one second. An executor that took a shard over began with empty windows."""
+    """Seen: an executor that took a shard over began with empty windows, so that both sent a full
+    second's calls within one second."""
     orders = Orders(broker)
     mono, now = clock.monotonic(), clock.now()
     orders.left(*[now - ago * SECOND] * count)
@@ -199,8 +200,8 @@ UNHEARD = {"sent_at": None, "answered_at": None}
 def test_an_order_counts_when_it_may_last_have_left(
     state: str, fields: dict[str, Any], calls: Sequence[tuple[float, int]]
 ) -> None:
-    """It counts at the last moment at which it may have left. Granted 40 s ago, where nothing else
-    is said."""
+    """An order counts at the last moment at which it may have left. Granted 40 s ago, where nothing
+    else is stated."""
     orders = Orders("zebu")
     orders.left(NOW - 40 * SECOND, state=state, **fields)
     assert known_calls(orders) == [[Past(age, Call.PLACE, count) for age, count in calls]]

@@ -151,7 +151,7 @@ def test_a_half_multiplier_rounds_down() -> None:
 
 # -- what is refused before anything is sent -----------------------------------------------------
 def test_a_ratio_of_2_to_1_is_not_traded_3_to_1() -> None:
-    """Sell 2, buy 1 is refused at one and a half. A new version changed the ratio under a
+    """Selling 2 and buying 1 is refused at one and a half. A new version changed the ratio for a
     subscriber whose multiplier had fitted before."""
     strategy = strategy_spec([leg_spec("SELL", lots=2, key="two"), leg_spec("BUY", key="one")])
     with pytest.raises(PlanError) as caught:
@@ -181,7 +181,7 @@ def test_what_is_planned_has_the_ratio_that_was_written(
 
 
 def test_more_slices_than_fit_the_grace_are_refused() -> None:
-    """130 slices in a grace of 12 s are refused, and not 108 bought and unwound."""
+    """All 130 slices are refused in a grace of 12 s, instead of 108 bought and unwound."""
     strategy = strategy_spec([leg_spec("BUY", key="long"), leg_spec("SELL", key="short")])
     pace = EntryPace((Window(1.0, 10),), 12.0)
     with pytest.raises(PlanError) as caught:

@@ -98,7 +98,7 @@ CHANGE, CANCEL, NOTHING = (True, False, False), (False, True, False), (False, Fa
 
 # -- when --------------------------------------------------------------------------------------
 def test_a_resting_exit_is_changed_or_withdrawn() -> None:
-    """It is changed where the broker takes changes, and withdrawn elsewhere."""
+    """The exit is changed where the broker accepts changes, and withdrawn elsewhere."""
     execution, _ = resting()
     assert asks_for(next_steps(execution, at(2.9))) == NOTHING
     assert asks_for(next_steps(execution, at(3))) == CHANGE
@@ -139,7 +139,7 @@ def test_a_change_that_the_book_shows_lets_the_order_rest_anew() -> None:
     ],
 )
 def test_after_a_futile_change_the_order_is_withdrawn(result: SendResult, patience: float) -> None:
-    """The change came to nothing."""
+    """The broker refused the change."""
     execution, intent = resting()
     ask(intent, 99, 3)
     answer(intent, result, 4)
@@ -149,8 +149,7 @@ def test_after_a_futile_change_the_order_is_withdrawn(result: SendResult, patien
 
 
 def test_an_unknown_change_is_followed_by_no_other_order() -> None:
-    """It is not done either. Whatever is asked for meanwhile, no order leaves beside one that may
-    rest."""
+    """A change without an answer is not done either: no order leaves beside one that may rest."""
     execution, intent = resting()
     ask(intent, 99, 3)
     answer(intent, SILENT, 4)
@@ -165,7 +164,7 @@ def test_an_unknown_change_is_followed_by_no_other_order() -> None:
 
 
 def test_a_futile_cancel_is_followed_by_a_change() -> None:
-    """All of it backs off. Both are refused for 75 s; seen before were 2,304 cancels."""
+    """Cancels and changes back off. Both are refused for 75 s; seen before were 2,304 cancels."""
     execution, intent = resting()
     asked = []
     for quarter in range(300):
@@ -190,7 +189,7 @@ def test_a_futile_cancel_is_followed_by_a_change() -> None:
 
 
 def test_without_a_witness_the_order_is_withdrawn() -> None:
-    """Nobody says that the leg is held."""
+    """No witness says that the leg is held."""
     execution, intent = resting()
     price_changes.note_wanted(intent, NOW + 3)
     price_changes.note_none(intent, NOW + 3)
@@ -202,7 +201,7 @@ def test_without_a_witness_the_order_is_withdrawn() -> None:
 
 
 def test_after_its_most_changes_an_order_is_withdrawn() -> None:
-    """It is changed as often as its broker takes."""
+    """An order is changed only as often as its broker allows."""
     execution, intent = resting()
     seconds = 3.0
     for number in range(MOST):
@@ -237,7 +236,7 @@ def test_an_order_that_somebody_else_resized_is_withdrawn() -> None:
 
 
 def test_the_fourth_price_asks_for_a_person() -> None:
-    """It does, whether by changes or by orders."""
+    """Changes and new orders count alike."""
     execution, intent = resting()
     seconds = 3.0
     causes = []
@@ -251,7 +250,7 @@ def test_the_fourth_price_asks_for_a_person() -> None:
 
 
 def test_an_exit_that_is_quoted_anew_is_not_resting() -> None:
-    """Quoted again and again, it does not count as resting."""
+    """An exit that gets new prices again and again raises no alarm for resting."""
     execution, intent = resting(due_at=EXIT_AT)
     late = EXIT_AT + dt.timedelta(seconds=PROMISES[EXIT_RESTING])
     assert [a.cause for a in overdue(execution, late, NOW).values()].count(EXIT_RESTING) == 1
@@ -319,7 +318,7 @@ def test_a_fill_crosses_a_change() -> None:
 
 
 def test_after_a_price_refusal_a_try_stays_inside_the_band() -> None:
-    """A refusal for the price prices the next try inside the band."""
+    """A refusal that names the band prices the next try inside it."""
     execution, intent = resting()
     ask(intent, 120, 3)
     band = PriceBand(Decimal(80), Decimal(110))
@@ -330,7 +329,7 @@ def test_after_a_price_refusal_a_try_stays_inside_the_band() -> None:
 
 
 def test_every_price_that_rested_lets_the_next_cross_farther() -> None:
-    """Every price at which an exit rested counts."""
+    """Changes count like orders of their own."""
     execution, intent = resting()
     for number in range(3):
         assert _tries(execution.intents[1:], Side.BUY, intent).rounds == number + 1
@@ -347,7 +346,7 @@ def test_every_price_that_rested_lets_the_next_cross_farther() -> None:
 
 
 def test_a_stored_change_on_its_way_is_unknown() -> None:
-    """What is stored is read again; what was on its way is unknown."""
+    """A restart reads the stored change; one that was on its way has no known outcome."""
     _, intent = resting()
     for price, result in ((99, ACCEPTED), (100, REFUSES), (101, None)):
         ask(intent, price, 3)
@@ -361,7 +360,7 @@ def test_a_stored_change_on_its_way_is_unknown() -> None:
 
 # -- the gate ----------------------------------------------------------------------------------
 def test_nothing_is_changed_on_an_old_grant() -> None:
-    """Nor is anything changed where the leg holds less."""
+    """Nor is an order changed where the leg holds less than it would close."""
     execution, intent = resting(granted_mono=NOW)
     assert why_not_change(execution, intent, NOW) == ""
     assert why_not_change(execution, intent, NOW + GRANT_SECONDS + 0.1) == "SUPERSEDED"

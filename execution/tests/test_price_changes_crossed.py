@@ -129,7 +129,7 @@ def _events() -> Iterator[st.SearchStrategy[Any]]:
 def test_no_more_may_fill_than_the_position_holds(
     lots: int, most: int, pieces: int | None, events: list[tuple[str, int]]
 ) -> None:
-    """It holds whatever crosses a change."""
+    """The bound holds whatever crosses a change."""
     world = Interleaved(lots, most, pieces)
     for event, which in events:
         world.play(event, which)

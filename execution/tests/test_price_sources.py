@@ -27,8 +27,8 @@ CUSTOMERS = 10
 def test_with_a_dead_feed_half_of_the_legs_stayed_open(
     installation: Installation, executor: Callable[[], Any], dead: str, source: str
 ) -> None:
-    """The feed was dead at the exit. Seen: the price had moved by 60 %: 10 of 20 open after five
-    tries from the entry's price."""
+    """Seen: the feed was dead at the exit and the price had moved by 60 %: 10 of 20 legs were open
+    after five tries from the entry's price."""
     installation.control.ask("POST", "/market", noise=0)
     installation.subscribe(make_short_straddle(strategy=installation.entry_in(9, 18)), CUSTOMERS)
     executor()

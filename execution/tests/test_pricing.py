@@ -136,7 +136,7 @@ def test_a_close_book_beats_a_last_price_that_it_has_left_behind() -> None:
 
 
 def test_an_exit_follows_a_lonely_bid_step_by_step() -> None:
-    """It goes a little farther with every try."""
+    """Each try reaches a little farther."""
     bids = [
         touch(Side.SELL, last=D(100), bid=D(45), ask=None, tick=D("0.05"), widen=n)
         for n in range(4)
@@ -161,8 +161,8 @@ def test_a_cheap_option_may_have_a_book_of_ticks() -> None:
 def test_no_limit_is_farther_than_reach_and_band_allow(
     side: Side, last: Decimal, bid: Decimal | None, ask: Decimal | None, tick: Decimal, widen: int
 ) -> None:
-    """Counted from what is good. Both directions, any book: NEVER_BEYOND for the touch, one band a
-    try on top of it."""
+    """The distance is counted from the fair price, in both directions and for any book:
+    NEVER_BEYOND for the touch, one band a try on top of it."""
     good = good_price(last=last, bid=bid, ask=ask, tick=tick)
     assert good == last or (bid is not None and ask is not None and bid <= good <= ask)
     price = marketable_limit(side, last=last, bid=bid, ask=ask, tick=tick, widen=widen)

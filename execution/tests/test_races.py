@@ -129,7 +129,7 @@ def test_pause_against_the_commit_before_t_the_row_decides(
 def test_a_second_beat_and_executor_make_one_execution(
     run: Run, subscription: Subscription
 ) -> None:
-    """There is one run, too."""
+    """They also make one run."""
     barrier = threading.Barrier(6)
 
     def body() -> None:
@@ -169,7 +169,6 @@ def test_who_paused_and_came_back_is_armed_again(run: Run, subscription: Subscri
 
 
 def test_the_kill_switch_withdraws_and_blocks_arming(run: Run, subscription: Subscription) -> None:
-    """It withdraws what is armed, and blocks the next arming."""
     arm(run)
     switch = services.engage_kill_switch(
         template_id=run.template_id, reason="test", actor=SYSTEM, now=NOW

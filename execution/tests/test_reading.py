@@ -259,7 +259,7 @@ def test_who_was_not_answered_last_time_is_asked_last() -> None:
 
 
 def test_an_order_is_cancelled_by_its_row_or_any_living() -> None:
-    """Its own row cancels it, or any other that lives."""
+    """An order's own row cancels it, or any other living row of the account."""
 
     async def main() -> list[int | None]:
         _, actor = two_rows(["http://127.0.0.1:9", "http://127.0.0.1:9"])

@@ -100,11 +100,10 @@ def ends(accounts: Sequence[BrokerAccount]) -> set[tuple[str, str, bool]]:
 def test_a_person_at_two_partners_lost_both_exits(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """They had two books.
+    """Two persons sell here what they buy there, twice as much; two others sell here and there.
 
-    Two persons sell here what they buy there, twice as much; two others sell here and there. Of
-    those who are opposite, the first to leave saw a net that was not theirs, took the position for
-    closed outside, and stayed in it.
+    Seen: the two rows had two books. Of those who are opposite, the first to leave saw a net that
+    was not theirs, took the position for closed outside, and stayed in it.
     """
     here, there = at_partner(installation, "zebu", 4), at_partner(installation, "other", 4)
     entry = installation.entry_in(10, 1)["entry_time"]
@@ -132,8 +131,8 @@ def test_a_person_at_two_partners_lost_both_exits(
 def test_two_strategies_of_one_customer_make_no_self_trade(
     installation: Installation, executor: Callable[[], Any]
 ) -> None:
-    """They are opposite in one contract, and enter and leave at the same seconds; net zero at the
-    broker, and both exits leave."""
+    """The two are opposite in one contract, and enter and leave at the same seconds; the net is
+    zero at the broker, and both exits leave."""
     accounts = at_partner(installation, "zebu", 2)
     when = installation.entry_in(10, 5)
     for template in (

@@ -161,7 +161,7 @@ def test_the_next_price_is_inside_the_band_that_was_named(
 def test_a_refusal_without_a_band_prices_at_the_touch(
     side: Side, last: Decimal, tick: Decimal, widen: int
 ) -> None:
-    """The price stays there with every try."""
+    """Every further try stays at that price."""
     near = exit_limit(
         side, last=last, bid=None, ask=None, tick=tick, widen=widen, refused=True, allowed=None
     )

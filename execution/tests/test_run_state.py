@@ -93,7 +93,7 @@ def test_a_missed_run_that_nobody_follows_needs_no_person() -> None:
 
 
 def test_an_unpriced_run_led_nowhere() -> None:
-    """Or it led to a list that nobody can change."""
+    """Seen: its link led to nothing, or to a list that nobody can change."""
     assert set(get_args(NotPriced)) <= set(WAYS_OUT)
     lists = ("admin:brokers_contractlistimport_changelist", "Contract lists")
     assert WAYS_OUT["CONTRACT_LIST"] == WAYS_OUT["NO_CONTRACT"] == lists

@@ -75,7 +75,7 @@ class Account:
 
 
 def test_an_entry_waits_for_the_other_strategys_order() -> None:
-    """It says so when its grace is over."""
+    """The cause is named when the grace is over."""
     account = Account()
     purchase = account.buys(lifecycle.ENTRY)
     assert account.ask(purchase, HELD_AT_MOST + PATIENCE) == WAITS
@@ -94,7 +94,7 @@ def test_what_waited_leaves_as_soon_as_the_other_order_is_final(end: str) -> Non
 
 
 def test_an_exit_has_a_resting_entry_withdrawn() -> None:
-    """It never waits for ever."""
+    """An exit never waits for ever."""
     account = Account()
     purchase = account.buys(lifecycle.EXIT)
     assert account.ask(purchase, PATIENCE - 0.25) == WAITS
@@ -112,8 +112,8 @@ def test_an_exit_has_a_resting_entry_withdrawn() -> None:
     ids=["an exit", "unknown", "on its way"],
 )
 def test_what_is_no_resting_entry_is_waited_for(fields: Any) -> None:
-    """It is not withdrawn. An exit is quoted again by its own rule; what is not known to rest
-    cannot be cancelled."""
+    """An exit is quoted again by its own rule, and what is not known to rest cannot be
+    cancelled."""
     account = Account(**fields)
     purchase = account.buys(lifecycle.EXIT)
     assert account.ask(purchase, HELD_AT_MOST - 0.25) == WAITS
@@ -121,7 +121,7 @@ def test_what_is_no_resting_entry_is_waited_for(fields: Any) -> None:
 
 
 def test_a_wait_that_ended_otherwise_does_not_count() -> None:
-    """It does not count for the next try."""
+    """The next try begins a wait of its own."""
     account = Account()
     first = account.buys(lifecycle.EXIT)
     assert account.ask(first, HELD_AT_MOST - 0.25) == WAITS

@@ -95,7 +95,7 @@ def test_an_exit_of_a_leg_that_was_closed_meanwhile_stays_here() -> None:
 
 
 def test_slices_of_one_exit_may_leave_together() -> None:
-    """Not one unit more than the leg holds may leave with them."""
+    """Together they never exceed what the leg holds."""
     execution = sold(3 * LOT)
     slices = [leaving(execution, slice=number) for number in range(3)]
     for exit_order in slices:
@@ -106,7 +106,7 @@ def test_slices_of_one_exit_may_leave_together() -> None:
 
 @pytest.mark.parametrize("state", [lifecycle.UNKNOWN, lifecycle.ACCEPTED, lifecycle.PARTIAL])
 def test_what_an_earlier_exit_may_close_is_not_closed_twice(state: str) -> None:
-    """What it may still close is not closed beside it."""
+    """Units that an earlier exit may still close are left to it."""
     execution = sold()
     leaving(execution, state=state, sent_mono=NOW)
     assert why_not_leave(execution, leaving(execution, attempt_group=1), NOW) == "NOT_NEEDED"
@@ -137,8 +137,7 @@ def buying(price: str = "103.00", **fields: Any) -> LiveIntent:
     "state", [lifecycle.SENDING, lifecycle.UNKNOWN, lifecycle.ACCEPTED, lifecycle.PARTIAL]
 )
 def test_strategies_of_one_account_would_have_self_traded(state: str, purpose: str) -> None:
-    """Two of them would have traded with each other. Whatever has left and is not final may stand
-    in the exchange's book."""
+    """Whatever has left and is not final may stand in the exchange's book."""
     other = resting(state=state)
     assert in_the_way(buying(purpose=purpose), [other]) == [other]
 
@@ -168,8 +167,8 @@ def test_what_cannot_meet_an_order_is_not_in_its_way(other: LiveIntent) -> None:
 
 
 def test_an_exit_waited_for_the_entry_that_it_closes() -> None:
-    """It waited for four seconds. Seen with a book that was dead: the positions had shown what the
-    entry filled."""
+    """Seen with a book that was dead: the exit waited for four seconds although the positions had
+    shown what the entry filled."""
     execution = live_execution(status="COMMITTED")
     accepted = entry(execution, state=lifecycle.ACCEPTED, price=Decimal(98))
     closing = leaving(execution, price=Decimal(102))

@@ -42,8 +42,8 @@ def wait_for(condition: Callable[[], bool]) -> bool:
 
 
 def test_an_answer_that_never_comes_is_given_up(forwarder: Forwarder) -> None:
-    """It is waited for no longer than our patience. The server's own limit never strikes: it has
-    not heard of the statement."""
+    """The client's patience ends the wait. The server's own limit never strikes, because the
+    statement never arrived."""
     given = {**connection.settings_dict, **forwarder.settings()}
     given["OPTIONS"] = {**given["OPTIONS"], "patience": 0.5}
     link = DatabaseWrapper(given, alias="silent")

@@ -71,7 +71,7 @@ def test_bytes_of_an_order_that_was_given_up_never_arrive() -> None:
 
 
 def test_control_bytes_of_a_closed_socket_all_arrive() -> None:
-    """The socket is only closed, and not reset."""
+    """The socket is closed, not reset."""
     with listener() as listening:
         plain = socket.create_connection(listening.getsockname())
         accepted, _ = listening.accept()
@@ -284,7 +284,7 @@ def test_three_connects_that_fail_leave_an_entry_three_sends() -> None:
 
 
 def test_an_exit_without_a_connection_begins_anew() -> None:
-    """It begins anew at a fresh price."""
+    """The exit starts again at a fresh price."""
     intent = live_intent(state=lifecycle.SENDING, sends=1, purpose=lifecycle.EXIT)
     for _ in range(3):
         intent.state, intent.sends = lifecycle.SENDING, 1

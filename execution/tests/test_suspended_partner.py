@@ -137,7 +137,7 @@ def test_what_was_armed_before_is_withdrawn(template: Template, partner: Partner
 def test_a_held_customer_exits_what_is_open(
     template: Template, partner: Partner, what: str
 ) -> None:
-    """The customer exits it while the suspension holds them."""
+    """The customer exits the position while the suspension holds them."""
     mine, other = (subscribed(template, partner, "08-01") for _ in range(2))
     run = make_run(template, day("08-20"))
     for subscription in (mine, other):
@@ -190,7 +190,7 @@ def test_they_run_until_a_day_whether_beat_comes_by_or_not(
 def test_control_within_the_run_they_trade_and_pay(
     template: Template, partner: Partner, control: Subscription
 ) -> None:
-    """The same day is armed and invoiced within the run."""
+    """The same day is armed and invoiced if the suspension lets customers trade until later."""
     subscription = subscribed(template, partner, "08-01")
     suspend(partner, Plan.RUN_UNTIL, "08-10", "09-01")
     assert traders("09-01") == {subscription.pk, control.pk}
@@ -244,7 +244,7 @@ def test_each_ends_with_what_is_paid_for_and_is_not_renewed(
 
 
 def test_reinstated_before_its_end_it_is_renewed(template: Template, partner: Partner) -> None:
-    """It is renewed as if nothing had been."""
+    """The subscription is renewed as if there had been no suspension."""
     ended, renewed = subscribed(template, partner, "08-01"), subscribed(template, partner, "08-14")
     suspend(partner, Plan.CANCEL_AT_PERIOD_END, "08-20")
     reinstatement = reinstate(partner, "09-05")

@@ -188,7 +188,7 @@ def test_reinstating_says_what_it_lifts(console: Client, partner: Partner) -> No
 
 
 def test_the_first_page_is_red_without_a_plan(console: Client, partner: Partner) -> None:
-    """A partner was suspended without a plan."""
+    """The partner was suspended without a plan."""
     Partner.objects.filter(pk=partner.pk).update(status="SUSPENDED")
     assert "Zebu is suspended without a plan" in words(console.get("/admin/"))
     data = {"plan": "CANCEL_AT_PERIOD_END", "reason": "it is decided", "again": "yes"}
@@ -209,8 +209,7 @@ def test_only_who_may_change_partners_suspends_and_reinstates(partner: Partner) 
 
 
 def test_saving_a_partners_page_undoes_no_suspension(partner: Partner) -> None:
-    """The partner was suspended at that moment. The form was read before, and saves what was typed
-    into it alone."""
+    """The form was opened before the suspension, and saves only what was typed into it."""
     read_before = Partner.objects.get(pk=partner.pk)
     suspend(partner)
     read_before.name = "Zebu Securities"

@@ -68,7 +68,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def test_every_call_obeys_the_same_certificate_file(
     send: Send, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Quotes and logins obey the one that orders obey."""
+    """Quotes and logins use the file that orders use."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
     with loopback.server(loopback.reply(b"{}"), authority.server()) as (url, _):
         assert send(url).status == 200

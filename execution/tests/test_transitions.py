@@ -117,7 +117,7 @@ def test_only_a_proof_makes_an_intent_sendable_again() -> None:
 
 
 def test_an_accepted_exit_is_withdrawn_after_a_while() -> None:
-    """An accepted entry rests."""
+    """The control: an accepted entry rests."""
     exit_, entry = sending(purpose=lifecycle.EXIT), sending()
     for intent in (exit_, entry):
         answer(intent, SendResult(Outcome.ACCEPTED, broker_order_id="B"))

@@ -138,8 +138,8 @@ def test_an_order_that_a_thawed_process_sent_measures_no_book(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_book_that_was_late_for_many_is_one_row_and_one_check(pool: DatabasePool) -> None:
-    """The longest counts, but for what a thawed process sent; what comes during the check is
-    checked after it."""
+    """The longest delay counts, except for orders that a thawed process sent; delays that arrive
+    during the check are checked after it."""
     (account,) = make_accounts(1)
     Alarm.objects.create(cause=LEFT_LATE, order_tag="QLATE", account=account)
     desk = Visibility(pool, declared)

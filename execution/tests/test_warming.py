@@ -35,8 +35,8 @@ async def is_open(channel: Channel) -> None:
 
 
 def test_silent_brokers_keep_nobody_waiting() -> None:
-    """One swallows SYNs, one is mute in TLS. Orders of the healthy were 8 to 20 s late, and then
-    MISSED. One place in the queue is all that there is here: the dead may not keep it."""
+    """One broker swallows SYNs, one is mute in TLS. Seen: orders of the healthy were 8 to 20 s
+    late, and then MISSED. The queue has one place here, and the dead may not keep it."""
 
     async def main() -> tuple[list[bool], list[bool]]:
         mute = socket.create_server(("127.0.0.1", 0))
@@ -90,7 +90,7 @@ def test_no_connect_begins_while_orders_leave() -> None:
 
 
 def test_an_order_leaves_as_soon_as_its_connect_is_done() -> None:
-    """The connect was under way when it was submitted."""
+    """The connect was under way when the order was submitted."""
 
     async def main() -> int:
         async with wire.broker(lambda request, before: wire.reply(b"{}")) as (url, _):
@@ -134,9 +134,9 @@ def test_an_egress_no_order_can_take_is_the_accounts_problem(
 
 
 def test_what_is_open_is_closed_by_the_last_known_route(settings: Any) -> None:
-    """The last route that the broker knew. An egress that orders cannot take, or a broker that was
-    switched off: no entry leaves, and exits do. The old channel was kept by chance, with the
-    old session."""
+    """With an egress that orders cannot take, or a broker that was switched off, no entry leaves,
+    and exits take the last route that the broker knew. Seen: the old channel was kept by chance,
+    with the old session."""
     api = "https://broker.example"
     settings.QUANTLEAP_BROKERS = {"zerodha": {"api": api, "login": api, "instruments": api}}
     session = Session("AB1234", "key", "token")
@@ -162,8 +162,8 @@ def test_what_is_open_is_closed_by_the_last_known_route(settings: Any) -> None:
 
 
 def test_rows_of_one_real_account_share_a_pace_not_a_route(settings: Any) -> None:
-    """Each leaves by its own route. One person at two partners: the broker counts their calls
-    together."""
+    """Each row leaves by its own route, but the broker counts the calls of one person at two
+    partners together."""
     api = "http://127.0.0.1:9"
     settings.QUANTLEAP_BROKERS = {"zerodha": {"api": api, "login": api, "instruments": api}}
     session = Session("AB1234", "key", "token")
@@ -192,8 +192,8 @@ def test_rows_of_one_real_account_share_a_pace_not_a_route(settings: Any) -> Non
 
 
 def test_a_stop_closes_what_a_lost_session_left(settings: Any) -> None:
-    """The session left it waiting for its answer. It closed by a timer, which dies with the loop:
-    its sockets stayed open."""
+    """Seen: a lost session left its channel waiting for an answer. A timer was to close it, which
+    dies with the loop, so its sockets stayed open."""
 
     async def main() -> tuple[bool, bool]:
         silent, closed = asyncio.Event(), asyncio.Event()

@@ -132,7 +132,7 @@ def test_pnl_was_a_string_without_currency(tenant: Tenant, sink: Sink) -> None:
 
 
 def test_billing_events_are_told_as_their_get_answers(tenant: Tenant, sink: Sink) -> None:
-    """It holds for invoices, credit notes and commission."""
+    """Invoices, credit notes and commission."""
     follow(make_template(name="Iron Condor"), tenant.partner, [START])
     bill(START)
     invoice = Invoice.objects.get()

@@ -137,7 +137,7 @@ def test_an_entry_waits_inside_its_grace_for_a_better_quote(
 def test_an_entry_whose_quote_stays_wide_is_missed(
     installation: Installation, executor: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is missed by name, and sends nothing."""
+    """The run is missed with its cause, and no order leaves."""
     open_wide(installation, monkeypatch, late=600, hold=60)
     executor()
     wait_until(runs_closed, 60)

@@ -87,8 +87,8 @@ def test_two_opposite_strategies_may_both_leave_whole() -> None:
 
 @pytest.mark.parametrize("listed", [True, False], ids=["not filled in it", "not in it"])
 def test_an_exit_since_the_book_was_somebody_elses_trade(listed: bool) -> None:
-    """The other strategy left since the book was read. Its exit's fill came in while the book was
-    under way: the first one's position was taken for closed outside, and stayed open."""
+    """Seen: the other strategy's exit filled while the book was being read. The first one's
+    position was taken for closed outside, and stayed open."""
     account = Account()
     exit_order = account.trade(account.long, Side.SELL, 0, purpose=lifecycle.EXIT)
     book = account.book() if listed else account.book()[:-1]
@@ -105,7 +105,7 @@ def test_a_trade_by_hand_is_believed_whoever_left_meanwhile() -> None:
 
 
 def test_an_order_made_larger_counts_as_the_broker_says() -> None:
-    """Somebody made it larger at the broker."""
+    """The customer made the order larger at the broker."""
     account = Account()
     sold = account.short.intents[0]
     larger = dataclasses.replace(row(sold, LOT), quantity=3 * LOT, filled_quantity=3 * LOT)

@@ -172,8 +172,8 @@ def test_sigterm_of_the_worker_is_a_clean_stop_of_its_executor(tmp_path: Path) -
 
 @pytest.mark.django_db(transaction=True)
 def test_a_database_error_left_a_dead_thread_behind(tmp_path: Path) -> None:
-    """The error was unexpected, and the worker lived. No table of leases yet, as before a
-    migration: the executor dies, and is there afterwards."""
+    """Without a table of leases, as before a migration, the executor dies; once it is there, a new
+    one starts. Seen: the worker lived on without one."""
     log = tmp_path / "worker.log"
     away = "ALTER TABLE execution_shardlease RENAME TO execution_shardlease_away"
     back = "ALTER TABLE execution_shardlease_away RENAME TO execution_shardlease"

@@ -108,7 +108,7 @@ def asked(row: OrderIntent, *prices: int) -> Batch:
 
 
 def test_a_change_is_granted_by_its_number(run: object, tokens: dict[int, int]) -> None:
-    """It is written before it is sent."""
+    """A change is written before it is sent."""
     row = stored(run, state="ACCEPTED", sends=1)
 
     def grant(*prices: int) -> set[str]:

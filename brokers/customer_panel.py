@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from django.http import HttpRequest
 
 from brokers.models import BrokerAccount
-from brokers.selectors import readiness
+from brokers.readiness import readiness
 from partners.models import Customer
 from quantleap.core import clock
 from quantleap.core.console import Cell, Panel, newest, page_of

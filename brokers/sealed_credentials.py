@@ -18,7 +18,7 @@ from quantleap.core.redaction import mask_address
 
 log = structlog.get_logger(__name__)
 
-_SEALED: Final = ("api_key", "api_secret", "access_token", "egress")
+SEALED: Final = ("api_key", "api_secret", "access_token", "egress")
 
 Holder = BrokerAccount | FeedAccount
 
@@ -56,7 +56,7 @@ def is_readable(holder: Holder) -> bool:
 
     Uses the key ring and no database: correct again as soon as the key is back.
     """
-    fields = {*_SEALED} - holder.get_deferred_fields()
+    fields = {*SEALED} - holder.get_deferred_fields()
     for field in fields:
         stored = getattr(holder, field, "")
         try:

@@ -15,6 +15,7 @@ from brokers.base import BrokerInstrument as InstrumentName
 from brokers.base import Session
 from brokers.errors import AmbiguousClientId, CredentialsUnreadable
 from brokers.models import CLIENT_ID_PATTERN, BrokerAccount, BrokerInstrument, BrokerKind
+from brokers.readiness import UNREADABLE, readiness
 from brokers.real_account import RealAccount
 from brokers.registry import live_kinds
 from partners.selectors import customer_keys
@@ -23,8 +24,6 @@ from quantleap.core.identifiers import ascii_lower, ascii_upper
 from quantleap.core.large_lists import first_keys
 
 _CLIENT_ID: Final = re.compile(CLIENT_ID_PATTERN)
-#: The reason of an account that is not ready because somebody holds it.
-HELD: Final = "held"
 
 
 def clean_client_id(client_id: str) -> str:
@@ -119,35 +118,10 @@ def _with_client_id(
 
 
 @dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether an account could trade the next entry, and why not (a stable code)."""
-
-    ready: bool
-    reason: str = ""
-
-
-def readiness(account: BrokerAccount, now: dt.datetime) -> Readiness:
-    """Readiness according to the account alone, without subscriptions and kill switches."""
-    if account.removal_requested_at is not None:
-        return Readiness(False, "removal_requested")
-    if account.status != BrokerAccount.Status.ENABLED:
-        return Readiness(False, account.status)
-    if account.held:
-        return Readiness(False, HELD)
-    if not sealed_credentials.is_readable(account):
-        return Readiness(False, "credentials_unreadable")
-    if not account.access_token:
-        return Readiness(False, "no_login_today")
-    if not account.has_session(now):
-        return Readiness(False, "session_expired")
-    return Readiness(True)
-
-
-@dataclass(frozen=True, slots=True)
 class TradingAccount:
     """An account decrypted for trading: its identity, its route, and its session if it has one.
 
-    ``problem`` is a code of :func:`readiness`, empty if the account is ready.
+    ``problem`` is a code of :func:`brokers.readiness.readiness`, empty if the account is ready.
     """
 
     account_id: int
@@ -182,7 +156,7 @@ def _opened(account: BrokerAccount, now: dt.datetime) -> TradingAccount:
         egress = sealed_credentials.egress_of(account)
         session = sealed_credentials.session_of(account) if account.has_session(now) else None
     except CredentialsUnreadable:
-        session, problem = None, problem or "credentials_unreadable"
+        session, problem = None, problem or UNREADABLE
     return TradingAccount(
         account_id=account.pk,
         broker=account.broker,

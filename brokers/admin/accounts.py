@@ -14,7 +14,7 @@ from unfold.widgets import UnfoldBooleanSwitchWidget
 
 from brokers import sealed_credentials
 from brokers.models import BrokerAccount
-from brokers.selectors import readiness
+from brokers.readiness import readiness
 from brokers.services import accounts
 from partners.models import Partner
 from partners.selectors import customer_keys

@@ -9,7 +9,7 @@ from typing import Any, Final
 from rest_framework import serializers
 
 from brokers.models import BrokerAccount
-from brokers.selectors import readiness
+from brokers.readiness import readiness
 from partners.api.serializers import EMAIL_DIFFERS, CustomerNamed, state_field
 from quantleap.core import clock
 from quantleap.core.api.serializers import StrictCharField, StrictSerializer

@@ -21,7 +21,8 @@ from brokers.base import LoginResult
 from brokers.errors import BrokerUnavailable, CredentialsUnreadable
 from brokers.feed import load_feeds
 from brokers.models import BrokerAccount, FeedAccount
-from brokers.selectors import readiness, trading_accounts
+from brokers.readiness import readiness
+from brokers.selectors import trading_accounts
 from brokers.services import accounts, feeds
 from brokers.services.login import initiate_login
 from brokers.tests.factories import give_session, make_account, make_feed
@@ -172,7 +173,7 @@ def run(*arguments: str) -> str:
 
 def test_every_sealed_column_is_known() -> None:
     assert {str(column) for column in sealed_columns()} == {
-        *(f"brokers_brokeraccount.{name}" for name in sealed_credentials._SEALED),
+        *(f"brokers_brokeraccount.{name}" for name in sealed_credentials.SEALED),
         *(f"brokers_feedaccount.{name}" for name in ("api_key", "api_secret", "access_token")),
         "partners_webhookendpoint.secret",
         "partners_webhookendpoint.previous_secret",

@@ -15,7 +15,8 @@ import pytest
 from django.db.models import DateField, Value
 
 from brokers import selectors as brokers
-from brokers.selectors import Readiness
+from brokers.readiness import HELD, Readiness
+from brokers.readiness import readiness as readiness_of
 from execution import arming
 from execution import services as day
 from execution.tests.holdjudge import BILLED, LEAVES, STATUS, TRADES, UNBILLED, WEAKER
@@ -65,11 +66,10 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 def a_held_account_enters(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody asks whether the account is held."""
-    original = brokers.readiness
 
     def readiness(*given: Any) -> Readiness:
-        answer = original(*given)
-        return Readiness(True) if answer.reason == brokers.HELD else answer
+        answer = readiness_of(*given)
+        return Readiness(True) if answer.reason == HELD else answer
 
     monkeypatch.setattr(brokers, "readiness", readiness)
 

@@ -79,6 +79,24 @@ def standing(template: Template, now: dt.datetime) -> Standing:
     )
 
 
+def next_entries(template_ids: Collection[int], now: dt.datetime) -> dict[int, dt.datetime]:
+    """When each template enters next with its current version (UTC); without those that do not.
+
+    Two queries, whatever the number of templates.
+    """
+    calendar = load_calendar()
+    templates = Template.objects.filter(
+        pk__in=template_ids, state__in=Template.ENTERING, current_version__isnull=False
+    ).select_related("current_version")
+    entries: dict[int, dt.datetime] = {}
+    for template in templates.only("id", "current_version__definition"):
+        assert template.current_version is not None  # noqa: S101  filtered above
+        first = _first(parse_definition(template.current_version.definition), calendar, now)
+        if first is not None:
+            entries[template.pk] = first.at
+    return entries
+
+
 def _first(
     definition: Definition, calendar: TradingCalendar, now: dt.datetime, armed: Armed | None = None
 ) -> NextEntry | None:

@@ -83,15 +83,21 @@ def list_filters(request: Request) -> dict[str, str]:
     A partner selects the customer with :class:`partners.api.queries.CustomerFilter`.
     """
     params = request.query_params
-    lookups: dict[str, str] = {}
-    if (template_id := params.get("template_id")) is not None:
-        lookups["template__public_id"] = _no_nul("template_id", template_id)
+    lookups = template_filter(request)
     if (status := params.get("status")) is not None:
         if status not in Subscription.Status.values:
             allowed = ", ".join(Subscription.Status.values)
             raise ValidationError({"status": f"Must be one of {allowed}."})
         lookups["status"] = status
     return lookups
+
+
+def template_filter(request: Request) -> dict[str, str]:
+    """The filter for one template's subscriptions, if the query names one."""
+    template_id = request.query_params.get("template_id")
+    if template_id is None:
+        return {}
+    return {"template__public_id": _no_nul("template_id", template_id)}
 
 
 def _no_nul(name: str, text: str) -> str:

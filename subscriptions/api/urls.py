@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quantleap.core.api.routers import ApiRouter
 from subscriptions.api.allocations import PartnerAllocationViewSet, UserAllocationViewSet
+from subscriptions.api.readiness import PartnerReadinessViewSet
 from subscriptions.api.viewsets import (
     PartnerMarketplaceViewSet,
     PartnerSubscriptionViewSet,
@@ -13,6 +14,7 @@ from subscriptions.api.viewsets import (
 
 router = ApiRouter()
 router.register("partner/marketplace", PartnerMarketplaceViewSet)
+router.register("partner/readiness", PartnerReadinessViewSet)
 router.register("partner/subscriptions", PartnerSubscriptionViewSet)
 router.register(
     "partner/subscriptions/<str:subscription_id>/allocations",

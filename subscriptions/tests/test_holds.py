@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from brokers.models import BrokerAccount
-from brokers.selectors import readiness
+from brokers.readiness import readiness
 from brokers.services.accounts import remove_account
 from marketplace.tests.factories import TEST_NOW, load_reference_data, make_template
 from partners.tests.factories import make_partner, make_tenant

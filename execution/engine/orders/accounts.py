@@ -34,7 +34,7 @@ from quantleap.core import clock
 
 log = structlog.get_logger(__name__)
 
-# Codes of brokers.selectors.readiness, as causes of ours.
+# Codes of brokers.readiness, as causes of ours.
 _PROBLEMS: Final = {
     "no_login_today": SESSION_EXPIRED,
     "session_expired": SESSION_EXPIRED,

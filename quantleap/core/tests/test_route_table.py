@@ -38,6 +38,7 @@ ALLOW: Mapping[str, str] = {
     "/partner/broker-accounts/{client_id}": "GET, DELETE, HEAD",
     "/partner/broker-accounts/{client_id}/oauth/initiate": POST,
     "/partner/broker-accounts/{client_id}/oauth/callback": POST,
+    "/partner/readiness": GET,
     "/partner/subscriptions": GET,
     "/partner/subscriptions/{subscription_id}": GET_PATCH_DELETE,
     "/partner/subscriptions/{subscription_id}/pause": PUT,

@@ -67,6 +67,7 @@ PERMISSIONS = {
     "GET /partner/payments": permissions.REVENUE_READ,
     "GET /partner/revenue": permissions.REVENUE_READ,
     "GET /partner/commissions": permissions.REVENUE_READ,
+    "GET /partner/readiness": permissions.SUBSCRIPTIONS_READ,
     "GET /partner/subscriptions": permissions.SUBSCRIPTIONS_READ,
     "GET /partner/subscriptions/{subscription_id}": permissions.SUBSCRIPTIONS_READ,
     "DELETE /partner/subscriptions/{subscription_id}": permissions.SUBSCRIPTIONS_WRITE,

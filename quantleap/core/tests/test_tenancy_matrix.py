@@ -26,7 +26,7 @@ from quantleap.core.tests.matrix.dataset import (
 from quantleap.core.tests.matrix.play import Answer, new_client, send, undone
 from quantleap.core.tests.matrix.routes import Operation, operations
 from subscriptions.billing.models import Commission, Invoice, Refund
-from subscriptions.models import Allocation
+from subscriptions.models import Allocation, Subscription
 
 #: Tables that belong to no partner, and why.
 NOBODYS_TABLES = {
@@ -200,6 +200,9 @@ def row_ids(operation: Operation) -> dict[int, set[str]]:
     if operation.route.endswith("/commissions"):
         for commission in Commission.objects.select_related("invoice"):
             ids[commission.invoice.customer_id].add(commission.public_id)
+    elif operation.route.endswith("/readiness"):
+        for subscription in Subscription.objects.all():
+            ids[subscription.customer_id].add(subscription.public_id)
     else:
         for execution in Execution.objects.select_related("subscription"):
             ids[execution.subscription.customer_id].add(execution.public_id)
@@ -263,6 +266,7 @@ def test_no_answer_shows_anothers(dataset: Dataset) -> None:
 
 LISTS = {
     "/api/v1/partner/customers": "user_id",
+    "/api/v1/partner/readiness": "subscription_id",
     "/api/v1/partner/subscriptions": "subscription_id",
     "/api/v1/user/subscriptions": "subscription_id",
     "/api/v1/partner/broker-accounts": "client_id",

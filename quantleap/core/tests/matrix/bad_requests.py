@@ -98,6 +98,7 @@ BAD_QUERY: Mapping[str, tuple[str, ...]] = {
     "per_page": ("0", "101", "-1", "1.5", "abc", "", "%00", "1e1", "%D9%A1", "9" * 30),
     "pricing_type": ("CHEAP", "", "%00"),
     "q": ("%00",),
+    "ready": ("yes", "", "True", "1", "%00"),
     "reason": ("%00", "x" * 201, "a%0Ab"),
     "sort": ("oldest", "", "%00"),
     "state": ("28", "", "2", "TN", "%00", "%D9%A2%D9%A7"),

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from brokers.readiness import REASONS as ACCOUNT_REASONS
 from brokers.readiness import readiness
 from marketplace.selectors.template_summary import next_entries
 from partners.permissions import SUBSCRIPTIONS_READ
@@ -18,12 +20,55 @@ from quantleap.core import clock
 from quantleap.core.api.pagination import CURSOR, PAGING, PER_PAGE, paginate_by_cursor
 from quantleap.core.api.viewsets import ActionRule, PartnerViewSet
 from subscriptions.api import parsing
-from subscriptions.api.serializers import ReadinessAnswer
 from subscriptions.models import Subscription
 from subscriptions.readiness import REASONS, counts_by_reason, with_readiness
 
 TEMPLATE_ID: Final = OpenApiParameter("template_id", str, description="Of this template only.")
 READY: Final = OpenApiParameter("ready", str, enum=["true", "false"])
+
+
+class ReadyAccountObject(serializers.Serializer[Any]):
+    """An account of a subscription, and whether it could trade."""
+
+    allocation_id = serializers.CharField()
+    broker_id = serializers.CharField()
+    client_id = serializers.CharField()
+    ready = serializers.BooleanField()
+    reason = serializers.CharField(
+        allow_null=True, help_text=f"Why not: {', '.join(ACCOUNT_REASONS)}."
+    )
+
+
+class ReadinessObject(serializers.Serializer[Any]):
+    """A live subscription, and whether it could trade its next entry."""
+
+    subscription_id = serializers.CharField()
+    user_id = serializers.CharField()
+    user_email = serializers.EmailField()
+    external_user_id = serializers.CharField(allow_null=True)
+    template_id = serializers.CharField()
+    template_name = serializers.CharField()
+    next_entry_at = serializers.DateTimeField(
+        allow_null=True, help_text="Null: the template does not enter in the days that are known."
+    )
+    ready = serializers.BooleanField(help_text="Every account could trade.")
+    reason = serializers.CharField(allow_null=True, help_text=f"Why not: {', '.join(REASONS)}.")
+    status_reason = serializers.CharField(allow_null=True, help_text="Who paused it.")
+    accounts = ReadyAccountObject(many=True)
+
+
+class ReadinessAnswer(serializers.Serializer[Any]):
+    """A page of subscriptions, and how many of all are ready."""
+
+    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
+    as_of = serializers.DateTimeField()
+    ready = serializers.IntegerField()
+    not_ready = serializers.IntegerField()
+    not_ready_by_reason = serializers.DictField(
+        child=serializers.IntegerField(), help_text="Every reason with its count."
+    )
+    subscriptions = ReadinessObject(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
 
 
 class PartnerReadinessViewSet(PartnerViewSet):

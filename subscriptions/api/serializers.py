@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
-from brokers import readiness as brokers_readiness
 from partners.api.serializers import (
     EMAIL_DIFFERS,
     CustomerNamed,
@@ -20,7 +19,6 @@ from quantleap.core.api.serializers import (
     StrictIntegerField,
     StrictSerializer,
 )
-from subscriptions import readiness
 from subscriptions.limits import (
     MAX_ALLOCATIONS,
     MAX_LOTS_PER_ORDER,
@@ -447,52 +445,6 @@ class PartnerListAnswer(serializers.Serializer[Any]):
     statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
     subscriptions = PartnerSubscriptionObject(many=True)
     pagination = PaginationObject()
-
-
-class ReadyAccountObject(serializers.Serializer[Any]):
-    """An account of a subscription, and whether it could trade."""
-
-    allocation_id = serializers.CharField()
-    broker_id = serializers.CharField()
-    client_id = serializers.CharField()
-    ready = serializers.BooleanField()
-    reason = serializers.CharField(
-        allow_null=True, help_text=f"Why not: {', '.join(brokers_readiness.REASONS)}."
-    )
-
-
-class ReadinessObject(serializers.Serializer[Any]):
-    """A live subscription, and whether it could trade its next entry."""
-
-    subscription_id = serializers.CharField()
-    user_id = serializers.CharField()
-    user_email = serializers.EmailField()
-    external_user_id = serializers.CharField(allow_null=True)
-    template_id = serializers.CharField()
-    template_name = serializers.CharField()
-    next_entry_at = serializers.DateTimeField(
-        allow_null=True, help_text="Null: the template does not enter in the days that are known."
-    )
-    ready = serializers.BooleanField(help_text="Every account could trade.")
-    reason = serializers.CharField(
-        allow_null=True, help_text=f"Why not: {', '.join(readiness.REASONS)}."
-    )
-    status_reason = serializers.CharField(allow_null=True, help_text="Who paused it.")
-    accounts = ReadyAccountObject(many=True)
-
-
-class ReadinessAnswer(serializers.Serializer[Any]):
-    """A page of subscriptions, and how many of all are ready."""
-
-    statusCode = serializers.IntegerField()  # noqa: N815  the contract's spelling
-    as_of = serializers.DateTimeField()
-    ready = serializers.IntegerField()
-    not_ready = serializers.IntegerField()
-    not_ready_by_reason = serializers.DictField(
-        child=serializers.IntegerField(), help_text="Every reason with its count."
-    )
-    subscriptions = ReadinessObject(many=True)
-    next_cursor = serializers.CharField(allow_null=True)
 
 
 class AllocationAnswer(AllocationObject):

@@ -450,11 +450,11 @@ class WebhookDelivery(TenantOwned):
             ),
         )
         indexes = (
-            # the sender's queue: due deliveries, oldest first
+            # the sender's queue: due deliveries of each endpoint, oldest first
             models.Index(
-                fields=["next_attempt_at"],
+                fields=["endpoint", "next_attempt_at", "id"],
                 condition=Q(status="PENDING"),
-                name="delivery_due_idx",
+                name="delivery_queue_idx",
             ),
             # deliveries held while an endpoint was disabled: their replay, and the end of their
             # retention

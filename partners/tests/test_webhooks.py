@@ -17,7 +17,8 @@ from partners.models import Partner, WebhookDelivery, WebhookEndpoint
 from partners.tests.factories import make_partner
 from partners.tests.sink import Sink, endpoint_of, running_sink, tell
 from partners.webhooks import delivery
-from partners.webhooks.delivery import CLAIM, RETRY_AFTER, claim, deliver_due, record
+from partners.webhooks.claims import CLAIM, claim
+from partners.webhooks.delivery import RETRY_AFTER, deliver_due, record
 from partners.webhooks.fanout import fan_out
 from partners.webhooks.http import Outcome, Sender
 from partners.webhooks.services import (

@@ -7,20 +7,21 @@ delivery may arrive twice, but is never lost.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 
 from partners.models import WebhookDelivery, WebhookEndpoint
 from partners.webhooks import health
-from partners.webhooks.http import TOTAL_SECONDS, Outcome, Sender
+from partners.webhooks.claims import SLOTS, Claimed, Slots, claim
+from partners.webhooks.http import Outcome, Sender
 from partners.webhooks.services import disable_endpoint, secrets_in_force
 from partners.webhooks.signatures import signed_headers
 from quantleap.core import clock
@@ -42,90 +43,73 @@ RETRY_AFTER: Final = (
     dt.timedelta(hours=20),
     dt.timedelta(hours=24),
 )
-CONCURRENCY: Final = 16
-# Everything claimed is posted at once, so a claim lasts as long as the longest post plus time to
-# record.
-CLAIM: Final = dt.timedelta(seconds=TOTAL_SECONDS + 30)
+#: How often a run looks for newly due deliveries while all its posts are still in progress.
+LOOK_AGAIN_SECONDS: Final = 0.25
+#: Tries after which a run claims no more, so that a worker which stops need not wait long for it.
+RUN_LIMIT: Final = 5000
 
-_CLAIM_DUE: Final = """
-UPDATE partners_webhookdelivery AS delivery
-   SET claimed_until = %(until)s, attempts = attempts + 1
- WHERE delivery.id = ANY(ARRAY(
-       SELECT due.id
-         FROM partners_webhookdelivery AS due
-         JOIN partners_webhookendpoint AS endpoint
-           ON endpoint.id = due.endpoint_id AND endpoint.status = 'ENABLED'
-         JOIN partners_partner AS partner
-           ON partner.id = endpoint.partner_id AND partner.status = 'ACTIVE'
-        WHERE due.status = 'PENDING'
-          AND due.next_attempt_at <= %(now)s
-          AND (due.claimed_until IS NULL OR due.claimed_until <= %(now)s)
-        ORDER BY due.next_attempt_at
-        LIMIT %(limit)s
-          FOR UPDATE OF due SKIP LOCKED))
-RETURNING delivery.id, delivery.endpoint_id, delivery.event_id, delivery.body, delivery.attempts,
-          delivery.claimed_until
-"""
-
-_one_run = threading.Lock()
+_one_claims = threading.Lock()
+_slots: Final = Slots()
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A delivery that this process has claimed until ``until``; ``attempt`` counts from 1."""
-
-    id: int
-    endpoint_id: int
-    event_id: str
-    body: str
-    attempt: int
-    until: dt.datetime
-
-
-def deliver_due(*, now: dt.datetime, limit: int = 2000) -> int:
+def deliver_due(*, now: dt.datetime, limit: int = RUN_LIMIT) -> int:
     """Send at most ``limit`` due deliveries and record the outcome; returns how many were tried.
 
-    Any number of processes may run it at once (SKIP LOCKED); a second call in the same process
-    returns 0 at once, because the first one will see its work too.
+    Any number of processes may run it at once (SKIP LOCKED). A second call in the same process
+    returns 0 at once while the first one still claims, because that one will see its work too; a
+    run at its limit lets the next one claim while its last posts are in progress.
     """
-    if not _one_run.acquire(blocking=False):
+    if not _one_claims.acquire(blocking=False):
         return 0
-    try:
-        first = claim(now=now, limit=min(CONCURRENCY, limit))
-        return _run(first, now, limit) if first else 0
-    finally:
-        _one_run.release()
+    claiming = contextlib.ExitStack()
+    claiming.callback(_one_claims.release)
+    with claiming:
+        first = claim(now=now, limit=limit, slots=_slots)
+        return _run(first, now, limit, claiming) if first else 0
 
 
-def _run(first: Sequence[Claimed], now: dt.datetime, limit: int) -> int:
-    """Keep ``CONCURRENCY`` posts in progress until nothing is due or ``limit`` is reached."""
+def _run(
+    first: Sequence[Claimed], now: dt.datetime, limit: int, claiming: contextlib.ExitStack
+) -> int:
+    """Claim and post until nothing is due or ``limit`` is reached, and record all outcomes.
+
+    Ends ``claiming`` at the limit.
+    """
     started = clock.monotonic()
+    looked = started
     under_way: dict[Future[Outcome], Claimed] = {}
-    tried = 0
+    tried, group, freed = 0, 0, 0
     claimed: Sequence[Claimed] = first
-    with Sender(CONCURRENCY) as sender:
-        while claimed or under_way:
-            moment = now + dt.timedelta(seconds=clock.monotonic() - started)
-            tried += len(claimed)
-            under_way.update(_post(sender, claimed, moment))
-            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
-            record([(under_way.pop(future), future.result()) for future in done], now=moment)
-            room = min(CONCURRENCY - len(under_way), limit - tried)
-            # Claim in groups: a round trip per delivery would cost more than the posts.
-            worthwhile = room >= CONCURRENCY // 2 or not under_way
-            claimed = claim(now=moment, limit=room) if room > 0 and worthwhile else ()
+    try:
+        with Sender(SLOTS) as sender:
+            while claimed or under_way:
+                moment = now + dt.timedelta(seconds=clock.monotonic() - started)
+                if claimed:
+                    _slots.take(claimed)
+                    under_way.update(_post(sender, claimed, moment))
+                    tried, group, freed = tried + len(claimed), len(claimed), 0
+                done, _ = wait(under_way, timeout=LOOK_AGAIN_SECONDS, return_when=FIRST_COMPLETED)
+                moment = now + dt.timedelta(seconds=clock.monotonic() - started)
+                if done:
+                    results = [(under_way.pop(future), future.result()) for future in done]
+                    _slots.free(delivery for delivery, _ in results)
+                    record(results, now=moment)
+                    freed += len(done)
+                if tried >= limit:
+                    claiming.close()
+                    claimed = ()
+                    continue
+                # Claim in groups: a round trip per delivery would cost more than the posts.
+                waited = clock.monotonic() - looked >= LOOK_AGAIN_SECONDS
+                if waited or not under_way or freed >= max(1, group // 2):
+                    claimed = claim(now=moment, limit=limit - tried, slots=_slots)
+                    looked = clock.monotonic()
+                else:
+                    claimed = ()
+    finally:
+        _slots.free(under_way.values())  # only after an error: nobody will record these
     log.debug("webhooks_tried", count=tried)
     return tried
-
-
-def claim(*, now: dt.datetime, limit: int) -> list[Claimed]:
-    """Claim at most ``limit`` due deliveries, oldest first (one UPDATE).
-
-    Only of enabled endpoints, and of partners that are not suspended.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM_DUE, {"now": now, "until": now + CLAIM, "limit": limit})
-        return [Claimed(*row) for row in cursor.fetchall()]
 
 
 def _post(

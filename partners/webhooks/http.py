@@ -14,7 +14,7 @@ import errno
 import socket
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -146,6 +146,11 @@ class Sender:
         self._loop.run_forever()
 
     async def _open(self) -> None:
+        # A thread for each post: names whose servers do not answer must not keep other names from
+        # being resolved (asyncio's own executor has only a few threads).
+        self._loop.set_default_executor(
+            ThreadPoolExecutor(self._concurrency, thread_name_prefix="webhook-names")
+        )
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=_PublicResolver(),

@@ -65,6 +65,8 @@ def check_target(url: str) -> Target:
     target = parse_url(url, schemes=("https", "http") if own_machine else ("https",))
     if target.is_loopback and not own_machine:
         raise UnsafeTarget("The address is not public.")
+    if target.is_private_name and not target.is_loopback:
+        raise UnsafeTarget("Write the whole public name of the server.")
     if target.scheme != "https" and not target.is_loopback:
         raise UnsafeTarget("Only https is called.")
     if target.address is not None and not is_public(target.address, loopback=own_machine):

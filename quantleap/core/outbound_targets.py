@@ -33,6 +33,11 @@ _MAX_PORT: Final = 65535
 _GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 # IETF protocol assignments: Teredo, benchmarking, ORCHID and others (RFC 6890)
 _SPECIAL: Final = ipaddress.IPv6Network("2001::/23")
+# An interface id that carries an IPv4 address (ISATAP, RFC 5214), within any prefix
+_ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
+#: Names that no public server has: https://www.iana.org/assignments/special-use-domain-names, and
+#: what resolvers of private networks add.
+_PRIVATE_NAMES: Final = (".internal", ".local", ".localdomain", ".home.arpa", ".lan", ".intranet")
 
 
 class UnsafeTarget(ValueError):
@@ -58,6 +63,13 @@ class Target:
     def address(self) -> Address | None:
         """The IP address if the host is one; None for a name."""
         return host_address(self.host)
+
+    @property
+    def is_private_name(self) -> bool:
+        """Whether the host is a name that only a private network resolves."""
+        if self.address is not None:
+            return False
+        return "." not in self.host or self.host.endswith(_PRIVATE_NAMES)
 
     @property
     def is_loopback(self) -> bool:
@@ -127,12 +139,15 @@ def is_public(address: Address, *, loopback: bool = False) -> bool:
 
     Not public: private, shared (CGN), link-local, loopback, unspecified, multicast, reserved,
     documentation and benchmark ranges, and every IPv6 address that carries an IPv4 one (a mapped
-    one is checked as IPv4; NAT64, 6to4, Teredo and IPv4-compatible ones are refused entirely).
+    one is checked as IPv4; NAT64, 6to4, Teredo, ISATAP and IPv4-compatible ones are refused
+    entirely).
     """
     if loopback and address.is_loopback:
         return True
     if isinstance(address, ipaddress.IPv6Address) and (
-        address not in _GLOBAL_UNICAST or address in _SPECIAL
+        address not in _GLOBAL_UNICAST
+        or address in _SPECIAL
+        or int(address) >> 32 & 0xFFFFFFFF in _ISATAP
     ):
         return False
     return (

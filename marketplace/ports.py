@@ -105,6 +105,10 @@ class SubscriberView(Protocol):
         """Live (active or paused) subscriptions."""
         ...
 
+    def partners(self, template_id: int) -> Collection[int]:
+        """Database ids of the partners with live subscriptions."""
+        ...
+
     def refused(
         self, template_id: int, definition: Definition, day: dt.date
     ) -> list[RefusedSubscription]:
@@ -197,6 +201,9 @@ class _NoSubscribers:
 
     def count(self, template_id: int) -> int:
         return 0
+
+    def partners(self, template_id: int) -> Collection[int]:
+        return ()
 
     def refused(
         self, template_id: int, definition: Definition, day: dt.date

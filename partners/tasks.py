@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from partners import one_time_secrets, services, suspensions
+from partners import key_expiry, one_time_secrets, services, suspensions
 from partners.emails import mails as customer_mails
 from partners.notices import mails as partner_mails
 from partners.webhooks import mails
@@ -49,3 +49,9 @@ def forget_user_tokens() -> None:
     now = clock.now()
     services.forget_user_tokens(now=now)
     one_time_secrets.forget(now=now)
+
+
+@shared_task(name="partners.announce_expiring_keys")
+def announce_expiring_keys() -> int:
+    """Inform partners 30, 7 and 1 days before a key of theirs expires."""
+    return key_expiry.announce_expiring(now=clock.now())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from typing import Final
 
 from django.urls import reverse
@@ -21,6 +22,10 @@ class Subscribers:
     def count(self, template_id: int) -> int:
         """See :func:`subscriptions.selectors.live_count`."""
         return selectors.live_count(template_id)
+
+    def partners(self, template_id: int) -> Collection[int]:
+        """See :func:`subscriptions.selectors.partners_following`."""
+        return selectors.partners_following(template_id)
 
     def refused(
         self, template_id: int, definition: Definition, day: dt.date

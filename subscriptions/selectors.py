@@ -187,6 +187,15 @@ def live_count(template_id: int) -> int:
     )
 
 
+def partners_following(template_id: int) -> set[int]:
+    """Database ids of the partners whose customers have an active or paused subscription."""
+    live = Subscription.objects.filter(template_id=template_id, partner_id__isnull=False).exclude(
+        status=Subscription.Status.CANCELLED
+    )
+    ids = live.order_by().values_list("partner_id", flat=True).distinct()
+    return {partner_id for partner_id in ids if partner_id is not None}
+
+
 def follows(
     template_id: int, partner_id: int | None, environment: str, *, customer_id: int | None = None
 ) -> bool:

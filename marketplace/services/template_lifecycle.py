@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,13 +13,14 @@ from django.db.models import F, Max, Q
 from marketplace.definition import Definition, DefinitionError, definition_json, parse_definition
 from marketplace.diff import Change, changes
 from marketplace.models import Price, Template, TemplateStats, TemplateVersion
-from marketplace.ports import SUBSCRIBERS, RefusedSubscription
+from marketplace.ports import PARTNERS, SUBSCRIBERS, RefusedSubscription
 from marketplace.selectors import draft_definition, load_market, price_in_force
 from marketplace.selectors.catalogue import STANDARD
 from marketplace.validation import Finding, check_definition
 from quantleap.core import audit, clock, outbox
 from quantleap.core.audit import Actor
 from quantleap.core.errors import InvalidRequest, InvalidTransition, NotFound
+from quantleap.core.models import OutboxEvent
 
 NOTE_LENGTH: Final = 500
 #: Subscriptions that the publish page names for each reason why they would not enter.
@@ -193,6 +195,7 @@ def publish(*, template_id: int, actor: Actor, note: str, now: dt.datetime) -> T
     template.save(update_fields=["current_version", "state", "updated_at"])
     TemplateStats.objects.get_or_create(template=template)
     _record(template, "template.published", actor, now, version=version.number, note=note)
+    _inform(template, "template.published", _concerned(template), now, version=version.number)
     return version
 
 
@@ -213,6 +216,36 @@ def _record(template: Template, what: str, actor: Actor, now: dt.datetime, **dat
         partner_id=None,
         environment=template.environment,
         now=now,
+    )
+
+
+def _concerned(template: Template) -> set[int]:
+    """Partners that offer the template, and those whose customers still follow it (adr 0064)."""
+    partners = set(SUBSCRIBERS.get().partners(template.pk))
+    if template.visibility == Template.Visibility.PUBLIC:
+        partners |= PARTNERS.get()().keys()
+    elif template.visibility == Template.Visibility.PARTNERS:
+        partners |= set(template.visible_to)
+    return partners
+
+
+def _inform(
+    template: Template, what: str, partners: Collection[int], now: dt.datetime, **data: object
+) -> None:
+    """Write the event of each of ``partners``: nothing in it is about other partners, or about
+    what staff wrote for each other."""
+    outbox.emit_many(
+        [
+            OutboxEvent(
+                type=what,
+                object_id=template.public_id,
+                payload={"template_id": template.public_id, "name": template.name, **data},
+                partner_id=partner_id,
+                environment=template.environment,
+                created_at=now,
+            )
+            for partner_id in sorted(partners)
+        ]
     )
 
 
@@ -268,6 +301,9 @@ def _offer(
         target_id=template.public_id,
         environment=template.environment,
     )
+    closed = target == Template.State.CLOSED_TO_NEW
+    what = "template.closed" if closed else "template.reopened"
+    _inform(template, what, _concerned(template), now)
     return True
 
 
@@ -281,8 +317,10 @@ def withdraw(*, template_id: int, actor: Actor, now: dt.datetime) -> Withdrawal:
     template = _move(template_id, sources=Template.ENTERING, target=state.WITHDRAWN, now=now)
     if template is None:
         return Withdrawal(changed=False, cancelled=0)
+    concerned = _concerned(template)  # before nobody follows it any more
     cancelled = SUBSCRIBERS.get().cancel_for_withdrawal(template_id, actor=actor, now=now)
     _record(template, "template.withdrawn", actor, now, subscriptions_cancelled=cancelled)
+    _inform(template, "template.withdrawn", concerned, now)
     return Withdrawal(changed=True, cancelled=cancelled)
 
 

@@ -36,6 +36,9 @@ class Subscribers:
     def count(self, template_id: int) -> int:
         return 3
 
+    def partners(self, template_id: int) -> list[int]:
+        return []
+
     def refused(
         self, template_id: int, definition: Definition, day: dt.date
     ) -> list[ports.RefusedSubscription]:

@@ -182,10 +182,10 @@ def test_what_is_under_way_is_not_sent_a_second_time(partner: Partner, sink: Sin
     endpoint_of(partner, sink)
     tell(partner)
     now = clock.now()
-    (claimed,) = delivery.claim(now=now, limit=1)
+    (claimed,) = claim(now=now, limit=1)
     with pytest.raises(InvalidTransition, match="right now"):
         replay(delivery_id=claimed.id, actor=SYSTEM, now=now)
-    assert delivery.claim(now=now, limit=1) == []
+    assert claim(now=now, limit=1) == []
     # whoever had claimed it died: the claim has run out
     after = claimed.until
     assert replay(delivery_id=claimed.id, actor=SYSTEM, now=after) is Replay.NOW

@@ -40,6 +40,7 @@ STOPPED_MEANS: Final[Mapping[str, str]] = {
     "carry-out-suspensions": "no subscription is paused or cancelled when a suspension's day is "
     "over; none of them enters or is billed all the same.",
     "forget-user-tokens": "expired user tokens are kept.",
+    "announce-expiring-keys": "partners get no event that a key of theirs expires.",
     "mature-commission": "no commission becomes payable.",
     "bill": "no invoice is written.",
     "take-over-billing": "a billing run that was killed is not finished.",

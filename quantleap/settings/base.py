@@ -198,6 +198,11 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expire_seconds": 60},
     },
     "forget-user-tokens": {"task": "partners.forget_user_tokens", "schedule": 3600.0},
+    # UTC: 09:00 in India
+    "announce-expiring-keys": {
+        "task": "partners.announce_expiring_keys",
+        "schedule": crontab(hour=3, minute=30),
+    },
     # UTC: 05:00 in India, before the ledger is checked
     "mature-commission": {"task": "billing.mature_daily", "schedule": crontab(hour=23, minute=30)},
     # UTC: 04:30, 04:50 and 05:10 in India, outside the Sunday maintenance window (02:00 to 04:00)

@@ -34,6 +34,8 @@ CLAIM: Final = dt.timedelta(seconds=TOTAL_SECONDS + 30)
 
 # ``waiting`` jumps from endpoint to endpoint in delivery_queue_idx, and ``due`` reads the first few
 # rows of each: the cost depends on the number of endpoints with pending rows, not on their backlog.
+# The limit within ``due`` is a constant, so that the planner prefers the index's order to sorting a
+# backlog even if it knows nothing about the table yet; ``room`` applies afterwards.
 # ``turn`` deals the slots out: each partner's first delivery, then each partner's second ...
 _CLAIM_DUE: Final = """
 WITH RECURSIVE waiting (endpoint_id) AS (
@@ -64,7 +66,7 @@ WITH RECURSIVE waiting (endpoint_id) AS (
            AS busy (endpoint_id, posts) ON busy.endpoint_id = endpoint.id
 ), candidate AS (
        SELECT due.id, due.next_attempt_at, endpoint.partner_id, endpoint.environment,
-              endpoint.probe,
+              endpoint.probe, endpoint.room,
               row_number() OVER (PARTITION BY endpoint.id
                                  ORDER BY due.next_attempt_at, due.id) AS place
          FROM open_endpoint AS endpoint
@@ -76,12 +78,13 @@ WITH RECURSIVE waiting (endpoint_id) AS (
                  AND first.next_attempt_at <= %(now)s
                  AND (first.claimed_until IS NULL OR first.claimed_until <= %(now)s)
                ORDER BY first.next_attempt_at, first.id
-               LIMIT greatest(endpoint.room, 0)) AS due
+               LIMIT %(per_endpoint)s) AS due
 ), probed AS (
        SELECT candidate.*,
               row_number() OVER (PARTITION BY partner_id, environment, probe
                                  ORDER BY place, next_attempt_at, id) AS probe_turn
          FROM candidate
+        WHERE place <= room
 ), dealt AS (
        SELECT probed.id, probed.next_attempt_at, coalesce(busy.posts, 0) AS posts,
               row_number() OVER (PARTITION BY probed.partner_id, probed.environment

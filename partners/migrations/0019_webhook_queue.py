@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("partners", "0017_partner_mails")]
+    dependencies = [("partners", "0018_secret_mac")]
 
     operations = [
         migrations.AddIndex(

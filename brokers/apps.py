@@ -16,12 +16,14 @@ class BrokersConfig(AppConfig):
         from brokers.customer_panel import belongings
         from brokers.dashboard import today
         from brokers.feed import PLATFORM_QUOTES  # late: models are not loaded before ready
-        from brokers.selectors import broker_names
+        from brokers.selectors import broker_names, connected_accounts
         from brokers.sidebar import BROKERS
         from marketplace.ports import QUOTES
         from partners.ports import BELONGINGS, KNOWN_BROKERS
+        from quantleap.core.api.rate_limits import CONNECTED_ACCOUNTS
         from quantleap.core.console import NAVIGATION, TODAY
 
+        CONNECTED_ACCOUNTS.register(connected_accounts)
         QUOTES.register(PLATFORM_QUOTES)
         KNOWN_BROKERS.register(broker_names)
         BELONGINGS.register(belongings)

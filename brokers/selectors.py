@@ -183,3 +183,9 @@ def customers_account_keys(term: str) -> Iterable[int]:
     """Accounts of the customers that match ``term``, for the search of lists."""
     owners = list(customer_keys(term))
     return first_keys(BrokerAccount.objects.filter(customer_id__in=owners)) if owners else ()
+
+
+def connected_accounts(partner_id: int, environment: str) -> int:
+    """The number of a partner's accounts that are connected to a broker, in one environment."""
+    rows = BrokerAccount.objects.for_partner(partner_id, environment)
+    return rows.exclude(status=BrokerAccount.Status.REMOVED).count()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Final
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
@@ -182,6 +183,15 @@ class RevenueShare(models.Model):
         return f"{self.partner_bps} basis points from {day_text(self.effective_from)}"
 
 
+#: The limits that a key may have, as the charging script can count them exactly.
+PER_MINUTE_RANGE: Final = (1, 100_000)
+PER_DAY_RANGE: Final = (1, 100_000_000)
+
+
+def _unset_or_in_range(name: str) -> Q:
+    return Q(**{f"{name}__isnull": True}) | Q(**{f"{name}__range": PER_MINUTE_RANGE})
+
+
 class PartnerKey(models.Model):
     """An API key of a partner in one environment. Its secrets are rows of their own."""
 
@@ -198,11 +208,30 @@ class PartnerKey(models.Model):
     permissions = ArrayField(models.CharField(max_length=40), default=list, blank=True)
     requests_per_minute = models.PositiveIntegerField(default=60)
     requests_per_day = models.PositiveIntegerField(default=10_000)
+    # other numbers a minute for one class of requests (docs/api/limits.md)
+    browse_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    subscribe_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    manage_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    login_per_minute = models.PositiveIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
     expires_at = models.DateTimeField()
 
     class Meta:
         ordering = ("partner", "-created_at")
+        constraints = (
+            # a limit of nothing would lock the key out, without saying so
+            models.CheckConstraint(
+                condition=Q(requests_per_minute__range=PER_MINUTE_RANGE)
+                & Q(requests_per_day__range=PER_DAY_RANGE)
+                & _unset_or_in_range("browse_per_minute")
+                & _unset_or_in_range("subscribe_per_minute")
+                & _unset_or_in_range("manage_per_minute")
+                & _unset_or_in_range("login_per_minute"),
+                name="partner_key_limits_range",
+                violation_error_message="A limit is 1 to 100,000 requests per minute, "
+                "1 to 100,000,000 per day.",
+            ),
+        )
 
     def __str__(self) -> str:
         return self.key

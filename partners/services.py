@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -144,11 +144,14 @@ def issue_key(
     label: str = "",
     requests_per_minute: int = 60,
     requests_per_day: int = 10_000,
+    class_limits: Mapping[str, int] | None = None,
     expires_at: dt.datetime | None = None,
 ) -> IssuedKey:
     """Issue a key with its first secret, valid for a year unless ``expires_at`` says otherwise.
 
-    InvalidRequest for an unknown permission or a past expiry, NotFound for an unknown partner.
+    ``class_limits``: other requests per minute than ``requests_per_minute``, by class (browse,
+    subscribe, manage, login). InvalidRequest for an unknown permission or a past expiry, NotFound
+    for an unknown partner.
     """
     granted = _checked_permissions(permissions)
     end = expires_at or now + KEY_LIFETIME
@@ -168,6 +171,7 @@ def issue_key(
             permissions=granted,
             requests_per_minute=requests_per_minute,
             requests_per_day=requests_per_day,
+            **{f"{name}_per_minute": limit for name, limit in (class_limits or {}).items()},
             created_at=now,
             expires_at=end,
         )

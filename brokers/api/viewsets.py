@@ -35,8 +35,10 @@ from partners.selectors import get_customer_by_id, get_partner, named_customer
 from quantleap.core import clock
 from quantleap.core.api.idempotency import Idempotency
 from quantleap.core.api.pagination import PAGING
+from quantleap.core.api.rate_limits import LimitClass
 from quantleap.core.api.viewsets import ActionRule, ApiViewSet, PartnerViewSet, UserViewSet
 from quantleap.core.errors import NotFound
+from quantleap.core.identifiers import ascii_upper
 
 BROKER_NAME: Final = OpenApiParameter("broker_name", str, description="zerodha or zebu")
 OPEN_POSITIONS: Final = OpenApiParameter(
@@ -168,11 +170,20 @@ class PartnerBrokerAccountViewSet(BrokerAccountViewSet, PartnerViewSet):
             BROKER_ACCOUNTS_WRITE,
             body=PartnerInitiateRequest,
             idempotency=Idempotency.SHOWS_SECRET,
+            limit=LimitClass.LOGIN,
         ),
         "callback": ActionRule(
-            BROKER_ACCOUNTS_WRITE, body=PartnerCallbackRequest, idempotency=Idempotency.OUTSIDE
+            BROKER_ACCOUNTS_WRITE,
+            body=PartnerCallbackRequest,
+            idempotency=Idempotency.OUTSIDE,
+            limit=LimitClass.LOGIN,
         ),
     }
+
+    @property
+    def named_customer(self) -> str:
+        """The account stands for its customer: it is known before the body is read."""
+        return ascii_upper(str(self.kwargs.get("client_id", "")))
 
     def account_of_login(self, data: Mapping[str, Any]) -> BrokerAccount:
         """The account, if it is the named customer's; NotFound otherwise."""
@@ -240,12 +251,14 @@ class UserBrokerAccountViewSet(BrokerAccountViewSet, UserViewSet):
             body=UserInitiateRequest,
             idempotency=Idempotency.SHOWS_SECRET,
             open_when_suspended=True,
+            limit=LimitClass.LOGIN,
         ),
         "callback": ActionRule(
             BROKER_ACCOUNTS_WRITE,
             body=UserCallbackRequest,
             idempotency=Idempotency.OUTSIDE,
             open_when_suspended=True,
+            limit=LimitClass.LOGIN,
         ),
     }
 

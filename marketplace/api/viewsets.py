@@ -30,6 +30,7 @@ from quantleap.core import clock
 from quantleap.core.api.pagination import PAGING, paginate
 from quantleap.core.api.parsers import NumberJSONRenderer
 from quantleap.core.api.principal import caller_scope
+from quantleap.core.api.rate_limits import LimitClass
 from quantleap.core.api.viewsets import ActionRule, ApiViewSet, PartnerViewSet, PublicViewSet
 from quantleap.core.errors import NotFound
 
@@ -181,9 +182,18 @@ class PublicTemplateViewSet(TemplateViewSet, PublicViewSet):
 
     rules: ClassVar[Mapping[str, ActionRule]] = {
         "list": ActionRule(
-            READ, query=LIST_QUERY, repeatable=frozenset({"tag"}), open_when_suspended=True
+            READ,
+            query=LIST_QUERY,
+            repeatable=frozenset({"tag"}),
+            open_when_suspended=True,
+            limit=LimitClass.BROWSE,
         ),
-        "retrieve": ActionRule(READ, query=frozenset({"state"}), open_when_suspended=True),
+        "retrieve": ActionRule(
+            READ,
+            query=frozenset({"state"}),
+            open_when_suspended=True,
+            limit=LimitClass.BROWSE,
+        ),
     }
 
 
@@ -198,6 +208,8 @@ class PartnerTemplateViewSet(TemplateViewSet, PartnerViewSet):
     """The catalogue as a partner's backend sees it."""
 
     rules: ClassVar[Mapping[str, ActionRule]] = {
-        "list": ActionRule(READ, query=LIST_QUERY, repeatable=frozenset({"tag"})),
-        "retrieve": ActionRule(READ, query=frozenset({"state"})),
+        "list": ActionRule(
+            READ, query=LIST_QUERY, repeatable=frozenset({"tag"}), limit=LimitClass.BROWSE
+        ),
+        "retrieve": ActionRule(READ, query=frozenset({"state"}), limit=LimitClass.BROWSE),
     }

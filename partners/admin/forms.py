@@ -14,7 +14,13 @@ from unfold.widgets import (
 )
 
 from partners import permissions
-from partners.models import Partner, RevenueShare, WebhookEndpoint
+from partners.models import (
+    PER_DAY_RANGE,
+    PER_MINUTE_RANGE,
+    Partner,
+    RevenueShare,
+    WebhookEndpoint,
+)
 from partners.ports import KNOWN_BROKERS
 from partners.revenue_shares import ShareTerms, share_refusals
 from partners.selectors import held_deliveries
@@ -148,8 +154,19 @@ def _choices(names: Any) -> list[tuple[str, str]]:
     return [(name, name) for name in names]
 
 
-#: Help text of a key's two limits.
-NOT_ENFORCED: Final = "As agreed with the partner. Stored, but not enforced yet."
+def _limit(help_text: str, most: int, initial: int | None = None) -> forms.IntegerField:
+    return forms.IntegerField(
+        min_value=1,
+        max_value=most,
+        initial=initial,
+        required=initial is not None,
+        widget=_number(),
+        help_text=help_text,
+    )
+
+
+#: Help text of a class that may have another limit.
+AS_ABOVE: Final = "Empty: as many as above."
 
 
 class IssueKeyForm(ConfirmForm):
@@ -164,20 +181,25 @@ class IssueKeyForm(ConfirmForm):
         widget=PermissionsWidget,
         error_messages={"required": "Tick at least one: a key without any can do nothing."},
     )
-    requests_per_minute = forms.IntegerField(
-        min_value=1,
-        max_value=100_000,
-        initial=60,
-        widget=_number(),
-        help_text=NOT_ENFORCED,
+    requests_per_minute = _limit(
+        "Of each class of requests, and at once.", PER_MINUTE_RANGE[1], initial=60
     )
-    requests_per_day = forms.IntegerField(
-        min_value=1,
-        max_value=100_000_000,
-        initial=10_000,
-        widget=_number(),
-        help_text=NOT_ENFORCED,
+    requests_per_day = _limit(
+        "In all, without logins; a day in India.", PER_DAY_RANGE[1], initial=10_000
     )
+    browse_per_minute = _limit(AS_ABOVE, PER_MINUTE_RANGE[1])
+    subscribe_per_minute = _limit(AS_ABOVE, PER_MINUTE_RANGE[1])
+    manage_per_minute = _limit(AS_ABOVE, PER_MINUTE_RANGE[1])
+    login_per_minute = _limit(
+        "Empty: enough for all connected accounts before the market opens, at least 60.",
+        PER_MINUTE_RANGE[1],
+    )
+
+
+def class_limits(data: Mapping[str, Any]) -> dict[str, int]:
+    """The classes of :class:`IssueKeyForm` with a limit of their own, from its data."""
+    names = ("browse", "subscribe", "manage", "login")
+    return {name: data[f"{name}_per_minute"] for name in names if data.get(f"{name}_per_minute")}
 
 
 class RotateKeyForm(ConfirmForm):

@@ -17,6 +17,7 @@ from partners.admin.forms import (
     ShareFormSet,
     SuspendForm,
     WebhookEndpointForm,
+    class_limits,
 )
 from partners.admin.keys import HINT
 from partners.admin.webhooks import SIGNING_HINT
@@ -165,6 +166,7 @@ class PartnerAdmin(ConsoleAdmin):
             label=data["label"],
             requests_per_minute=data["requests_per_minute"],
             requests_per_day=data["requests_per_day"],
+            class_limits=class_limits(data),
             actor=Actor.staff(request.user),
             now=clock.now(),
         )

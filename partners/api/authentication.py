@@ -16,7 +16,13 @@ from partners.models import Partner, PartnerKey, PartnerSecret, UserToken
 from partners.services import USER_TOKEN_PREFIX, token_hash
 from partners.verification import StoredSecret, verify
 from quantleap.core import clock
-from quantleap.core.api.principal import CustomerPrincipal, PartnerPrincipal, Principal
+from quantleap.core.api.principal import (
+    CustomerPrincipal,
+    KeyLimits,
+    PartnerPrincipal,
+    Principal,
+)
+from quantleap.core.api.rate_limits import LimitClass
 from quantleap.core.client_ip import caller_address
 from quantleap.core.errors import AddressNotAllowed, InvalidCredentials
 from quantleap.core.identifiers import ascii_lower
@@ -90,7 +96,8 @@ def _partner(
 _KEY_ROWS: Final = """
 SELECT secret.id, secret.mac_key, secret.mac, secret.hash, secret.last4, secret.last_used_at,
        key.id, key.public_id, key.permissions, partner.id, partner.slug, partner.allowed_ips,
-       partner.status
+       partner.status, key.requests_per_minute, key.requests_per_day, key.browse_per_minute,
+       key.subscribe_per_minute, key.manage_per_minute, key.login_per_minute
   FROM partners_partnerkey AS key
   JOIN partners_partner AS partner ON partner.id = key.partner_id
   JOIN partners_partnersecret AS secret ON secret.key_id = key.id
@@ -112,7 +119,7 @@ def _read_key(key: ParsedKey, now: dt.datetime) -> _KeyRow | None:
         rows = cursor.fetchall()
     if not rows:
         return None
-    key_id, public_id, permissions, partner_id, slug, allowed_ips, status = rows[0][6:]
+    key_id, public_id, permissions, partner_id, slug, allowed_ips, status = rows[0][6:13]
     return _KeyRow(
         principal=PartnerPrincipal(
             partner_id=partner_id,
@@ -122,11 +129,22 @@ def _read_key(key: ParsedKey, now: dt.datetime) -> _KeyRow | None:
             environment=key.environment,
             permissions=frozenset(permissions),
             suspended=status != Partner.Status.ACTIVE,
+            limits=_limits(*rows[0][13:]),
         ),
         allowed_ips=tuple(allowed_ips),
         secrets=tuple(StoredSecret(*row[:5]) for row in rows),
         last_used={row[0]: row[5] for row in rows},
     )
+
+
+def _limits(per_minute: int, per_day: int, *by_class: int | None) -> KeyLimits:
+    """A key's limits from its columns; ``by_class`` in the order of LimitClass, None: no other."""
+    overrides = {
+        str(name): limit
+        for name, limit in zip(LimitClass, by_class, strict=True)
+        if limit is not None
+    }
+    return KeyLimits(per_minute, per_day, overrides)
 
 
 def _note_use(secret_id: int, last_used: dt.datetime | None, now: dt.datetime) -> None:
@@ -171,4 +189,10 @@ def _customer(token: str, now: dt.datetime) -> CustomerPrincipal:
         key_public_id=row.key.public_id if row.key else "",
         permissions=frozenset(row.key.permissions) if row.key else None,
         suspended=row.suspended,
+        limits=_limits_of(row.key) if row.key else KeyLimits(),
     )
+
+
+def _limits_of(key: PartnerKey) -> KeyLimits:
+    by_class = (getattr(key, f"{name}_per_minute") for name in LimitClass)
+    return _limits(key.requests_per_minute, key.requests_per_day, *by_class)

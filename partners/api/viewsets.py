@@ -35,7 +35,9 @@ from partners.services import USER_TOKEN_LIFETIME, mint_user_token
 from quantleap.core import clock
 from quantleap.core.api.idempotency import Idempotency
 from quantleap.core.api.pagination import PAGE, PAGING, PER_PAGE, paginate
+from quantleap.core.api.rate_limits import LimitClass, charge_customer
 from quantleap.core.api.viewsets import ActionRule, PartnerViewSet
+from quantleap.core.identifiers import ascii_lower
 
 
 class PartnerUserTokenViewSet(PartnerViewSet):
@@ -48,8 +50,19 @@ class PartnerUserTokenViewSet(PartnerViewSet):
             body=UserTokenRequest,
             idempotency=Idempotency.SHOWS_SECRET,
             open_when_suspended=True,
+            limit=LimitClass.LOGIN,
         )
     }
+
+    def check_named_customer(self, request: Request) -> None:
+        """Charge the customer whom the body names; a body that names none is refused later."""
+        request._request.body  # noqa: B018  kept: the Idempotency-Key is compared with it again
+        body = request.data if isinstance(request.data, dict) else {}
+        own_id, email = body.get("external_user_id"), body.get("user_email")
+        if isinstance(own_id, str) and own_id:
+            charge_customer(request, self.caller, f"id {own_id}")
+        elif isinstance(email, str) and email:
+            charge_customer(request, self.caller, f"email {ascii_lower(email.strip())}")
 
     @extend_schema(
         operation_id="partner_user_tokens_create",

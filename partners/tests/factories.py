@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 from rest_framework.test import APIClient
 
 from partners import permissions as known
 from partners.api_keys import new_key
 from partners.identity import find_or_create_customer
-from partners.models import Customer, Partner, PartnerKey
+from partners.models import PER_DAY_RANGE, PER_MINUTE_RANGE, Customer, Partner, PartnerKey
 from partners.services import (
     KEY_LIFETIME,
     IssuedKey,
@@ -24,6 +25,11 @@ from quantleap.core.audit import SYSTEM
 from quantleap.core.tenancy import Environment
 
 _numbers = itertools.count(1)
+#: More requests than any test makes: the limiter runs, and refuses none of them.
+MANY: Final[Mapping[str, Any]] = {
+    "requests_per_minute": PER_MINUTE_RANGE[1],
+    "requests_per_day": PER_DAY_RANGE[1],
+}
 
 
 def make_partner(slug: str = "", **fields: object) -> Partner:
@@ -38,14 +44,17 @@ def make_key(
     environment: str = Environment.LIVE,
     permissions: Iterable[str] = known.ALL,
     now: dt.datetime | None = None,
+    **limits: Any,
 ) -> IssuedKey:
-    """A working key with every permission unless told otherwise."""
+    """A working key with every permission, and for as many requests as a test may make, unless
+    told otherwise."""
     return issue_key(
         partner_id=partner.pk,
         environment=environment,
         permissions=permissions,
         actor=SYSTEM,
         now=now or clock.now(),
+        **{**MANY, **limits},
     )
 
 
@@ -99,6 +108,7 @@ def minting_key(customer: Customer, permissions: Iterable[str] = known.ALL) -> i
         environment=customer.environment,
         key=new_key(partner.slug, customer.environment),
         permissions=sorted(permissions),
+        **MANY,
         expires_at=clock.now() + KEY_LIFETIME,
     ).pk
 

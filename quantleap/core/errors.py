@@ -89,6 +89,18 @@ class InvalidTransition(DomainError):
     error = "Invalid transition"
 
 
+class RateLimited(DomainError):
+    """429: too many requests; ``retry_after`` seconds later the same request passes."""
+
+    status = 429
+    code = "rate_limited"
+    error = "Rate limit exceeded"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class Unavailable(DomainError):
     """503: a dependency does not answer; the caller should try again later."""
 

@@ -57,6 +57,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "quantleap.core.api.middleware.NoStoreMiddleware",
     "csp.middleware.CSPMiddleware",
+    "quantleap.core.api.middleware.RateLimitMiddleware",
     "quantleap.core.api.middleware.ApiErrorMiddleware",
     "quantleap.core.api.middleware.ErrorPageMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -272,6 +273,10 @@ QUANTLEAP_BILLING_CHUNK: int = env.int("QUANTLEAP_BILLING_CHUNK", default=1000)
 QUANTLEAP_INVOICE_DUE_DAYS: int = env.int("QUANTLEAP_INVOICE_DUE_DAYS", default=7)
 # Days that a commission stays pending before it is payable, from its accrual.
 QUANTLEAP_REFUND_WINDOW_DAYS: int = env.int("QUANTLEAP_REFUND_WINDOW_DAYS", default=30)
+# Requests a minute from one address to the public routes without credentials.
+QUANTLEAP_ANONYMOUS_PER_MINUTE: int = env.int("QUANTLEAP_ANONYMOUS_PER_MINUTE", default=60)
+# Web processes of the whole installation: while Redis is away, each has its part of every limit.
+QUANTLEAP_WEB_PROCESSES: int = env.int("QUANTLEAP_WEB_PROCESSES", default=2)
 QUANTLEAP_BCRYPT_ROUNDS: int = env.int("QUANTLEAP_BCRYPT_ROUNDS", default=12)
 
 # Lead times, seconds (docs/trading-day.md#the-day-on-a-clock); the kill tests shorten them.

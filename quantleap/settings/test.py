@@ -8,6 +8,7 @@ from quantleap.settings.local import LOGGING, env
 QUANTLEAP_PROFILE = "test"
 ALLOWED_HOSTS = ["*"]
 QUANTLEAP_BCRYPT_ROUNDS = 4
+QUANTLEAP_ANONYMOUS_PER_MINUTE = 100_000  # all tests have one address
 WHITENOISE_AUTOREFRESH = True  # otherwise every new test client scans all static files
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LOGGING["root"]["level"] = env.str("QUANTLEAP_TEST_LOG_LEVEL", default="CRITICAL")

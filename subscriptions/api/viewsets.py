@@ -18,6 +18,7 @@ from partners.permissions import MARKETPLACE_SUBSCRIBE, SUBSCRIPTIONS_READ, SUBS
 from partners.selectors import get_customer_by_id
 from quantleap.core import clock
 from quantleap.core.api.pagination import PAGING, paginate
+from quantleap.core.api.rate_limits import LimitClass
 from quantleap.core.api.viewsets import ActionRule
 from subscriptions import services
 from subscriptions.api import parsing, presenters
@@ -235,7 +236,9 @@ class PartnerMarketplaceViewSet(ToPartners):
     """A partner subscribes its customers."""
 
     rules: ClassVar[Mapping[str, ActionRule]] = {
-        "subscribe": ActionRule(MARKETPLACE_SUBSCRIBE, body=PartnerSubscribeRequest)
+        "subscribe": ActionRule(
+            MARKETPLACE_SUBSCRIBE, body=PartnerSubscribeRequest, limit=LimitClass.SUBSCRIBE
+        )
     }
 
     @extend_schema(
@@ -272,7 +275,9 @@ class UserMarketplaceViewSet(ToCustomers):
     """A customer subscribes themselves."""
 
     rules: ClassVar[Mapping[str, ActionRule]] = {
-        "subscribe": ActionRule(MARKETPLACE_SUBSCRIBE, body=UserSubscribeRequest)
+        "subscribe": ActionRule(
+            MARKETPLACE_SUBSCRIBE, body=UserSubscribeRequest, limit=LimitClass.SUBSCRIBE
+        )
     }
 
     @extend_schema(

@@ -29,6 +29,7 @@ _BY_STATUS: Final[Mapping[int, tuple[str, str]]] = {
     404: ("not_found", "Not found"),
     405: ("method_not_allowed", "Method not allowed"),
     413: ("payload_too_large", "Request body too large"),
+    429: ("rate_limited", "Rate limit exceeded"),
     415: ("unsupported_media_type", "Unsupported media type"),
     500: ("internal_error", "Internal error"),
     503: ("unavailable", "Service temporarily unavailable"),

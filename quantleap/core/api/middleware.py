@@ -15,6 +15,7 @@ from django_structlog.middlewares import RequestMiddleware
 from quantleap.core import error_pages
 from quantleap.core.api.exceptions import json_error
 from quantleap.core.api.paths import is_api_path
+from quantleap.core.api.rate_limits import kept_headers
 from quantleap.core.client_ip import caller_address
 from quantleap.core.ids import new_request_id
 from quantleap.core.request_context import set_request_id
@@ -94,6 +95,22 @@ class NoStoreMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         response.headers["Cache-Control"] = "no-store, private"
+        return response
+
+
+class RateLimitMiddleware:
+    """Adds the headers of the limits to every answer to a request that was charged.
+
+    The view does not answer a crash, so it cannot add them.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        for name, value in kept_headers(request).items():
+            response.headers[name] = value
         return response
 
 

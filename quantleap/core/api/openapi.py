@@ -101,6 +101,7 @@ ERROR_SCHEMA: Final[Mapping[str, Any]] = {
                 "credentials_unreadable",
                 "idempotency_in_progress",
                 "secret_already_shown",
+                "rate_limited",
                 "payload_too_large",
                 "unsupported_media_type",
                 "idempotency_mismatch",
@@ -126,6 +127,35 @@ IDEMPOTENCY_KEY: Final[Mapping[str, Any]] = {
     "name": "Idempotency-Key",
     "description": "The first finished answer to a key is the only one, for 24 hours.",
     "schema": {"type": "string", "maxLength": 255},
+}
+
+
+#: The headers of every answer to a caller who was recognised (docs/api/limits.md).
+LIMIT_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "X-RateLimit-Limit": {
+        "description": "Requests per minute, or per day if the day's quota is used up.",
+        "schema": {"type": "integer", "examples": [60]},
+    },
+    "X-RateLimit-Remaining": {
+        "description": "Requests that would pass now.",
+        "schema": {"type": "integer", "examples": [59]},
+    },
+    "X-RateLimit-Reset": {
+        "description": "When all of them are there again, in unix seconds.",
+        "schema": {"type": "integer", "examples": [1_796_100_001]},
+    },
+    "RateLimit": {
+        "description": "Each limit, its remaining requests, and the seconds until all are there.",
+        "schema": {"type": "string", "examples": ['"manage";r=59;t=1, "day";r=9999;t=43200']},
+    },
+    "RateLimit-Policy": {
+        "description": "Each limit with its requests and its window in seconds.",
+        "schema": {"type": "string", "examples": ['"manage";q=60;w=60, "day";q=10000;w=86400']},
+    },
+}
+RETRY_AFTER: Final[Mapping[str, Any]] = {
+    "description": "Seconds; the same request passes after them.",
+    "schema": {"type": "integer", "examples": [1]},
 }
 
 
@@ -186,10 +216,15 @@ def build_document(audience: Audience) -> dict[str, Any]:
     components = document.setdefault("components", {})
     components["securitySchemes"] = schemes
     components.setdefault("schemas", {})["Error"] = dict(ERROR_SCHEMA)
+    components["headers"] = {name: dict(header) for name, header in LIMIT_HEADERS.items()}
     document["security"] = [{name: [] for name in schemes}]
     for operations in document.get("paths", {}).values():
         for method, operation in operations.items():
-            operation.setdefault("responses", {}).setdefault("default", _error_response())
+            answers = operation.setdefault("responses", {})
+            answers.setdefault("429", _refused_response())
+            answers.setdefault("default", _error_response())
+            for answer in answers.values():
+                answer["headers"] = {**answer.get("headers", {}), **_limit_headers()}
             if method == "post":
                 operation.setdefault("parameters", []).append(dict(IDEMPOTENCY_KEY))
     return document
@@ -198,6 +233,15 @@ def build_document(audience: Audience) -> dict[str, Any]:
 def _error_response() -> dict[str, Any]:
     reference = {"$ref": "#/components/schemas/Error"}
     return {"description": "Error", "content": {"application/json": {"schema": reference}}}
+
+
+def _refused_response() -> dict[str, Any]:
+    headers = {"Retry-After": dict(RETRY_AFTER)}
+    return {**_error_response(), "description": "Too many requests", "headers": headers}
+
+
+def _limit_headers() -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in LIMIT_HEADERS}
 
 
 def document_yaml(audience: Audience) -> str:

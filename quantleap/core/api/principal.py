@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -14,9 +15,19 @@ from quantleap.core.tenancy import Environment
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What a key may ask for: ``per_minute`` requests of each class and ``per_day`` of all but
+    logins. ``overrides`` holds other numbers a minute, by class (docs/api/limits.md)."""
+
+    per_minute: int = 60
+    per_day: int = 10_000
+    overrides: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class PartnerPrincipal:
     """A partner's key. ``permissions`` are those granted to the key, read again on every request;
-    so is ``suspended``, whether the partner is suspended.
+    so are ``suspended``, whether the partner is suspended, and the key's ``limits``.
 
     ``customer_id`` is None, because a key acts for all customers of the partner. A
     CustomerPrincipal acts for one.
@@ -29,6 +40,7 @@ class PartnerPrincipal:
     environment: str
     permissions: frozenset[str] = field(default_factory=frozenset)
     suspended: bool = False
+    limits: KeyLimits = field(default_factory=KeyLimits)
 
     customer_id = None
     is_authenticated = True
@@ -45,7 +57,7 @@ class CustomerPrincipal:
 
     ``key_id`` and ``key_public_id`` identify the key that issued the token; ``permissions`` are
     what that key may do now. Direct customers have no key (None, empty) and no such limits (None).
-    ``suspended``: whether their partner is suspended.
+    ``suspended``: whether their partner is suspended. ``limits`` are those of that key.
     """
 
     customer_id: int
@@ -56,6 +68,7 @@ class CustomerPrincipal:
     key_public_id: str = ""
     permissions: frozenset[str] | None = None
     suspended: bool = False
+    limits: KeyLimits = field(default_factory=KeyLimits)
 
     is_authenticated = True
 

@@ -26,6 +26,7 @@ from rest_framework.response import Response
 
 from quantleap.core.api.openapi import AUDIENCES, Audience, build_document
 from quantleap.core.api.parsers import NumberJSONRenderer
+from quantleap.core.api.rate_limits import LimitClass
 from quantleap.core.api.viewsets import ActionRule, PublicViewSet
 
 
@@ -68,7 +69,7 @@ class SchemaViewSet(_DocumentViewSet):
     """The OpenAPI document of an audience, as YAML or JSON (``Accept`` or ``format=``)."""
 
     rules: ClassVar[Mapping[str, ActionRule]] = {
-        "list": ActionRule(query=frozenset({"audience", "format"}))
+        "list": ActionRule(query=frozenset({"audience", "format"}), limit=LimitClass.BROWSE)
     }
     renderer_classes = (
         OpenApiYamlRenderer,
@@ -91,7 +92,9 @@ class SchemaViewSet(_DocumentViewSet):
 class DocsViewSet(_DocumentViewSet):
     """The document as a page for people; scripts and styles come from our own static files."""
 
-    rules: ClassVar[Mapping[str, ActionRule]] = {"list": ActionRule(query=frozenset({"audience"}))}
+    rules: ClassVar[Mapping[str, ActionRule]] = {
+        "list": ActionRule(query=frozenset({"audience"}), limit=LimitClass.BROWSE)
+    }
     renderer_classes = (TemplateHTMLRenderer,)
 
     @extend_schema(exclude=True)

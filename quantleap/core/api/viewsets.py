@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from rest_framework import serializers
@@ -30,6 +30,7 @@ from quantleap.core.api.principal import (
     partner_of,
     principal_of,
 )
+from quantleap.core.api.rate_limits import LimitClass, charge_request
 from quantleap.core.identifiers import ascii_lower
 
 
@@ -42,6 +43,7 @@ class ActionRule:
     twice. ``body``: the serializer that reads the body, also for the OpenAPI document.
     ``idempotency``: how a POST honours ``Idempotency-Key``. The default is one transaction around
     everything, so an action that calls a broker must use ``Idempotency.OUTSIDE``.
+    ``limit``: the class whose bucket a request is charged to (docs/api/limits.md).
     ``open_when_suspended``: open to a suspended partner's keys, or to its customers' tokens; closed
     unless an action says otherwise (docs/adr/0051).
     """
@@ -52,6 +54,7 @@ class ActionRule:
     body: type[serializers.Serializer[Any]] | None = None
     idempotency: Idempotency = Idempotency.WITH_EFFECT
     open_when_suspended: bool = False
+    limit: LimitClass = LimitClass.MANAGE
 
 
 #: For a method that the route does not support; the answer is 405.
@@ -84,14 +87,36 @@ class ApiViewSet(GenericViewSet[Any]):
         """Run every check that precedes the action, in the order of
         docs/api/conventions.md#the-order-of-checks. The action's own checks follow: 404 for the
         object that the path names, then 400 for the content of the body."""
-        super().initial(request, *args, **kwargs)  # authentication: 401, permission_classes: 403
+        # authentication: 401; check_permissions below: 429, 403
+        super().initial(request, *args, **kwargs)
         method = ascii_lower(request.method or "")
         if method not in self.http_method_names or not hasattr(self, method):
             raise MethodNotAllowed(request.method or "")  # 405
         check_body(request)  # 413, 415
         check_query(request, self.rule.query, repeatable=self.rule.repeatable)  # 400
+        self.check_named_customer(request)  # 429
         if method == "post":
             self.post = idempotent(self, self.post, self.rule.idempotency)
+
+    def check_permissions(self, request: Request) -> None:
+        """Charge the request to its caller's buckets (429), then check what the caller may do
+        (403). A caller of another audience is a 401 and charged nothing."""
+        charge_request(request, self.charged_caller, self.rule.limit, self.named_customer)
+        super().check_permissions(request)
+
+    @property
+    def charged_caller(self) -> Principal | None:
+        """Whose buckets a request is charged to; InvalidCredentials (401) for a caller of another
+        audience. None: the address's."""
+        return cast("Principal | None", self.request.auth)
+
+    @property
+    def named_customer(self) -> str:
+        """The customer, or their account, that the path of a partner's login names; '' if none."""
+        return ""
+
+    def check_named_customer(self, request: Request) -> None:
+        """Charge the customer whom only the body names, where a route does so (429)."""
 
     def validated(self, request: Request) -> dict[str, Any]:
         """The body as validated by the rule's serializer; ValidationError (400) names what is
@@ -110,6 +135,11 @@ class PartnerViewSet(ApiViewSet):
     permission_classes = (IsPartner,)
 
     @property
+    def charged_caller(self) -> PartnerPrincipal:
+        """The calling key."""
+        return self.caller
+
+    @property
     def caller(self) -> PartnerPrincipal:
         """The calling key."""
         return partner_of(self.request)
@@ -119,6 +149,11 @@ class UserViewSet(ApiViewSet):
     """Routes under ``/user``: one customer, with a token of their own, for their own objects."""
 
     permission_classes = (IsCustomer,)
+
+    @property
+    def charged_caller(self) -> CustomerPrincipal:
+        """The calling customer."""
+        return self.caller
 
     @property
     def caller(self) -> CustomerPrincipal:

@@ -6,12 +6,17 @@ for programs that create sessions themselves (a test, a command).
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from typing import Any, Final
 
 import structlog
+from django.conf import settings
 from django.contrib import admin
+from django.core import signing
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.utils.crypto import constant_time_compare
 from django.views.decorators.cache import never_cache
 from django_ratelimit.core import get_usage
 from redis.exceptions import RedisError
@@ -25,6 +30,9 @@ log = structlog.get_logger(__name__)
 
 PER_ADDRESS: Final = "30/m"
 PER_ACCOUNT: Final = "10/m"
+#: Seconds for which a browser is known after a login with it.
+_KNOWN_FOR: Final = 180 * 86_400
+_SALT: Final = "quantleap.core.login.known_device"
 _UNKNOWN: Final = "unknown"
 
 
@@ -35,6 +43,40 @@ def _address(_group: str, request: HttpRequest) -> str:
 def _account(_group: str, request: HttpRequest) -> str:
     """The typed name in one case, so that another spelling gains no extra tries."""
     return request.POST.get("username", "").strip().lower()[:150]
+
+
+def _cookie_name(username: str) -> str:
+    """A cookie for each account, so that two people can share a browser."""
+    return f"known_device_{hashlib.sha256(username.lower().encode()).hexdigest()[:12]}"
+
+
+def _known_device(request: HttpRequest, person: StaffUser | None) -> str:
+    """The id of the browser, if this account has logged in with it since its password was last
+    changed; '' otherwise."""
+    if person is None:
+        return ""
+    value = request.COOKIES.get(_cookie_name(person.get_username()), "")
+    try:
+        pk, password, device = signing.loads(value, salt=_SALT, max_age=_KNOWN_FOR)
+    except (signing.BadSignature, TypeError, ValueError):
+        return ""
+    same = pk == person.pk and constant_time_compare(password, person.get_session_auth_hash())
+    return str(device) if same else ""
+
+
+def _remember_device(request: HttpRequest, answer: HttpResponse, person: StaffUser) -> None:
+    """Give the browser its cookie: with it, nobody's guesses elsewhere lock this person out."""
+    device = _known_device(request, person) or secrets.token_urlsafe(16)
+    value = signing.dumps([person.pk, person.get_session_auth_hash(), device], salt=_SALT)
+    answer.set_cookie(
+        _cookie_name(person.get_username()),
+        value,
+        max_age=_KNOWN_FOR,
+        path=request.path,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
 
 
 def _own_account(_group: str, request: HttpRequest) -> str:
@@ -103,13 +145,17 @@ def console_login(request: HttpRequest) -> HttpResponse:
         return admin.site.login(request)
     person = _who(request)
     known = person.get_username() if person else ""
-    limits = (("address", _address, PER_ADDRESS), ("account", _account, PER_ACCOUNT))
+    # A known browser has tries of its own: guesses from elsewhere use up the others.
+    device = _known_device(request, person)
+    account = (lambda _group, _request: f"{known} {device}") if device else _account
+    limits = (("address", _address, PER_ADDRESS), ("account", account, PER_ACCOUNT))
     refused = _limited(request, "console-login", limits, known)
     if refused is not None:
         return refused
     answer = admin.site.login(request)
     if answer.status_code == 302 and request.user.is_authenticated:
         actor = Actor.staff(request.user)
+        _remember_device(request, answer, request.user)
         audit.record(actor=actor, action="staff.logged_in", target_type="staff", target_id=actor.id)
     else:
         _record("staff.login_failed", known, {"why": _why_not(person)})

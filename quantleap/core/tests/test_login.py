@@ -42,6 +42,58 @@ def test_an_account_gets_ten_tries_from_all_addresses() -> None:
     assert attempt("other").status_code == 200
 
 
+def returning(username: str = "asha", password: str = "correct horse") -> Client:
+    """A browser with which this person has logged in, and out again."""
+    client = Client(REMOTE_ADDR="192.0.2.7")
+    form = {"username": username, "password": password}
+    assert client.post(URL, form).status_code == 302
+    client.post("/admin/logout/")
+    return client
+
+
+def under_attack() -> None:
+    for number in range(12):
+        attempt(address=f"203.0.113.{number}")
+
+
+def test_guesses_elsewhere_do_not_lock_out_a_known_browser() -> None:
+    """Bug: ten wrong passwords from anywhere kept the administrator out for a minute."""
+    client = returning()
+    under_attack()
+    form = {"username": "asha", "password": "correct horse"}
+    assert attempt(password="correct horse").status_code == 429, "the control: an unknown browser"
+    assert client.post(URL, form).status_code == 302
+
+
+def test_a_known_browser_has_ten_tries_too() -> None:
+    client = returning()
+    wrong = {"username": "asha", "password": "wrong"}
+    tries = [client.post(URL, wrong).status_code for _ in range(12)]
+    assert tries == [200] * 10 + [429] * 2
+    assert attempt().status_code == 200, "and uses up nobody else's"
+
+
+def test_anothers_cookie_gains_no_tries() -> None:
+    """Neither as it is nor under the name of the account that is attacked."""
+    StaffUser.objects.create_superuser("ravi", password="battery staple")
+    thief = returning("ravi", "battery staple")
+    [stolen] = [v.value for k, v in thief.cookies.items() if k.startswith("known_device")]
+    under_attack()
+    thief.cookies[login._cookie_name("asha")] = stolen
+    answer = thief.post(URL, {"username": "asha", "password": "correct horse"})
+    assert answer.status_code == 429
+
+
+def test_another_password_forgets_the_browsers() -> None:
+    client = returning()
+    person = StaffUser.objects.get(username="asha")
+    person.set_password("new horse")
+    person.save()
+    under_attack()
+    answer = client.post(URL, {"username": "asha", "password": "new horse"})
+    assert answer.status_code == 429
+
+
 def test_one_address_cannot_try_account_after_account() -> None:
     answers = [attempt(f"user{number}").status_code for number in range(31)]
     assert answers == [200] * 30 + [429]

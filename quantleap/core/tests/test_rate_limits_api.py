@@ -11,6 +11,7 @@ from partners.tests.factories import key_headers, make_key, make_partner, partne
 from quantleap.core.api.rate_limits import HEADERS
 from quantleap.core.rate_limits.buckets import Bucket, Charge
 from quantleap.core.rate_limits.limiter import Limiter
+from quantleap.core.tests.matrix.routes import operations
 from quantleap.core.tests.token_bucket import somebody
 
 URL = "/api/v1/partner/customers"
@@ -53,3 +54,23 @@ def test_a_redis_that_hangs_holds_nobody_for_long() -> None:
     assert [decision.allowed for decision in decisions] == [True] * 5 + [False] * 5
     assert not decisions[0].shared
     assert (limiter.outages, limiter.alone) == (1, 10)
+
+
+#: By hand: every other route of partners is MANAGE.
+CLASSES = {
+    "GET /api/v1/partner/marketplace/templates": "browse",
+    "GET /api/v1/partner/marketplace/templates/{template_id}": "browse",
+    "POST /api/v1/partner/marketplace/subscribe": "subscribe",
+    "POST /api/v1/partner/user-tokens": "login",
+    "POST /api/v1/partner/broker-accounts/{client_id}/oauth/initiate": "login",
+    "POST /api/v1/partner/broker-accounts/{client_id}/oauth/callback": "login",
+}
+
+
+def test_each_partner_route_has_its_class() -> None:
+    found = {
+        str(operation): str(operation.rule.limit)
+        for operation in operations()
+        if operation.surface == "partner" and operation.route.startswith("/api/v1")
+    }
+    assert {name: of for name, of in found.items() if of != "manage"} == CLASSES

@@ -32,10 +32,11 @@ ROUNDS ?= 20
 PORTFOLIOS ?= 200
 STORIES ?= 500
 SEED ?= 1
+SECONDS ?= 60
 freeze-rounds: ROUNDS = 50
 hold-stories: STORIES = 20000
 
-.PHONY: help develop run play demo week demo-controls faults kill-rounds freeze-rounds billing-kill-rounds billing-oracle stories hold-stories test coverage test-parallel test-process browser lint bench lock clean
+.PHONY: help develop run play demo week demo-controls faults kill-rounds freeze-rounds billing-kill-rounds billing-oracle stories hold-stories limits test coverage test-parallel test-process browser lint bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -81,6 +82,9 @@ stories: $(DEVELOP) ## Play random trading days against a toy broker (STORIES=50
 hold-stories: $(DEVELOP) ## Play random histories under holds on the real services (STORIES=20000, SEED=1)
 	STORIES=$(STORIES) SEED=$(SEED) $(BIN)/pytest -n0 -p no:randomly -o timeout=0 -q -k whatever_is_held \
 		execution/tests/test_hold_stories.py
+
+limits: $(DEVELOP) ## Hammer the rate limits with eight processes for a minute (SECONDS=60)
+	SECONDS=$(SECONDS) $(BIN)/pytest -n0 -o timeout=0 -q quantleap/core/tests/test_rate_limit_processes.py
 
 # Both at a time: what starts processes waits for most of its time, and what only computes steps back
 # for it. One is read as it comes, the other from its log, at the end or with `tail -f`.

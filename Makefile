@@ -22,7 +22,7 @@ BENCHMARKS := arming billing fanout scale console flood
 
 # In this order: what takes longest begins first, and what takes the most of the processors in between.
 PROCESS_TESTS := clients subscriptions $(addprefix execution/tests/test_, freezing.py clocks.py \
-	killing.py) quantleap execution brokers bench
+	killing.py) quantleap execution brokers partners bench
 # The newcomer's morning first: it takes three minutes, nearly all of them waiting. Then the walks
 # through the whole console, which take as long.
 BROWSER_TESTS := clients/demo $(addprefix quantleap/core/tests/test_console_pages,.py _phone.py) \

@@ -295,7 +295,7 @@ class Setup:
     def __init__(self, *, trusted: bool = True) -> None:
         self.asked: list[int] = []
         self.parts = Parts(
-            work=SimpleNamespace(touch_ids=lambda numbers: self.asked.extend(numbers)),
+            work=SimpleNamespace(schedule_ids=lambda numbers: self.asked.extend(numbers)),
             streams=SimpleNamespace(trusts=lambda actor: trusted),
         )
         self.executions = self.parts.day.executions

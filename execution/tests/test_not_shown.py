@@ -99,7 +99,7 @@ def leave(
             exit_writer=SimpleNamespace(write=said.write),
             sender=SimpleNamespace(dispatch=lambda *_: None),
             work=SimpleNamespace(
-                touch=lambda _: None,
+                schedule=lambda _: None,
                 calm=lambda *_, **__: None,
                 alarm=lambda _execution, cause, **_: said.alarms.add(cause),
             ),

@@ -187,6 +187,8 @@ def test_money_is_a_number_beside_a_currency_everywhere(tenant: Tenant, sink: Si
     assert sink.requests
     for request in sink.requests:
         body = json.loads(request.body)
+        if body["type"].startswith("template."):
+            continue  # what a template costs depends on the caller (adr 0064)
         assert "currency" in json.dumps(body["data"])
         for name, value in _members(body["data"]):
             if name in MONEY:

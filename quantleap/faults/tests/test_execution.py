@@ -111,7 +111,7 @@ def book_read(
         work = SimpleNamespace(
             alarm=lambda execution_id, cause, **_: alarms.append((execution_id, cause)),
             changed=lambda intent: None,
-            touch_ids=lambda ids: None,
+            schedule_ids=lambda ids: None,
         )
         channel = wire.channel("http://127.0.0.1:9", wire.Told())
         parts = Parts(channel, work=work)

@@ -277,6 +277,8 @@ QUANTLEAP_REFUND_WINDOW_DAYS: int = env.int("QUANTLEAP_REFUND_WINDOW_DAYS", defa
 QUANTLEAP_ANONYMOUS_PER_MINUTE: int = env.int("QUANTLEAP_ANONYMOUS_PER_MINUTE", default=60)
 # Web processes of the whole installation: while Redis is away, each has its part of every limit.
 QUANTLEAP_WEB_PROCESSES: int = env.int("QUANTLEAP_WEB_PROCESSES", default=2)
+# Seconds that a request waits for Redis (a connection, an answer) before its process decides alone.
+QUANTLEAP_LIMITS_PATIENCE: float = env.float("QUANTLEAP_LIMITS_PATIENCE", default=0.2)
 QUANTLEAP_BCRYPT_ROUNDS: int = env.int("QUANTLEAP_BCRYPT_ROUNDS", default=12)
 
 # Lead times, seconds (docs/trading-day.md#the-day-on-a-clock); the kill tests shorten them.

@@ -27,10 +27,11 @@ class Limiter:
     """One per process. ``outages`` counts how often Redis went away, ``alone`` the requests that
     were decided without it; a metrics page can read both."""
 
-    def __init__(self, url: str, processes: Callable[[], int]) -> None:
+    def __init__(self, url: str, processes: Callable[[], int], patience: float) -> None:
+        """``patience`` in seconds, for a connection and for an answer."""
         self.outages = 0
         self.alone = 0
-        self._client: redis.Redis = connect(url)
+        self._client: redis.Redis = connect(url, patience)
         self._script: Ask = shared_script(self._client)
         self._processes = processes
         self._memory = Memory()
@@ -39,7 +40,7 @@ class Limiter:
         self._try_at = 0.0
 
     def charge(self, charge: Charge) -> Decision:
-        """Charge a request; it never fails and never waits longer than half a second."""
+        """Charge a request; it never fails, and waits for a connection and an answer at most."""
         if self._may_ask():
             try:
                 decision = ask(self._script, charge, self._memory)
@@ -93,6 +94,11 @@ def limiter() -> Limiter:
     if found is None:
         with _making:
             found = _limiters.setdefault(
-                key, Limiter(settings.REDIS_URL, lambda: settings.QUANTLEAP_WEB_PROCESSES)
+                key,
+                Limiter(
+                    settings.REDIS_URL,
+                    lambda: settings.QUANTLEAP_WEB_PROCESSES,
+                    settings.QUANTLEAP_LIMITS_PATIENCE,
+                ),
             )
     return found

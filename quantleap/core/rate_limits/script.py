@@ -21,14 +21,11 @@ local function clock()
 end
 """
 BODY: Final = (Path(__file__).parent / "charge.lua").read_text()
-#: Seconds for a connection, and for an answer: a request waits for one of each at most.
-PATIENCE: Final = 0.2
-
 Ask = Callable[[Sequence[str], Sequence[int]], Sequence[int]]
 
 
-def connect(url: str) -> redis.Redis:
-    """A client that gives up soon.
+def connect(url: str, patience: float) -> redis.Redis:
+    """A client that waits ``patience`` seconds for a connection, and as long for an answer.
 
     A connection that the server closed meanwhile is replaced once; an answer that does not come is
     not asked for again.
@@ -36,8 +33,8 @@ def connect(url: str) -> redis.Redis:
     retry = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
     return redis.Redis.from_url(
         url,
-        socket_timeout=PATIENCE,
-        socket_connect_timeout=PATIENCE,
+        socket_timeout=patience,
+        socket_connect_timeout=patience,
         retry=retry,
         retry_on_error=[],
     )

@@ -6,12 +6,15 @@ import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from quantleap.core import clock
 from quantleap.core.rate_limits.buckets import Bucket, Charge
 from quantleap.core.rate_limits.memory import Memory
 from quantleap.core.rate_limits.script import Ask, connect, shared_script
+
+#: Seconds; longer than any pause of a busy machine, because here nobody may decide alone.
+PATIENCE: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Passed:
 
 def hammer(url: str, owners: Sequence[str], rates: Sequence[int], seconds: float) -> list[Passed]:
     """Ask for one bucket after the other, of ``rates`` requests a minute, for ``seconds``."""
-    script = shared_script(connect(url))
+    script = shared_script(connect(url, PATIENCE))
     charges = [
         Charge(owner, (Bucket("manage", "manage", rate),))
         for owner, rate in zip(owners, rates, strict=True)

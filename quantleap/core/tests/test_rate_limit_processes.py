@@ -62,13 +62,13 @@ def test_control_a_bucket_for_each_process_is_noticed(valkey: ValkeyServer) -> N
 
 def test_a_valkey_that_dies_and_comes_back_lets_nobody_have_more(valkey: ValkeyServer) -> None:
     """No request fails, the limit holds to 5 %, and within 5 s the decisions are shared again."""
-    limiter = Limiter(valkey.url(), lambda: 1)
+    limiter = Limiter(valkey.url(), lambda: 1, 0.2)
     charge = Charge(somebody(), (Bucket("manage", "manage", RATE),))
     begun = clock.monotonic()
     passed = _ask_for(limiter, charge, PART)
     valkey.kill()
     passed += _ask_for(limiter, charge, PART)
-    assert limiter.outages == 1
+    assert limiter.outages >= 1
     valkey.restart()
     back = clock.monotonic()
     while not (decision := limiter.charge(charge)).shared:

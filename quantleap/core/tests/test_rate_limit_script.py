@@ -227,7 +227,7 @@ def test_the_clocks_of_web_processes_do_not_matter(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.django_db
 def test_the_time_is_the_servers_and_a_forgotten_script_is_taught_again(settings: Any) -> None:
-    client = connect(settings.REDIS_URL)
+    client = connect(settings.REDIS_URL, 30.0)
     script, charge = shared_script(client), one(600)
     for _ in range(2):
         decision = ask(script, charge, Memory())

@@ -61,7 +61,7 @@ def test_bad_secrets_drain_nobodys_bucket_and_429_comes_before_permissions() -> 
 def test_a_redis_that_hangs_is_asked_once_and_then_left_alone() -> None:
     charge = Charge(somebody(), (Bucket("manage", "manage", 10),))
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        limiter = Limiter(f"redis://127.0.0.1:{silent.getsockname()[1]}", lambda: 2)
+        limiter = Limiter(f"redis://127.0.0.1:{silent.getsockname()[1]}", lambda: 2, 0.2)
         decisions = [limiter.charge(charge) for _ in range(10)]
     assert [decision.allowed for decision in decisions] == [True] * 5 + [False] * 5
     assert not decisions[0].shared

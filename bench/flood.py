@@ -115,8 +115,8 @@ def issue_keys(cold_count: int) -> tuple[Headers, list[Headers], list[Headers]]:
             permissions=permissions.ALL,
             actor=SYSTEM,
             now=clock.now(),
-            requests_per_minute=1_000_000,
-            requests_per_day=100_000_000,
+            requests_per_minute=100_000,
+            requests_per_day=10_000_000,
         )
         return {"Authorization": f"Bearer {issued.key}", "X-Partner-Secret": issued.secret}
 

@@ -35,7 +35,7 @@ from subscriptions.services.account_choices import (
     cleaned,
     refuse_beyond_limits,
 )
-from subscriptions.services.transitions import TransitionResult
+from subscriptions.services.transitions import TransitionResult, lock_subscription
 
 _ONE_EACH: Final = "allocation_account_uniq"
 #: The cause that the trading day shows for an entry that was taken back.
@@ -150,14 +150,7 @@ def remove_allocation(
 # -- rows ------------------------------------------------------------------------------------------
 def _locked(subscription_id: int) -> Subscription:
     """A live subscription, locked before its allocations, as arming locks them."""
-    subscription = (
-        Subscription.objects.select_for_update(of=("self",), no_key=True)
-        .select_related("customer", "template")
-        .filter(pk=subscription_id)
-        .first()
-    )
-    if subscription is None:
-        raise NotFound
+    subscription = lock_subscription(subscription_id)
     if subscription.status == CANCELLED:
         raise TransitionRefused(
             "This subscription is cancelled.",

@@ -140,16 +140,7 @@ def _transition(
 ) -> TransitionResult:
     note = note.strip()[:NOTE_LENGTH]
     with transaction.atomic():
-        # no_key: invoices refer to the subscription. A billing run that holds the segment and
-        # writes an invoice would wait for a stronger lock while we wait for its segment.
-        subscription = (
-            Subscription.objects.select_for_update(of=("self",), no_key=True)
-            .select_related("customer", "template")
-            .filter(pk=subscription_id)
-            .first()
-        )
-        if subscription is None:
-            raise NotFound
+        subscription = lock_subscription(subscription_id)
         own = list(open_holds().filter(subscription=subscription))
         accountless = action is Action.RESUME and bool(without_account([subscription.pk]))
         decided = verdict(
@@ -174,6 +165,23 @@ def _transition(
         if open_positions == OpenPositions.EXIT_NOW:
             _exit(subscription, actor, now)
     return TransitionResult(subscription, decided is Verdict.CHANGE, affected)
+
+
+def lock_subscription(subscription_id: int) -> Subscription:
+    """A subscription with customer and template, locked until commit. Raises NotFound.
+
+    no_key: invoices refer to the subscription. A billing run that holds the segment and writes an
+    invoice would wait for a stronger lock while we wait for its segment.
+    """
+    subscription = (
+        Subscription.objects.select_for_update(of=("self",), no_key=True)
+        .select_related("customer", "template")
+        .filter(pk=subscription_id)
+        .first()
+    )
+    if subscription is None:
+        raise NotFound
+    return subscription
 
 
 def _refused(

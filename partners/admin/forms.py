@@ -28,6 +28,7 @@ from partners.suspensions import REASON_LENGTH, plan_refusal
 from partners.webhooks.events import EVENT_TYPES
 from quantleap.core import clock
 from quantleap.core.admin import ConfirmForm, DatedValueForm
+from quantleap.core.api.rate_limits import LimitClass
 from quantleap.core.tenancy import Environment
 
 if TYPE_CHECKING:
@@ -198,8 +199,8 @@ class IssueKeyForm(ConfirmForm):
 
 def class_limits(data: Mapping[str, Any]) -> dict[str, int]:
     """The classes of :class:`IssueKeyForm` with a limit of their own, from its data."""
-    names = ("browse", "subscribe", "manage", "login")
-    return {name: data[f"{name}_per_minute"] for name in names if data.get(f"{name}_per_minute")}
+    given = {str(name): data.get(f"{name}_per_minute") for name in LimitClass}
+    return {name: limit for name, limit in given.items() if limit}
 
 
 class RotateKeyForm(ConfirmForm):

@@ -30,7 +30,7 @@ MEANING: Final = {
     MARKETPLACE_READ: "list templates, read one",
     MARKETPLACE_SUBSCRIBE: "subscribe a customer to a template",
     SUBSCRIPTIONS_READ: "read subscriptions, what they traded and what they hold",
-    SUBSCRIPTIONS_WRITE: "pause, resume and cancel; issue user tokens with its permissions",
+    SUBSCRIPTIONS_WRITE: "change, pause, resume and cancel; issue user tokens with its permissions",
     BROKER_ACCOUNTS_READ: "read broker accounts and who is ready to trade",
     BROKER_ACCOUNTS_WRITE: "connect and remove broker accounts; log in for the day",
     WEBHOOKS_WRITE: "nothing yet: endpoints are added in the console",

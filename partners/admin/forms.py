@@ -188,11 +188,12 @@ class IssueKeyForm(ConfirmForm):
     requests_per_day = _limit(
         "In all, without logins; a day in India.", PER_DAY_RANGE[1], initial=10_000
     )
-    browse_per_minute = _limit(AS_ABOVE, PER_MINUTE_RANGE[1])
-    subscribe_per_minute = _limit(AS_ABOVE, PER_MINUTE_RANGE[1])
-    manage_per_minute = _limit(AS_ABOVE, PER_MINUTE_RANGE[1])
+    browse_per_minute = _limit(f"Reads of the marketplace. {AS_ABOVE}", PER_MINUTE_RANGE[1])
+    subscribe_per_minute = _limit(f"New subscriptions. {AS_ABOVE}", PER_MINUTE_RANGE[1])
+    manage_per_minute = _limit(f"Everything else. {AS_ABOVE}", PER_MINUTE_RANGE[1])
     login_per_minute = _limit(
-        "Empty: enough for all connected accounts before the market opens, at least 60.",
+        "Broker logins and user tokens. Empty: enough for all connected accounts before the market "
+        "opens, at least 60.",
         PER_MINUTE_RANGE[1],
     )
 

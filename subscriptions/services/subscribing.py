@@ -105,6 +105,7 @@ def subscribe(
                 actor=actor,
                 now=now,
             )
+        _share_rows(customer)
         subscription = _priced(template, customer, now)
         subscription.attributed_key_id = key_id
         if accepted_disclosure_version is not None:
@@ -148,6 +149,23 @@ def _hold_open_template(
     with connection.cursor() as cursor:
         cursor.execute("SELECT FROM marketplace_template WHERE id = %s FOR SHARE", [template.pk])
     return open_template(template_id, partner_id, environment, day)
+
+
+def _share_rows(customer: Customer) -> None:
+    """Lock the rows of the customer and their partner FOR SHARE until commit, so that nobody places
+    a hold or suspends meanwhile. PartnerSuspended.
+
+    Before the lock of any account: whoever fills in the customer's state keeps the customer's row
+    and then waits for the account. Bug: with the opposite order one of a customer's parallel calls
+    ended in a deadlock, a 500.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_SHARE_CUSTOMER, [customer.pk])
+        if customer.partner_id is not None:
+            cursor.execute(_SHARE_PARTNER, [customer.partner_id])
+            (status,) = cursor.fetchone() or ("",)
+            if status != Partner.Status.ACTIVE:
+                raise PartnerSuspended("The partner is suspended: no new subscription.")
 
 
 def _check_disclosure(template: Template, accepted: int | None) -> None:
@@ -280,16 +298,9 @@ def _refuse_held(subscription: Subscription, choices: Sequence[AccountChoice]) -
     Bug: a customer under a compliance hold cancelled and came back ACTIVE; another removed a held
     account and connected it again.
 
-    The rows of customer and partner are locked FOR SHARE until commit and those of the accounts are
-    locked, so a hold that is being placed meanwhile is either found here or finds the subscription.
+    :func:`_share_rows` and the locks of the accounts keep out a hold that is being placed
+    meanwhile: it is either found here or finds the subscription.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(_SHARE_CUSTOMER, [subscription.customer_id])
-        if subscription.partner_id is not None:
-            cursor.execute(_SHARE_PARTNER, [subscription.partner_id])
-            (status,) = cursor.fetchone() or ("",)
-            if status != Partner.Status.ACTIVE:
-                raise PartnerSuspended("The partner is suspended: no new subscription.")
     earlier = Subscription.objects.filter(
         customer_id=subscription.customer_id, template_id=subscription.template_id
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,11 +27,12 @@ from partners.tests.factories import (
 from quantleap.core.audit import SYSTEM
 from quantleap.core.errors import NotFound
 from quantleap.core.models import AuditEntry, OutboxEvent
-from quantleap.core.tests.parallel import at_once
+from quantleap.core.tests.parallel import at_once, somebody_waits
 from subscriptions import services
 from subscriptions.billing.models import BillingSegment
 from subscriptions.errors import DuplicateSubscription
 from subscriptions.models import Allocation, ShareLine, Subscription
+from subscriptions.services import subscribing
 from subscriptions.tests.factories import make_subscription
 
 URL = "/partner/marketplace/subscribe"
@@ -106,6 +108,43 @@ def _without_index(name: str) -> Iterator[None]:
             yield
         finally:
             session.execute(row[0].encode())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_parallel_calls_of_a_customer_lock_in_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call has filled in the customer's state when another one subscribes them to a second
+    template, on the same account. Each waits for the other only if they lock in different orders:
+    this was a deadlock (500), seen with a backend that subscribes a customer to three at once."""
+    load_reference_data()
+    partner = make_partner()
+    customer = make_customer(partner, state="")
+    first, second = make_template(), make_template(fee=None)
+    filled_in, go_on = threading.Event(), threading.Event()
+    priced = subscribing._priced
+
+    def wait_when_filled_in(template: Template, *arguments: Any) -> Subscription:
+        if template == first:
+            filled_in.set()
+            assert go_on.wait(30)
+        return priced(template, *arguments)
+
+    monkeypatch.setattr(subscribing, "_priced", wait_when_filled_in)
+
+    def call(number: int) -> None:
+        if number == 0:
+            make_subscription(first, partner, email=customer.email, client_id="ZEBU123")
+        elif number == 1:
+            assert filled_in.wait(30)
+            make_subscription(
+                second, partner, email=customer.email, client_id="ZEBU123", user_state=""
+            )
+        else:
+            while not somebody_waits():
+                pass
+            go_on.set()
+
+    at_once(3, call)
+    assert Subscription.objects.filter(customer=customer).count() == 2
 
 
 @pytest.mark.django_db(transaction=True)

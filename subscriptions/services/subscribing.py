@@ -105,7 +105,7 @@ def subscribe(
                 actor=actor,
                 now=now,
             )
-        _share_rows(customer)
+        partner_status = _share_rows(customer)
         subscription = _priced(template, customer, now)
         subscription.attributed_key_id = key_id
         if accepted_disclosure_version is not None:
@@ -122,6 +122,7 @@ def subscribe(
         billing.open_segments([subscription])
         for choice in choices:
             allocate(subscription, choice, actor, now)
+        _refuse_suspended(partner_status)
         _refuse_held(subscription, choices)
         adjust_subscriber_count(template_id=template.pk, delta=1)
         first = choices[0]
@@ -151,9 +152,9 @@ def _hold_open_template(
     return open_template(template_id, partner_id, environment, day)
 
 
-def _share_rows(customer: Customer) -> None:
+def _share_rows(customer: Customer) -> str:
     """Lock the rows of the customer and their partner FOR SHARE until commit, so that nobody places
-    a hold or suspends meanwhile. PartnerSuspended.
+    a hold or suspends meanwhile; returns the partner's status, ACTIVE for a direct customer.
 
     Before the lock of any account: whoever fills in the customer's state keeps the customer's row
     and then waits for the account. Bug: with the opposite order one of a customer's parallel calls
@@ -161,11 +162,11 @@ def _share_rows(customer: Customer) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute(_SHARE_CUSTOMER, [customer.pk])
-        if customer.partner_id is not None:
-            cursor.execute(_SHARE_PARTNER, [customer.partner_id])
-            (status,) = cursor.fetchone() or ("",)
-            if status != Partner.Status.ACTIVE:
-                raise PartnerSuspended("The partner is suspended: no new subscription.")
+        if customer.partner_id is None:
+            return Partner.Status.ACTIVE
+        cursor.execute(_SHARE_PARTNER, [customer.partner_id])
+        (status,) = cursor.fetchone() or ("",)
+        return str(status)
 
 
 def _check_disclosure(template: Template, accepted: int | None) -> None:
@@ -290,6 +291,12 @@ def _refuse_unseen(subscription: Subscription, fee: Decimal | None, version: int
             expected_version=version,
             version=number,
         )
+
+
+def _refuse_suspended(partner_status: str) -> None:
+    """Raise PartnerSuspended. After the INSERT, as with debtors."""
+    if partner_status != Partner.Status.ACTIVE:
+        raise PartnerSuspended("The partner is suspended: no new subscription.")
 
 
 def _refuse_held(subscription: Subscription, choices: Sequence[AccountChoice]) -> None:
